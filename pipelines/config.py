@@ -1,0 +1,148 @@
+"""Every knob of the data side: what is read, kept, cut, packed and marked."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from storage.config import Config
+
+Unit = Annotated[float, Field(ge=0, le=1)]
+
+MUSDB_VALIDATION = (
+    "Actions - One Minute Smile",
+    "Clara Berry And Wooldog - Waltz For My Victims",
+    "Johnny Lokke - Promises & Lies",
+    "Patrick Talbot - A Reason To Leave",
+    "Triviul - Angelsaint",
+    "Alexander Ross - Goodbye Bolero",
+    "Fergessen - Nos Palpitants",
+    "Leaf - Summerghost",
+    "Skelpolu - Human Mistakes",
+    "Young Griffo - Pennies",
+    "ANiMAL - Rockshow",
+    "James May - On The Line",
+    "Meaxic - Take A Step",
+    "Traffic Experiment - Sirens",
+)
+"""The 14 titles of musdb's own validation list, taken out of the 100 training songs."""
+
+
+class FilterConfig(Config):
+    """What is kept of a track, and why the rest is not."""
+
+    sample_rate: PositiveInt = 44_100
+    """Hz. Tracks below are filtered as `rate_below_44100`; above, resampled to it."""
+    mono: Literal["duplicate", "drop"] = "duplicate"
+    """Mono tracks become two equal channels, or are filtered as `mono`."""
+    silence: Literal["paper", "official"] = "paper"
+    """`paper`: clips with more than `silent_seconds` seconds below `silence_db` are dropped.
+    `official`: the authors' code, twenty 0.5 s chunks, exactly zero; ten in any clip drop the
+    whole track."""
+    silence_db: float = -60.0
+    """dBFS. A second whose power (mean over channels and samples) is below is silent."""
+    silent_seconds: NonNegativeInt = 5
+    """A clip with more silent seconds than this is dropped."""
+
+
+class ClipConfig(Config):
+    """How tracks are cut."""
+
+    seconds: PositiveInt = 10
+    hop_seconds: PositiveInt = 5
+    """Start to start. Only whole clips are cut."""
+
+
+class ShardConfig(Config):
+    """How clips are stored."""
+
+    storage: Literal["clips", "segments"] = "clips"
+    """`clips` writes each clip; `segments` each kept second once, clips being cut at load."""
+    codec: Literal["flac", "wav"] = "flac"
+    """16-bit either way."""
+    max_bytes: PositiveInt = 1_000_000_000
+    """A unit's shard is closed and a new one opened before it would grow past this."""
+
+
+class FmaConfig(Config):
+    """A Free Music Archive corpus."""
+
+    RUNTIME: ClassVar[frozenset[str]] = frozenset({"units_per_task", "workers"})
+
+    archive: str = "fma_full.zip"
+    """File name of the archive, in the data root."""
+    sha1: str | None = None
+    """The archive's published sha1; checked before anything is read."""
+    metadata: str = "fma_metadata.zip"
+    """File name of the metadata archive, in the data root."""
+    metadata_sha1: str | None = None
+    filters: FilterConfig = FilterConfig()
+    clips: ClipConfig = ClipConfig()
+    shards: ShardConfig = ShardConfig()
+    unit_tracks: PositiveInt = 48
+    """Tracks packed as one unit: the smallest thing that is done, or not."""
+    seed: NonNegativeInt = 0
+    """Seed of the permutation of tracks into units."""
+    error_budget: Unit = 0.05
+    """The census fails the run when a larger share of tracks than this is quarantined."""
+    track_seconds: PositiveFloat = 7200.0
+    """A longer track is quarantined as `too_long` before it fills the memory."""
+    units_per_task: PositiveInt = 4
+    """Units in one orchestrated task."""
+    workers: NonNegativeInt = 0
+    """Processes that decode; 0 takes one per core."""
+
+
+class ActivityConfig(Config):
+    """Source activity detection: where each stem sounds (BSRNN's method, authors' form)."""
+
+    window_seconds: PositiveFloat = 8.0
+    hop_seconds: PositiveFloat = 4.0
+    chunks: PositiveInt = 10
+    """Chunks per window (0.8 s each at the defaults)."""
+    statistic: Literal["sum", "mean", "rms"] = "sum"
+    """Of a chunk's samples over both channels: sum of squares (authors), their mean, or RMS."""
+    quantile: Unit = 0.15
+    """Of the song's chunk energies: the threshold, unless `floor` is higher."""
+    floor: NonNegativeFloat = 1e-3
+    """Lowest threshold, in the unit of `statistic`."""
+    zero: NonNegativeFloat = 1e-5
+    """Stands in for an energy of exactly zero before the quantile is taken."""
+    keep_chunks: PositiveInt = 5
+    """Active chunks that keep a window."""
+
+
+class MusdbConfig(Config):
+    """A MUSDB18-HQ archive."""
+
+    archive: str = "musdb18hq.zip"
+    """File name of the archive, in the data root."""
+    sha1: str | None = None
+    md5: str | None = None
+    """The archive's published checksums; checked before anything is unpacked."""
+    validation: tuple[str, ...] = MUSDB_VALIDATION
+    """Titles taken out of `train` for validation. Titles the archive lacks are reported."""
+    activity: ActivityConfig = ActivityConfig()
+
+
+class SynthesisConfig(Config):
+    """Demo corpora: music synthesised through a SoundFont, written in the archives' formats."""
+
+    RUNTIME: ClassVar[frozenset[str]] = frozenset({"workers"})
+
+    tracks: PositiveInt = 24
+    """Songs of the FMA archive."""
+    track_seconds: PositiveFloat = 40.0
+    """Mean length of an FMA song; lengths vary by a quarter around it."""
+    train_songs: PositiveInt = 12
+    """Songs of MUSDB's `train` folder, some under official validation names."""
+    validation_songs: PositiveInt = 2
+    """Of the train songs, how many carry official validation names."""
+    test_songs: PositiveInt = 3
+    song_seconds: PositiveFloat = 24.0
+    """Mean length of a MUSDB song."""
+    damaged: bool = True
+    """Add the archive's usual accidents: an empty, a truncated, a short, a 22.05 kHz, a 48 kHz,
+    a mono and a silent-gap track."""
+    seed: NonNegativeInt = 0
+    workers: NonNegativeInt = 0
+    """Processes that render; 0 takes one per core."""

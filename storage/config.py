@@ -1,0 +1,133 @@
+"""`Config`: the frozen, typed, documented base of every knob."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from storage.errors import ConfigError
+
+Json = dict[str, Any]
+
+
+class Config(BaseModel):
+    """A value that says how to do something. Frozen; unknown keys are refused.
+
+    Subclasses document each field under it. Fields named in `RUNTIME` say how fast or where
+    something is done, never what comes out: they are left out of the digest.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
+    )
+
+    RUNTIME: ClassVar[frozenset[str]] = frozenset()
+
+    def what_matters(self) -> Json:
+        """Return the fields that decide the result, as plain JSON values, `RUNTIME` left out."""
+        return {
+            name: _matter(getattr(self, name))
+            for name in type(self).model_fields
+            if name not in self.RUNTIME
+        }
+
+    def digest(self) -> str:
+        """Return the sha256 of everything that decides the result."""
+        return digest_of(self.what_matters())
+
+    @classmethod
+    def parse(cls, values: Json, what: str = "configuration") -> Self:
+        """Validate plain values; raise `ConfigError` that names the key, the value and the rule."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError(_explain(error, cls, what)) from error
+
+    def override(self, assignments: Iterable[str]) -> Self:
+        """Return a copy with dotted assignments applied, such as `optim.lr=3e-4`.
+
+        Values are JSON where they parse as JSON and plain text otherwise.
+
+        Raises:
+            ConfigError: an assignment has no `=`, names no field, or has a value the field refuses.
+        """
+        values = self.model_dump(mode="json")
+        for assignment in assignments:
+            path, separator, text = assignment.partition("=")
+            if not separator:
+                raise ConfigError(
+                    f"'--set {assignment}' has no '='; write it as '--set optim.lr=3e-4'"
+                )
+            _assign(values, path.strip(), _value(text))
+        return type(self).parse(values, "setting")
+
+
+def digest_of(values: Any) -> str:
+    """Return the sha256 of a JSON value in canonical form (sorted keys, no spaces)."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(old: Json, new: Json, prefix: str = "") -> list[str]:
+    """List where two nested values differ, as `path: old -> new`."""
+    lines: list[str] = []
+    for key in sorted(old.keys() | new.keys()):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            lines += differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            lines.append(f"{prefix}{key}: {json.dumps(before)} -> {json.dumps(after)}")
+    return lines
+
+
+def _matter(value: Any) -> Any:
+    if isinstance(value, Config):
+        return value.what_matters()
+    if isinstance(value, tuple | list):
+        return [_matter(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _matter(item) for key, item in value.items()}
+    return value
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text.strip()
+
+
+def _assign(values: Json, path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    node: Any = values
+    for depth, name in enumerate([*parents, last]):
+        if not isinstance(node, dict) or name not in node:
+            known = sorted(node) if isinstance(node, dict) else []
+            where = ".".join(path.split(".")[:depth]) or "the recipe"
+            raise ConfigError(f"unknown setting '{path}': {_suggest(name, known, where)}")
+        if depth < len(parents):
+            node = node[name]
+    node[last] = value
+
+
+def _suggest(name: str, known: list[str], where: str) -> str:
+    if not known:
+        return f"{where} is a single value and has no '{name}'"
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"it has {', '.join(known)}"
+    return f"{where} has no '{name}'; {hint}"
+
+
+def _explain(error: ValidationError, cls: type[Config], what: str) -> str:
+    """Say every refusal in words: which setting, which value, which rule."""
+    parts = []
+    for problem in error.errors():
+        path = ".".join(str(part) for part in problem["loc"]) or cls.__name__
+        if problem["type"] == "extra_forbidden":
+            parts.append(f"unknown {what} '{path}'")
+        else:
+            parts.append(f"{what} '{path}' = {problem['input']!r}: {problem['msg']}")
+    return "; ".join(parts)
