@@ -1,0 +1,141 @@
+"""Durable bytes: atomic replacement, checksums, locks that die with their holder, disk space."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from storage.errors import LockedError, MachineError, ManifestError
+
+BLOCK = 1 << 20
+
+
+@contextlib.contextmanager
+def arriving(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it becomes `path` durably and at once.
+
+    Raises:
+        MachineError: the disk is full, read-only or forbidden; nothing is left under `path`.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.arriving")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            _sync(temporary)
+            temporary.replace(path)
+            _sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file durably and at once."""
+    with arriving(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON value durably, sorted and indented so that people can read and compare it."""
+    write_bytes(
+        path, (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
+    )
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON value; raise `ManifestError` that names the file when it is none."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ManifestError(f"{path} is missing; run what makes it again") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ManifestError(
+            f"{path} is not readable JSON ({error}); delete it and run again"
+        ) from error
+
+
+def hash_file(
+    path: Path, algorithm: str = "sha256", progress: Callable[[int], None] | None = None
+) -> str:
+    """Return a file's checksum in hex; `progress` is called with each block's bytes."""
+    digest = hashlib.new(algorithm)
+    with path.open("rb") as stream:
+        while block := stream.read(BLOCK):
+            digest.update(block)
+            if progress:
+                progress(len(block))
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full, read-only or forbidden disk into one clear `MachineError`."""
+    try:
+        yield
+    except OSError as error:
+        remedies = {
+            errno.ENOSPC: "no space is left; free some, or use another --home",
+            errno.EDQUOT: "the quota is used up; free some space, or use another --home",
+            errno.EROFS: "the file system is read-only; use another --home",
+            errno.EACCES: "permission is denied; use another --home, or change its owner",
+            errno.EPERM: "permission is denied; use another --home, or change its owner",
+            errno.ENOTDIR: "part of the path is a file, not a folder; use another --home",
+        }
+        if error.errno not in remedies:
+            raise
+        raise MachineError(f"cannot write {path}: {remedies[error.errno]}") from error
+
+
+def require_space(folder: Path, needed: int, purpose: str) -> None:
+    """Raise `MachineError` unless the disk under `folder` has `needed` bytes free."""
+    existing = next(p for p in [folder, *folder.parents] if p.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise MachineError(
+            f"{purpose} needs {needed / 1e9:.2f} GB under {folder}, but {free / 1e9:.2f} GB are "
+            "free; free some space, or use another --home"
+        )
+
+
+@contextlib.contextmanager
+def only_one(path: Path, what: str) -> Iterator[None]:
+    """Hold an exclusive lock; the kernel releases it when the holder dies, however it dies.
+
+    Raises:
+        LockedError: another process holds it.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a+")
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LockedError(
+                f"{what} is being done by another process ({_holder(stream)}); "
+                "wait for it, or end it, then run again"
+            ) from error
+        stream.seek(0)
+        stream.truncate()
+        stream.write(f"pid {os.getpid()}")
+        stream.flush()
+        yield
+
+
+def _holder(stream: IO[str]) -> str:
+    stream.seek(0)
+    return stream.read(40) or "unknown pid"
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

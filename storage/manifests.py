@@ -1,0 +1,39 @@
+"""Records as JSON lines: written whole and durably, read back typed."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from storage.errors import ManifestError
+from storage.files import write_bytes
+from storage.records import Record
+
+Row = TypeVar("Row", bound=Record)
+
+
+def write_rows(path: Path, rows: Iterable[Record]) -> None:
+    """Write records, one JSON object a line, durably and at once."""
+    text = "".join(row.model_dump_json() + "\n" for row in rows)
+    write_bytes(path, text.encode())
+
+
+def read_rows(path: Path, kind: type[Row]) -> list[Row]:
+    """Read records of one kind.
+
+    Raises:
+        ManifestError: the file is missing, or a line is no such record; it names the line.
+    """
+    if not path.is_file():
+        raise ManifestError(f"manifest {path} is missing; run the stage that writes it again")
+    rows = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        try:
+            rows.append(kind.model_validate_json(line))
+        except ValidationError as error:
+            raise ManifestError(
+                f"{path} line {number} is no {kind.__name__} ({error.errors()[0]['msg']}); "
+                "delete the file and run the stage that writes it again"
+            ) from error
+    return rows

@@ -1,0 +1,144 @@
+"""The frozen records that travel between stages, each one row of a manifest."""
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class Record(BaseModel):
+    """A row: frozen, and refusing fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Track(Record):
+    """One song of an archive, before anything of it is read."""
+
+    id: str
+    """Six digits, as in `000002.mp3`."""
+    member: str
+    """Its name inside the archive."""
+    bytes: int
+    """Uncompressed size."""
+    crc: int
+    sha1: str | None = None
+    """From the archive's own `checksums`."""
+    split: Literal["training", "validation", "test"] = "training"
+    artist: str = ""
+    title: str = ""
+    genre: str = ""
+    licence: str = ""
+
+
+class Unit(Record):
+    """Tracks that are packed together: the smallest thing that is done, or not."""
+
+    id: str
+    """Four digits or more, as in `0003`."""
+    tracks: tuple[Track, ...]
+
+
+class ShardInfo(Record):
+    """One WebDataset tar, as the index lists it."""
+
+    name: str
+    """File name, as in `0003-00.tar`."""
+    bytes: int
+    sha256: str
+    clips: int
+    """Clips that it yields."""
+
+
+class LedgerRow(Record):
+    """What became of one track. Nothing disappears: every track has exactly one row."""
+
+    track: str
+    outcome: Literal["kept", "filtered", "quarantined"]
+    reason: str = ""
+    """Empty for kept tracks, else a short name such as `rate_below_44100` or `decode_error`."""
+    detail: str = ""
+    """The exception, or the measured value behind the reason."""
+    sha1: str = ""
+    """Of the bytes read, where any were."""
+    seconds: float = 0.0
+    """Decoded length."""
+    clips: int = 0
+    clips_dropped: int = 0
+    kept_seconds: float = 0.0
+    """Seconds of the track that lie in at least one kept clip."""
+    split: str = "training"
+    decoder: str = ""
+    sample_rate: int = 0
+    channels: int = 0
+    decode_errors: int = 0
+    """Packets that the decoder skipped."""
+    frames_lost: int = 0
+    """Frames promised less frames decoded, where fewer came."""
+
+    @model_validator(mode="after")
+    def _reasoned(self) -> Self:
+        if (self.outcome == "kept") == bool(self.reason):
+            raise ValueError("a kept track has no reason, any other has one")
+        return self
+
+
+class StemSong(Record):
+    """One song of a stems corpus."""
+
+    name: str
+    """Artist - Title."""
+    split: Literal["train", "validation", "test"]
+    folder: str
+    """Relative to the home: holds mixture.wav and one WAV per stem."""
+    frames: int
+    sample_rate: int
+
+
+class ActiveWindows(Record):
+    """Where one stem of one song sounds."""
+
+    song: str
+    stem: str
+    starts: tuple[int, ...]
+    """First frames of the windows kept."""
+    window: int
+    """Frames of a window; a song shorter than that has one window, of its own length."""
+
+
+class ChannelMap(Record):
+    """Which pre-trained output plays which stem."""
+
+    stems: tuple[str, ...]
+    channels: tuple[int, ...]
+    """Distinct outputs, in the order of `stems`."""
+    votes: tuple[tuple[int, ...], ...]
+    """[stem][output]: chunks whose best assignment gave this stem this output."""
+    chunks: int
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len(set(self.channels)) != len(self.stems):
+            raise ValueError(f"channels {self.channels} must be distinct, one per stem")
+        return self
+
+
+class SongScore(Record):
+    """How well one stem of one song was separated. All in dB; None where undefined."""
+
+    song: str
+    stem: str
+    usdr: float | None
+    """Song-level SNR per channel, then the mean of channels (the paper's form)."""
+    usdr_mdx21: float | None
+    """Song-level SNR with energies summed over channels (the 2021 challenge's form)."""
+    csdr: float | None
+    """Median over one-second frames (museval v4's SDR)."""
+    usdr_trivial: float | None = None
+    """`usdr` of the trivial estimate, mixture / 4."""
+    museval: float | None = None
+    """The library's own median SDR, where it was asked for."""
+
+
+def plain(record: Record) -> dict[str, Any]:
+    """Return a record as plain JSON values."""
+    return record.model_dump(mode="json")
