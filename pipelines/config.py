@@ -55,8 +55,6 @@ class ClipConfig(Config):
 class ShardConfig(Config):
     """How clips are stored."""
 
-    storage: Literal["clips", "segments"] = "clips"
-    """`clips` writes each clip; `segments` each kept second once, clips being cut at load."""
     codec: Literal["flac", "wav"] = "flac"
     """16-bit either way."""
     max_bytes: PositiveInt = 1_000_000_000
