@@ -1,0 +1,11 @@
+"""What happens, in what order. The only layer that knows Prefect.
+
+::
+
+    archives -> plan -> units -> census -> pre-training -> channel map --+
+             -> songs -> activity ------------------------------------- +-> fine-tuning -> scores -> report
+
+`study.py` draws every arrow, once. `stages.py` says what a stage is; `corpora.py`, `jobs.py` and
+`pages.py` build them; `tasks.py` is how Prefect runs them; `server.py`, `reap.py` and `launch.py`
+look after processes; `__main__.py` is the command line.
+"""

@@ -1,0 +1,48 @@
+"""A study as one frozen value: what the command line overrides and the Prefect UI shows."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field, PositiveFloat
+
+from pipelines.config import FmaConfig, MusdbConfig, SynthesisConfig
+from storage.config import Config
+from training.config import EvaluateConfig, SelectConfig, TrainConfig
+
+
+class SourceConfig(Config):
+    """Where the archives are."""
+
+    RUNTIME: ClassVar[frozenset[str]] = frozenset({"root"})
+
+    root: str = "archives"
+    """Folder that holds the archives. Left unread when the study synthesises its own."""
+
+
+class LimitsConfig(Config):
+    """How long a job may take. Never what comes out of it."""
+
+    job_hours: PositiveFloat = 24 * 14
+    """A training or evaluation job is stopped, resumably, after this many hours."""
+
+
+class StudyConfig(Config):
+    """From archives to a scored, reported separator."""
+
+    RUNTIME: ClassVar[frozenset[str]] = frozenset({"limits"})
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+    """What this study is called in its home. One home holds one configuration under a name."""
+    data: SourceConfig = SourceConfig()
+    synthesis: SynthesisConfig | None = None
+    """Make the archives on the spot instead of reading `data.root`."""
+    fma: FmaConfig = FmaConfig()
+    musdb: MusdbConfig = MusdbConfig()
+    pretraining: TrainConfig
+    """MixIT on the FMA's clips."""
+    selection: SelectConfig = SelectConfig()
+    finetuning: TrainConfig
+    """Supervised, on MUSDB18's stems, from the pre-trained model and from scratch alike."""
+    from_scratch: bool = True
+    """Also fine-tune from random weights, to see what pre-training is worth."""
+    evaluation: EvaluateConfig = EvaluateConfig()
+    limits: LimitsConfig = LimitsConfig()

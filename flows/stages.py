@@ -1,0 +1,120 @@
+"""What a stage is, and doing one exactly once. No Prefect here: a stage can run in a test."""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+from storage import marks
+from storage.config import Config, Json
+from storage.errors import ManifestError, StemworksError
+from storage.files import only_one, read_json, write_json
+from storage.layout import Home
+from storage.marks import Mark, Work
+
+Inputs = Mapping[str, Mark]
+logger = logging.getLogger(__name__)
+
+
+class Watch(Protocol):
+    """Whoever wants to see progress: called with what is done and what there is in all."""
+
+    def __call__(self, done: float, total: float, note: str = "") -> None:
+        """Show progress."""
+
+
+class Built(NamedTuple):
+    """What a stage's builder leaves: finished files by label, and small facts worth showing."""
+
+    outputs: dict[str, Path]
+    facts: Json
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a stage is built, and who watches."""
+
+    home: Home
+    key: str
+    watch: Watch
+    settings: Json = field(default_factory=dict)
+    """Settings that never decide the result: paths of sources, time limits."""
+
+
+Builder = Callable[[Site, Any, Inputs], Built]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a study: built from a config and the marks of what it needs."""
+
+    name: str
+    version: int
+    """Raised by hand when the builder's result changes for the same config and inputs."""
+    build: Builder
+    kind: Literal["light", "packing", "gpu"] = "light"
+    folder: Callable[[Home, str], Path] | None = None
+    """The folder that holds all its work, thrown away when the stage is forced."""
+
+    def work(self, config: Config, inputs: Inputs) -> Work:
+        """Return the work that this stage is, for this config and these inputs."""
+        digests = {name: mark.digest for name, mark in inputs.items()}
+        return Work(self.name, self.version, config.what_matters(), digests)
+
+
+class Performed(NamedTuple):
+    """A done stage, and whether it had been done before."""
+
+    mark: Mark
+    cached: bool
+
+
+def perform(site: Site, stage: Stage, config: Config, inputs: Inputs) -> Performed:
+    """Return a stage's mark, doing the stage if it is not done.
+
+    Raises:
+        LockedError: another process is doing it now.
+        StemworksError: it failed; the failure is noted in the home until the stage succeeds.
+    """
+    work = stage.work(config, inputs)
+    found = marks.standing(site.home, work)
+    if found.mark:
+        return Performed(found.mark, cached=True)
+    with only_one(site.home.lock(work.name), f"stage {stage.name}"):
+        found = marks.standing(site.home, work)
+        if found.mark:
+            return Performed(found.mark, cached=True)
+        started = time.monotonic()
+        note = failure_note(site.home, work)
+        try:
+            built = stage.build(site, config, inputs)
+        except (StemworksError, OSError) as error:
+            write_json(note, {"stage": stage.name, "key": work.key, "error": str(error)})
+            raise
+        seconds = time.monotonic() - started
+        mark = marks.commit(site.home, work, built.outputs, built.facts, seconds)
+        note.unlink(missing_ok=True)
+    return Performed(mark, cached=False)
+
+
+def failure_note(home: Home, work: Work) -> Path:
+    """Return where the last failure of a piece of work is noted."""
+    return home.mark(work.stage, work.key).with_suffix(".failed")
+
+
+def last_failure(home: Home, work: Work) -> str:
+    """Return why a piece of work failed last, or an empty string if it did not."""
+    try:
+        return str(read_json(failure_note(home, work))["error"])
+    except ManifestError:
+        return ""
+
+
+def forget(home: Home, stage: Stage, work: Work) -> None:
+    """Undo a stage, so that it is done again from its beginning."""
+    home.mark(work.stage, work.key).unlink(missing_ok=True)
+    if stage.folder:
+        shutil.rmtree(stage.folder(home, work.key), ignore_errors=True)
