@@ -53,7 +53,7 @@ def launch(run: Run, verb: str, limits: Limits, on_line: Callable[[str], None]) 
 @contextmanager
 def _child(command: list[str], log: int) -> Iterator["subprocess.Popen[bytes]"]:
     """Start a child; whatever ends this block ends the child, politely first."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TORCHELASTIC_ERROR_FILE": os.devnull}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     child = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

@@ -58,11 +58,13 @@ class Stage:
     kind: Literal["light", "packing", "gpu"] = "light"
     folder: Callable[[Home, str], Path] | None = None
     """The folder that holds all its work, thrown away when the stage is forced."""
+    matters: Callable[[Any], Json] = Config.what_matters
+    """The part of its config that decides the result."""
 
     def work(self, config: Config, inputs: Inputs) -> Work:
         """Return the work that this stage is, for this config and these inputs."""
         digests = {name: mark.digest for name, mark in inputs.items()}
-        return Work(self.name, self.version, config.what_matters(), digests)
+        return Work(self.name, self.version, self.matters(config), digests)
 
 
 class Performed(NamedTuple):

@@ -27,9 +27,23 @@ class Job(Config):
 
     verb: Verb
     inputs: dict[str, str]
-    """Absolute paths by name: `index`, `songs`, `activity`, `model`, `channels`."""
+    """Absolute paths by name: `index`, `songs`, `activity`, `model`, `channels`, and `home`, the
+    root that the songs' folders are relative to."""
     recipe: Json
     """The verb's own config as plain values."""
+
+    def path(self, name: str) -> Path:
+        """Return an input's path.
+
+        Raises:
+            RunError: the job names no such input.
+        """
+        if name not in self.inputs:
+            named = ", ".join(sorted(self.inputs)) or "none"
+            raise RunError(
+                f"the {self.verb} job names no input '{name}' (it names {named}); add it to job.json"
+            )
+        return Path(self.inputs[name])
 
 
 class Run:
@@ -62,6 +76,11 @@ class Run:
     def metrics(self) -> Path:
         """One JSON object per logged step."""
         return self.root / "metrics.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        """Held while the job runs, so that no second one writes here."""
+        return self.root / "run.lock"
 
     @property
     def checkpoints(self) -> Path:

@@ -1,0 +1,114 @@
+"""Builders of the training side: each prepares a run directory and launches a GPU job on it."""
+
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flows.launch import Limits, launch
+from flows.stages import Built, Inputs, Site, Stage
+from storage.config import Config, Json
+from storage.errors import RunError
+from storage.layout import Home
+from storage.manifests import read_rows
+from storage.records import ChannelMap, SongScore
+from storage.runs import Job, Run, Verb
+from training.config import EvaluateConfig, SelectConfig, TrainConfig
+
+PATHS = {
+    "index": "index.json",
+    "songs": "songs.jsonl",
+    "activity": "activity.jsonl",
+    "model": "model/model.json",
+    "channels": "channels.json",
+}
+"""Which output of an input's mark a job reads."""
+
+
+def _train(site: Site, config: TrainConfig, inputs: Inputs) -> Built:
+    run = _run(site, "train", config, inputs)
+    rows = [row for row in run.read_metrics() if row.get("kind") == "train"]
+    validations = [
+        row["loss"] for row in run.read_metrics() if row.get("kind") == "validation"
+    ]
+    facts: Json = {"steps": config.loop.steps}
+    if rows:
+        facts |= {"first_loss": rows[0]["loss"], "last_loss": rows[-1]["loss"]}
+    if validations:
+        facts |= {"best_validation_loss": min(validations)}
+    return Built(run.outputs(), facts)
+
+
+def _select(site: Site, config: SelectConfig, inputs: Inputs) -> Built:
+    run = _run(site, "select", config, inputs)
+    chosen = ChannelMap.model_validate_json(run.channels.read_text())
+    facts = dict(zip(chosen.stems, chosen.channels, strict=True))
+    return Built(run.outputs(), {"channels": facts, "chunks": chosen.chunks})
+
+
+def _evaluate(site: Site, config: EvaluateConfig, inputs: Inputs) -> Built:
+    run = _run(site, "evaluate", config, inputs)
+    scores = read_rows(run.scores, SongScore)
+    values = [score.usdr for score in scores if score.usdr is not None]
+    mean = round(statistics.fmean(values), 2) if values else None
+    return Built(run.outputs(), {"usdr": mean, "songs": len({score.song for score in scores})})
+
+
+def _run(site: Site, verb: Verb, config: Config, inputs: Inputs) -> Run:
+    """Launch one job and wait for it; its metrics are shown as they come."""
+    run = Run(site.home.run(verb, site.key))
+    run.prepare(Job(verb=verb, inputs=_paths(site.home, inputs), recipe=plain_recipe(config)))
+    limits = Limits(processes_of(config), site.settings["job_hours"])
+    launch(run, verb, limits, Ticker(run, config, site))
+    if not run.result.is_dir():
+        raise RunError(f"{verb} job in {run.root} ended well but left no result; see {run.log}")
+    return run
+
+
+class Ticker:
+    """Turns what a job prints and logs into progress."""
+
+    def __init__(self, run: Run, config: Config, site: Site) -> None:
+        self._site = site
+        self._total = config.loop.steps if isinstance(config, TrainConfig) else 0
+
+    def __call__(self, line: str) -> None:
+        """Show one line; a line such as `step 120/600 ...` moves the progress."""
+        words = line.split()
+        if len(words) > 1 and words[0] in ("step", "song", "chunk") and "/" in words[1]:
+            done, _, total = words[1].partition("/")
+            if done.isdigit() and total.isdigit():
+                self._site.watch(int(done), int(total), " ".join(words[2:]))
+                return
+        self._site.watch(-1, self._total, line)
+
+
+def plain_recipe(config: Config) -> Json:
+    """Return a job's config as plain JSON values."""
+    return config.model_dump(mode="json")
+
+
+def processes_of(config: Config) -> int:
+    """Return how many processes a job runs in."""
+    return config.runtime.processes if isinstance(config, TrainConfig) else 1
+
+
+def _paths(home: Home, inputs: Inputs) -> dict[str, str]:
+    paths = {"home": str(home.root)}
+    for name, mark in inputs.items():
+        path = mark.path(home, PATHS[name])
+        # A model is a folder: weights and the JSON that explains them.
+        paths[name] = str(path.parent if name == "model" else path)
+    return paths
+
+
+def _folder(verb: str) -> Any:
+    def folder(home: Home, key: str) -> Path:
+        return home.run(verb, key)
+
+    return folder
+
+
+TRAIN = Stage("train", 1, _train, "gpu", _folder("train"))
+SELECT = Stage("select-channels", 1, _select, "gpu", _folder("select"))
+EVALUATE = Stage("evaluate", 1, _evaluate, "gpu", _folder("evaluate"))

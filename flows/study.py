@@ -1,0 +1,160 @@
+"""The paper as one function: every arrow from archives to report is drawn here, and only here."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from flows import corpora, jobs, pages
+from flows.config import StudyConfig
+from flows.line import Line, Product
+from storage.config import Json
+from storage.errors import DataError
+from storage.layout import Home
+
+EVERYTHING = "study"
+PARTS = ("study", "fma", "musdb", "pretrain")
+"""Flows that can be run: the whole study, or one part of it with what it needs."""
+
+
+class Source(NamedTuple):
+    """Archives that one corpus is made of: their paths, and products that say what is in them."""
+
+    paths: Json
+    products: dict[str, Product]
+
+
+Wanted = tuple[str, str | None, str | None]
+"""An archive's file name, its sha1 and its md5, as far as they are published."""
+
+
+class Stems(NamedTuple):
+    """The stems corpus: its songs, and where each stem sounds."""
+
+    songs: Product
+    activity: Product
+
+
+def follow(line: Line, config: StudyConfig, home: Home, part: str = EVERYTHING) -> None:
+    """Send a study, or one part of it, down a line.
+
+    Raises:
+        DataError: an archive is missing.
+    """
+    if part in ("musdb", EVERYTHING):
+        stems = prepare_stems(line, config, home)
+    if part in ("fma", "pretrain", EVERYTHING):
+        index = prepare_fma(line, config, home)
+    if part in ("pretrain", EVERYTHING):
+        foundation = pretrain(line, config, index)
+    if part == EVERYTHING:
+        train_and_judge(line, config, index, stems, foundation)
+
+
+def prepare_fma(line: Line, config: StudyConfig, home: Home) -> Product:
+    """Tracks -> plan -> packed units -> census."""
+    fma = config.fma
+    wanted = {
+        "fma": (fma.archive, fma.sha1, None),
+        "metadata": (fma.metadata, fma.metadata_sha1, None),
+    }
+    source = find_archives(line, config, home, wanted)
+    plan = line.do("plan fma", corpora.PLAN, fma, source.paths, **source.products)
+    units = line.pack(fma, source.paths["fma"], plan)
+    return line.do("census", corpora.CENSUS, fma, {}, plan=plan, **units)
+
+
+def prepare_stems(line: Line, config: StudyConfig, home: Home) -> Stems:
+    """Archive -> songs as WAV -> where each stem sounds."""
+    musdb = config.musdb
+    source = find_archives(
+        line, config, home, {"musdb": (musdb.archive, musdb.sha1, musdb.md5)}
+    )
+    songs = line.do("unpack musdb", corpora.UNPACK, musdb, source.paths, **source.products)
+    activity = line.do("detect activity", corpora.ACTIVITY, musdb.activity, {}, songs=songs)
+    return Stems(songs, activity)
+
+
+def find_archives(
+    line: Line, config: StudyConfig, home: Home, wanted: dict[str, Wanted]
+) -> Source:
+    """Make the archives, or check that each is there and is what it claims to be."""
+    if config.synthesis:
+        made = line.do("synthesise", corpora.SYNTHESISE, config.synthesis, {})
+        root = home.archives / corpora.SYNTHESISE.work(config.synthesis, {}).key
+        paths = {name: str(root / file) for name, (file, _, _) in wanted.items()}
+        return Source(paths, {"corpora": made})
+    root = Path(config.data.root).expanduser().resolve()
+    paths = {name: str(root / file) for name, (file, _, _) in wanted.items()}
+    products = {
+        name: line.do(
+            f"check {name}", corpora.CHECK, _as_it_is(Path(paths[name]), sha1, md5), {}
+        )
+        for name, (_, sha1, md5) in wanted.items()
+    }
+    return Source(paths, products)
+
+
+def pretrain(line: Line, config: StudyConfig, index: Product) -> Product:
+    """Shards -> a separator that nobody told what a stem is."""
+    return line.do("pretrain", jobs.TRAIN, config.pretraining, _time(config), index=index)
+
+
+def train_and_judge(
+    line: Line, config: StudyConfig, index: Product, stems: Stems, foundation: Product
+) -> None:
+    """Channel map -> fine-tuned separators -> scores -> report."""
+    time = _time(config)
+    channels = line.do(
+        "select channels",
+        jobs.SELECT,
+        config.selection,
+        time,
+        model=foundation,
+        songs=stems.songs,
+    )
+    tune, given = config.finetuning, stems._asdict()
+    tuned = {
+        "finetune": line.do(
+            "finetune", jobs.TRAIN, tune, time, model=foundation, channels=channels, **given
+        )
+    }
+    if config.from_scratch:
+        tuned["train from scratch"] = line.do("train from scratch", jobs.TRAIN, tune, time, **given)
+    scores = {
+        f"evaluate {name}": line.do(
+            f"evaluate {name}", jobs.EVALUATE, config.evaluation, time, model=model, songs=stems.songs
+        )
+        for name, model in tuned.items()
+    }
+    line.do(
+        "report",
+        pages.REPORT,
+        pages.ReportConfig(study=config),
+        {},
+        census=index,
+        channels=channels,
+        pretrain=foundation,
+        **tuned,
+        **scores,
+    )
+
+
+def _time(config: StudyConfig) -> Json:
+    return {"job_hours": config.limits.job_hours}
+
+
+def _as_it_is(path: Path, sha1: str | None, md5: str | None) -> corpora.ArchiveConfig:
+    """Say which file is meant by what it is now: a changed file is another one to check.
+
+    Raises:
+        DataError: it is not there.
+    """
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(
+            f"archive {path} is missing; put it there, or name its folder with "
+            "'--set data.root=DIR'"
+        ) from error
+    return corpora.ArchiveConfig(
+        path=str(path), bytes=status.st_size, mtime_ns=status.st_mtime_ns, sha1=sha1, md5=md5
+    )
