@@ -1,12 +1,10 @@
 """Builders of the training side: each prepares a run directory and launches a GPU job on it."""
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
 from flows.launch import Limits, launch
-from flows.stages import Built, Inputs, Site, Stage
+from flows.stages import Built, Inputs, Site, Stage, Watch
 from storage.config import Config, Json
 from storage.errors import RunError
 from storage.layout import Home
@@ -59,28 +57,24 @@ def _run(site: Site, verb: Verb, config: Config, inputs: Inputs) -> Run:
     run = Run(site.home.run(verb, site.key))
     run.prepare(Job(verb=verb, inputs=_paths(site.home, inputs), recipe=plain_recipe(config)))
     limits = Limits(processes_of(config), site.settings["job_hours"])
-    launch(run, verb, limits, Ticker(run, config, site))
+    launch(run, verb, limits, ticker(site.watch))
     if not run.result.is_dir():
         raise RunError(f"{verb} job in {run.root} ended well but left no result; see {run.log}")
     return run
 
 
-class Ticker:
-    """Turns what a job prints and logs into progress."""
+def ticker(watch: Watch) -> Callable[[str], None]:
+    """Return what turns a job's lines into progress: `step 120/600 loss -8.31 ...` moves it."""
 
-    def __init__(self, run: Run, config: Config, site: Site) -> None:
-        self._site = site
-        self._total = config.loop.steps if isinstance(config, TrainConfig) else 0
-
-    def __call__(self, line: str) -> None:
-        """Show one line; a line such as `step 120/600 ...` moves the progress."""
+    def tick(line: str) -> None:
         words = line.split()
-        if len(words) > 1 and words[0] in ("step", "song", "chunk") and "/" in words[1]:
-            done, _, total = words[1].partition("/")
-            if done.isdigit() and total.isdigit():
-                self._site.watch(int(done), int(total), " ".join(words[2:]))
-                return
-        self._site.watch(-1, self._total, line)
+        done, slash, total = words[1].partition("/") if len(words) > 1 else ("", "", "")
+        if slash and done.isdigit() and total.isdigit():
+            watch(int(done), int(total), " ".join(words[2:]))
+        else:
+            watch.say(line)
+
+    return tick
 
 
 def plain_recipe(config: Config) -> Json:
@@ -102,11 +96,8 @@ def _paths(home: Home, inputs: Inputs) -> dict[str, str]:
     return paths
 
 
-def _folder(verb: str) -> Any:
-    def folder(home: Home, key: str) -> Path:
-        return home.run(verb, key)
-
-    return folder
+def _folder(verb: Verb) -> Callable[[Home, str], Path]:
+    return lambda home, key: home.run(verb, key)
 
 
 TRAIN = Stage("train", 1, _train, "gpu", _folder("train"))

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ GRACE_SECONDS = 60.0
 """From SIGTERM, on which a job writes a checkpoint, to SIGKILL."""
 POLL_SECONDS = 0.25
 TAIL_BYTES = 4000
+
+stopping = threading.Event()
+"""Set when the flow is interrupted: jobs then end themselves, resumably."""
 
 
 class Limits:
@@ -92,6 +96,8 @@ def _lines(
             yield from (line.decode(errors="replace") for line in whole)
             if ended:
                 return
+            if stopping.is_set():
+                raise LaunchError(f"the job in {log.parent} was stopped with its flow")
             if time.monotonic() > deadline:
                 raise LaunchError(
                     f"the job in {log.parent} ran past its time limit and was stopped; raise "

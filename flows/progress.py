@@ -12,8 +12,6 @@ from prefect.logging import get_run_logger
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from storage.marks import Mark
-
 UI_SECONDS = 5.0
 """Between two updates of a progress artifact, and between two sampled lines of a job's log."""
 
@@ -86,11 +84,11 @@ class StageWatch:
             level = logging.WARNING if important else logging.INFO
             get_run_logger().log(level, "%s", line)
 
-    def finish(self, mark: Mark) -> None:
-        """Say that the stage is done."""
+    def finish(self, outcome: str) -> None:
+        """Say that the stage is done, and what came of it."""
         if self._artifact:
-            self._publish(1.0, f"{self.label}: done")
-        self.board.settle(self.label, f"done in {mark.seconds:.1f} s")
+            self._publish(1.0, f"{self.label}: {outcome}")
+        self.board.settle(self.label, outcome)
 
     def reuse(self) -> None:
         """Say that the stage had been done before."""

@@ -20,10 +20,13 @@ logger = logging.getLogger(__name__)
 
 
 class Watch(Protocol):
-    """Whoever wants to see progress: called with what is done and what there is in all."""
+    """Whoever wants to see progress."""
 
     def __call__(self, done: float, total: float, note: str = "") -> None:
-        """Show progress."""
+        """Show that `done` of `total` is done."""
+
+    def say(self, line: str) -> None:
+        """Pass on a line that a job printed."""
 
 
 class Built(NamedTuple):

@@ -128,7 +128,7 @@ def train_and_judge(
     line.do(
         "report",
         pages.REPORT,
-        pages.ReportConfig(study=config),
+        config,
         {},
         census=index,
         channels=channels,

@@ -2,9 +2,9 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import batched
+from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -20,7 +20,6 @@ from flows.line import Product
 from flows.progress import Board, StageWatch
 from flows.stages import Inputs, Site, Stage, perform
 from pipelines.config import FmaConfig
-from pipelines.pack import pack_units
 from storage.config import Config, Json
 from storage.errors import MachineError
 from storage.layout import Home
@@ -58,8 +57,8 @@ class PrefectLine:
 
             def body(**given: Any) -> Any:
                 marks = _flat(given)
-                key = stage.work(config, marks).key
-                site = Site(self.home, key, StageWatch(label, self.board), settings)
+                watch = StageWatch(label, self.board)
+                site = Site(self.home, stage.work(config, marks).key, watch, settings)
                 return _perform(site, stage, config, marks)
 
             self.futures[label] = _as_task(body, label, stage.kind).submit(**inputs)
@@ -70,37 +69,30 @@ class PrefectLine:
     ) -> Mapping[str, PrefectFuture[Any]]:
         """Submit the packing of a plan's units, some units a task."""
         names = list(corpora.unit_works(self.home, plan.result(), config))
-        for batch in batched(names, config.units_per_task):
-            label = batch_label(batch)
+        size = config.units_per_task
+        batches = [names[start : start + size] for start in range(0, len(names), size)]
+        return {_batch_label(batch): self._pack(config, archive, plan, batch) for batch in batches}
 
-            def body(plan: Mark, batch: tuple[str, ...] = batch, label: str = label) -> Any:
-                watch = StageWatch(label, self.board)
-                return _pack(Packing(self.home, config, archive, plan, watch), batch)
+    def _pack(
+        self, config: FmaConfig, archive: str, plan: Product, names: list[str]
+    ) -> PrefectFuture[Any]:
+        label = _batch_label(names)
 
-            self.futures[label] = _as_task(body, label, "packing").submit(plan=plan)
-        return {label: self.futures[label] for label in map(batch_label, batched_names(names, config))}
+        def body(plan: Mark) -> Any:
+            watch = StageWatch(label, self.board)
+            works = corpora.unit_works(self.home, plan, config)
+            found = {name: standing(self.home, works[name]).mark for name in names}
+            done = {name: mark for name, mark in found.items() if mark}
+            if len(done) == len(names):
+                watch.reuse()
+                return Completed(name="Cached", message=f"{len(names)} units", data=done)
+            with _packing:
+                marks = corpora.pack(self.home, config, Path(archive), plan, names, watch)
+            watch.finish(f"{len(names) - len(done)} units packed")
+            return marks
 
-
-@dataclass(frozen=True)
-class Packing:
-    """What a packing task needs to know."""
-
-    home: Home
-    config: FmaConfig
-    archive: str
-    plan: Mark
-    watch: StageWatch
-
-
-def batched_names(names: list[str], config: FmaConfig) -> Iterator[tuple[str, ...]]:
-    """Divide units into tasks."""
-    return batched(names, config.units_per_task)
-
-
-def batch_label(batch: tuple[str, ...]) -> str:
-    """Name a packing task by its first and last unit."""
-    first, last = (name.removeprefix("unit ") for name in (batch[0], batch[-1]))
-    return f"pack {first}" if first == last else f"pack {first} to {last}"
+        self.futures[label] = _as_task(body, label, "packing").submit(plan=plan)
+        return self.futures[label]
 
 
 def _as_task(body: Callable[..., Any], label: str, kind: str) -> Any:
@@ -119,42 +111,35 @@ def _as_task(body: Callable[..., Any], label: str, kind: str) -> Any:
 
 def _perform(site: Site, stage: Stage, config: Config, marks: Inputs) -> Any:
     """Do one stage under its limit; a stage done before is `Cached`."""
-    found = standing(site.home, stage.work(config, marks))
-    if found.mark:
-        return _cached(site, found.mark)
-    with _slot(stage.kind):
-        performed = perform(site, stage, config, marks)
-    if performed.cached:
-        return _cached(site, performed.mark)
-    get_run_logger().info(
-        "%s done in %.1f s: %s", stage.name, performed.mark.seconds, performed.mark.facts
-    )
-    site.watch.finish(performed.mark)
-    return performed.mark
+    watch: Any = site.watch
+    mark = standing(site.home, stage.work(config, marks)).mark
+    cached = mark is not None
+    if mark is None:
+        with _slot(stage.kind):
+            mark, cached = perform(site, stage, config, marks)
+    if cached:
+        watch.reuse()
+        return Completed(name="Cached", message=f"{stage.name} {mark.key}", data=mark)
+    get_run_logger().info("%s done in %.1f s: %s", stage.name, mark.seconds, mark.facts)
+    watch.finish(f"done in {mark.seconds:.1f} s")
+    return mark
 
 
-def _pack(packing: Packing, batch: tuple[str, ...]) -> Any:
-    """Pack some units; if all were packed before, the task is `Cached`."""
-    ...
-
-
-def _cached(site: Site, mark: Mark) -> State[Any]:
-    ...
+def _batch_label(names: list[str]) -> str:
+    first, last = (name.removeprefix("unit ") for name in (names[0], names[-1]))
+    return f"pack {first}" if first == last else f"pack {first} to {last}"
 
 
 @contextmanager
 def _slot(kind: str) -> Iterator[None]:
-    limit = (
-        concurrency(
-            GPU_LIMIT,
-            lease_duration=LEASE_SECONDS,
-            strict=True,
-            raise_on_lease_renewal_failure=False,
-        )
-        if kind == "gpu"
-        else nullcontext()
-    )
-    with limit:
+    if kind != "gpu":
+        yield
+        return
+    # The lease is short, so that a dead holder's slot comes free by itself; a server that is away
+    # for a while must not end a job of days.
+    with concurrency(
+        GPU_LIMIT, lease_duration=LEASE_SECONDS, strict=True, raise_on_lease_renewal_failure=False
+    ):
         yield
 
 

@@ -146,6 +146,7 @@ class RuntimeConfig(Config):
     threads: NonNegativeInt = 0
     """CPU threads per process; 0 leaves torch's default."""
     loader_workers: NonNegativeInt = 0
+    """Threads that read ahead, beside the one that trains; 0 is one."""
     micro_batch: NonNegativeInt = 0
     """Examples per forward pass and process; 0 takes the whole batch at once."""
 

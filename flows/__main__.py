@@ -1,0 +1,218 @@
+"""The command line: which flow, which recipe, what differs.
+
+Exit codes: 0 done; 1 unforeseen; 2 a setting; 3 a recording or archive; 4 a run; 5 the machine;
+130 and 143 stopped by Ctrl-C or SIGTERM, resumably.
+"""
+
+import json
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from storage.errors import StemworksError
+
+app = typer.Typer(
+    help="Raw music archives in, trained and scored music source separators out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+Recipe = Annotated[str, typer.Option("--recipe", help="Name of a recipe; see 'recipes'.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Override one setting: a.b=c. Repeatable.")
+]
+HomeAt = Annotated[str, typer.Option("--home", help="Folder under which everything lies.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Flow = Annotated[str, typer.Argument(help="study, or a part of it: fma, musdb, pretrain.")]
+
+
+@app.command()
+def run(
+    flow: Flow,
+    recipe: Recipe,
+    settings: Settings = None,
+    home: HomeAt = "home",
+    force: Annotated[
+        list[str] | None, typer.Option(help="Redo this stage, once. Repeatable.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a flow. What is done stays done; what is missing or failed runs."""
+    from flows import running  # noqa: PLC0415
+
+    running.run(running.Order(flow, recipe, settings or [], home), force or [], as_json)
+
+
+@app.command()
+def plan(
+    flow: Flow,
+    recipe: Recipe,
+    settings: Settings = None,
+    home: HomeAt = "home",
+    as_json: AsJson = False,
+) -> None:
+    """Say what a run would do, and what it would cost. Does nothing."""
+    from flows import running, views  # noqa: PLC0415
+
+    views.show_plan(running.Order(flow, recipe, settings or [], home), console, as_json)
+
+
+@app.command()
+def status(home: HomeAt = "home", as_json: AsJson = False) -> None:
+    """Say how far each study of a home is."""
+    from flows import views  # noqa: PLC0415
+
+    views.show_status(home, console, as_json)
+
+
+@app.command()
+def census(
+    home: HomeAt = "home",
+    study: Annotated[str, typer.Option(help="Its name, where a home holds several.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Say what became of every track of an archive."""
+    from flows import views  # noqa: PLC0415
+
+    views.show_census(home, study, console, as_json)
+
+
+@app.command()
+def retry(
+    reason: Annotated[str, typer.Option(help="Quarantine reason, such as decode_error.")],
+    home: HomeAt = "home",
+) -> None:
+    """Let the next run pack again what is quarantined for a reason."""
+    from flows import views  # noqa: PLC0415
+
+    views.retry(home, reason, console)
+
+
+@app.command()
+def verify(
+    home: HomeAt = "home",
+    deep: Annotated[bool, typer.Option("--deep", help="Read every byte again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check every output of every finished stage. Exit code 3 if any is gone or altered."""
+    from flows import views  # noqa: PLC0415
+
+    views.verify(home, deep, console, as_json)
+
+
+@app.command()
+def report(
+    run_directory: Annotated[Path, typer.Argument(help="A run directory of `evaluate`.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print the scores of an evaluation."""
+    from flows import views  # noqa: PLC0415
+
+    views.show_scores(run_directory, console, as_json)
+
+
+@app.command()
+def recipes() -> None:
+    """List the recipes."""
+    from flows.recipes import RECIPES  # noqa: PLC0415
+
+    for name, function in RECIPES.items():
+        console.print(f"[bold]{name:<14}[/] {function.__doc__}")
+
+
+@app.command()
+def separate(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder with model.json, or a run's.")],
+    paths: Annotated[list[Path], typer.Argument(help="SONG... OUT: songs, then a folder.")],
+) -> None:
+    """Separate songs into stems, one folder per song under OUT."""
+    from flows import running  # noqa: PLC0415
+
+    running.separate(checkpoint, paths)
+
+
+@app.command()
+def ui() -> None:
+    """Start the Prefect server if none runs, and print the address of its UI."""
+    from flows.server import connect  # noqa: PLC0415
+
+    console.print(f"The UI is at {connect()}", soft_wrap=True)
+
+
+@app.command()
+def down() -> None:
+    """Stop the Prefect server that stemworks started."""
+    from flows.server import Place, stop  # noqa: PLC0415
+
+    console.print("Stopped." if stop(Place.from_environment()) else "No server was running.")
+
+
+@app.command()
+def serve(
+    recipe: Recipe,
+    settings: Settings = None,
+    home: HomeAt = "home",
+    cron: Annotated[str, typer.Option(help="When to run, as cron says it; never by itself.")] = "",
+) -> None:
+    """Deploy a study: run, schedule and retry it from the UI. Stays until Ctrl-C."""
+    from flows import running  # noqa: PLC0415
+
+    running.serve(running.Order("study", recipe, settings or [], home), cron)
+
+
+@app.command()
+def doctor(home: HomeAt = "home", as_json: AsJson = False) -> None:
+    """Check this machine: programs, versions, disk, port, server, GPU."""
+    from flows.doctor import examine  # noqa: PLC0415
+
+    examine(home, console, as_json)
+
+
+def main() -> None:
+    """Run the command line; every foreseen error is one sentence and an exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    sys.exit(guarded(lambda: app(standalone_mode=False)))
+
+
+def guarded(command: Callable[[], Any]) -> int:
+    """Run a command; return its exit code, having said what went wrong."""
+    import click  # noqa: PLC0415
+
+    try:
+        code = command()
+    except StemworksError as error:
+        _complain(str(error))
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        _complain("stopped; the same command again goes on from here")
+        return 130
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    return code if isinstance(code, int) else 0
+
+
+def _complain(what: str) -> None:
+    print(f"error: {what}", file=sys.stderr)  # noqa: T201  the command line's own voice
+
+
+def _terminated(_number: int, _frame: Any) -> None:
+    raise SystemExit(143)
+
+
+def print_json(value: Any) -> None:
+    """Print a value for machines."""
+    print(json.dumps(value, indent=2))  # noqa: T201  the command line's own voice
+
+
+if __name__ == "__main__":
+    main()

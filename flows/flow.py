@@ -1,0 +1,161 @@
+"""The flow that Prefect runs: one study, or one part of it, every stage a task of it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
+from rich.console import Console
+
+from flows import launch, pages
+from flows.config import StudyConfig
+from flows.progress import Board
+from flows.reap import reap, registered
+from flows.study import EVERYTHING, follow
+from flows.tasks import PrefectLine
+from storage.config import Json, differences
+from storage.errors import HomeConflictError, ManifestError, RunError, StemworksError
+from storage.files import only_one, read_json, write_json
+from storage.layout import Home
+from storage.marks import Mark
+
+THREADS = 8
+"""Stages that may wait or work at once; GPU jobs and packing take turns among themselves."""
+
+Part = Literal["study", "fma", "musdb", "pretrain"]
+
+
+@flow(
+    name="stemworks",
+    flow_run_name="{part} {config.name}",
+    task_runner=ThreadPoolTaskRunner(max_workers=THREADS),
+    persist_result=False,
+)
+def stemworks(config: StudyConfig, home: str = "home", part: Part = EVERYTHING) -> Json:
+    """Run a study, or one part of it, in a home. What is done there is not done again.
+
+    Args:
+        config: the study; a home holds one configuration under its name.
+        home: the folder under which everything lies.
+        part: the whole `study`, or only `fma`, `musdb` or `pretrain` with what it needs.
+
+    Returns:
+        How many stages there were, and the page of the report where there is one.
+    """
+    place = Home.open(home)
+    reap()
+    with registered(flow_run.get_id()), _alone(place, config), _obedient_children():
+        with Board(Console(stderr=True)) as board:
+            line = PrefectLine(place, board)
+            early: StemworksError | None = None
+            try:
+                follow(line, config, place, part)
+            except StemworksError as error:
+                early = error
+            marks = _settle(line, early)
+        if part == EVERYTHING:
+            _publish(place, marks)
+    return {"stages": len(line.futures), "report": str(place.report(config.name))}
+
+
+def claim(home: Home, config: StudyConfig) -> None:
+    """Take a study's name in a home, for this configuration and no other.
+
+    Raises:
+        HomeConflictError: the name stands for another configuration here; says what differs.
+    """
+    path, wanted = home.study(config.name), config.what_matters()
+    if not path.exists():
+        write_json(path, wanted)
+        return
+    try:
+        held = read_json(path)
+    except ManifestError:
+        write_json(path, wanted)
+        return
+    changed = differences(held, wanted)
+    if changed:
+        raise HomeConflictError(
+            f"home {home.root} holds study '{config.name}' with other settings "
+            f"({'; '.join(changed[:5])}{'; ...' if len(changed) > 5 else ''}); use another --home, "
+            "or another name with '--set name=NAME'"
+        )
+
+
+@contextmanager
+def _alone(home: Home, config: StudyConfig) -> Iterator[None]:
+    with only_one(home.lock(f"study-{config.name}"), f"study '{config.name}' in {home.root}"):
+        claim(home, config)
+        yield
+
+
+@contextmanager
+def _obedient_children() -> Iterator[None]:
+    """Let an interruption of the flow end the jobs that its threads are waiting for."""
+    launch.stopping.clear()
+    try:
+        yield
+    except BaseException:
+        launch.stopping.set()
+        raise
+
+
+def _settle(line: PrefectLine, early: StemworksError | None) -> dict[str, Mark]:
+    """Wait for every stage; return their marks by label.
+
+    Raises:
+        RunError: a stage failed; what does not depend on it is done all the same.
+    """
+    marks: dict[str, Mark] = {}
+    failed: dict[str, BaseException] = {}
+    for label, future in line.futures.items():
+        future.wait()
+        if future.state.is_completed():
+            result = future.result()
+            marks |= result if isinstance(result, dict) else {label: result}
+        elif not future.state.is_pending():
+            failed[label] = _error_of(future)
+    if failed:
+        label, cause = next(iter(failed.items()))
+        raise _failure(label, cause, len(failed)) from cause
+    if early:
+        raise early
+    return marks
+
+
+def _error_of(future: PrefectFuture[Any]) -> BaseException:
+    error = future.result(raise_on_failure=False)
+    return error if isinstance(error, BaseException) else RunError(str(future.state.message))
+
+
+def _failure(label: str, cause: BaseException, count: int) -> RunError:
+    others = f" ({count - 1} more failed)" if count > 1 else ""
+    what = str(cause) or type(cause).__name__
+    failure = RunError(
+        f"stage '{label}' failed{others}: {what}. What else was done stays done: the same command "
+        "again does only the rest"
+    )
+    failure.exit_code = cause.exit_code if isinstance(cause, StemworksError) else 1
+    return failure
+
+
+def _publish(home: Home, marks: dict[str, Mark]) -> None:
+    """Put the study's results on the parent run: a card, and the table of scores."""
+    create_markdown_artifact(
+        pages.run_card(home, marks), key="run-card", description="The study on one page"
+    )
+    create_table_artifact(
+        pages.table_of(home, marks).records(), key="scores", description="Scores in dB"
+    )
+    census = marks["census"].facts
+    rows = [{"outcome": "kept", "reason": "", "tracks": census["kept"]}]
+    for outcome in ("filtered", "quarantined"):
+        rows += [
+            {"outcome": outcome, "reason": reason, "tracks": count}
+            for reason, count in census[outcome].items()
+        ]
+    create_table_artifact(rows, key="census", description="What became of every track")

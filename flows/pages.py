@@ -1,0 +1,133 @@
+"""Builder of the report, and what of it Prefect shows: tables and a run card."""
+
+from pathlib import Path
+from typing import Any
+
+from flows.config import StudyConfig
+from flows.stages import Built, Inputs, Site, Stage
+from storage import marks
+from storage.layout import Home
+from storage.manifests import read_rows
+from storage.marks import Mark
+from storage.records import SongScore
+from training.report import (
+    Curve,
+    Lineage,
+    Material,
+    Row,
+    gain_line,
+    score_table,
+    write_report,
+)
+from training.report.tables import ScoreTable
+
+NAMES = {
+    "finetune": "MixIT pre-training, then fine-tuning",
+    "train from scratch": "from scratch",
+}
+"""What the report calls each separator; the first is the one the study is about."""
+
+
+def _report(site: Site, config: StudyConfig, inputs: Inputs) -> Built:
+    home, page = site.home, site.home.report(config.name)
+    rows = tuple(
+        Row(name=name, scores=scores, excerpts=scores.parent / "excerpts")
+        for name, scores in score_files(home, inputs).items()
+    )
+    material = Material(
+        title=config.name,
+        study=config.what_matters(),
+        rows=rows,
+        curves=_curves(home, inputs),
+        census=inputs["census"].path(home, "census.json"),
+        channels=inputs["channels"].path(home, "channels.json"),
+        lineage=_lineage(home, inputs),
+    )
+    write_report(material, page)
+    tuned = [score.usdr for score in _scores(home, inputs["evaluate finetune"])]
+    facts = {"page": str(page), "scored": sum(value is not None for value in tuned)}
+    return Built({"report.html": page}, facts)
+
+
+def score_files(home: Home, inputs: Inputs) -> dict[str, Path]:
+    """Return each judged separator's scores, by the name that the report gives it."""
+    return {
+        name: inputs[f"evaluate {label}"].path(home, "scores.jsonl")
+        for label, name in NAMES.items()
+        if f"evaluate {label}" in inputs
+    }
+
+
+def table_of(home: Home, inputs: Inputs) -> ScoreTable:
+    """Return the table of scores of a study's judged separators."""
+    files = score_files(home, inputs)
+    return score_table([(name, read_rows(path, SongScore)) for name, path in files.items()])
+
+
+def gain_of(home: Home, inputs: Inputs) -> str:
+    """Say what the fine-tuned separator gains over the trivial estimate."""
+    return gain_line("Fine-tuned separator", _scores(home, inputs["evaluate finetune"]))
+
+
+def run_card(home: Home, inputs: Inputs) -> str:
+    """Return the study on one page of Markdown, for the parent run in the UI."""
+    census = inputs["census"].facts
+    dropped = {**census["filtered"], **census["quarantined"]}
+    lines = [
+        f"## {gain_of(home, inputs)}",
+        table_of(home, inputs).markdown(),
+        f"**Sound:** {census['tracks_in']} tracks in, {census['kept']} kept, {census['clips']} clips, "
+        f"{census['hours']:.2f} h"
+        + "".join(f"; {count} {reason}" for reason, count in dropped.items()),
+        f"**Report:** `{home.report(_study_name(inputs))}`",
+    ]
+    return "\n\n".join(lines)
+
+
+def _study_name(inputs: Inputs) -> str:
+    return Path(inputs["report"].facts["page"]).parent.name
+
+
+def _scores(home: Home, mark: Mark) -> list[SongScore]:
+    return read_rows(mark.path(home, "scores.jsonl"), SongScore)
+
+
+def _curves(home: Home, inputs: Inputs) -> tuple[Curve, ...]:
+    return tuple(
+        Curve(name=label, metrics=home.run("train", inputs[label].key) / "metrics.jsonl")
+        for label in ("pretrain", "finetune", "train from scratch")
+        if label in inputs
+    )
+
+
+def _lineage(home: Home, inputs: Inputs) -> tuple[Lineage, ...]:
+    """Return every mark that led to these, each once, causes before effects."""
+    by_digest = {mark.digest: mark for mark in marks.all_marks(home)}
+    seen: dict[str, Mark] = {}
+
+    def visit(mark: Mark) -> None:
+        for digest in mark.inputs.values():
+            if digest in by_digest and by_digest[digest].key not in seen:
+                visit(by_digest[digest])
+        seen[mark.key] = mark
+
+    for mark in inputs.values():
+        visit(mark)
+    return tuple(_line(mark) for mark in seen.values())
+
+
+def _line(mark: Mark) -> Lineage:
+    facts: dict[str, Any] = {
+        name: value for name, value in mark.facts.items() if not isinstance(value, dict | list)
+    }
+    return Lineage(
+        stage=mark.stage,
+        key=mark.key,
+        digest=mark.digest,
+        seconds=mark.seconds,
+        facts=facts,
+        inputs=dict(mark.inputs),
+    )
+
+
+REPORT = Stage("report", 1, _report)

@@ -1,0 +1,1 @@
+"""Demo corpora: music composed from a seed, played on sampled instruments, packed as archives."""

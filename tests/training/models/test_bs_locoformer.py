@@ -1,0 +1,166 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from storage.errors import ConfigError
+from tests.training.models.transcription import Transcription, copied_from, pairs
+from training.config import BsLocoformerConfig
+from training.models import build, select_outputs, separator_parameters
+from training.models.bs_locoformer import BsLocoformer, ConvSwiGLU, RMSGroupNorm
+from training.models.spectral import istft, kept_frames, normalise, spectral_rms, stft
+
+TINY = BsLocoformerConfig(
+    outputs=3, blocks=2, width=16, hidden=12, kernel=4, heads=2, groups=4, dropout=0.0
+)
+LENGTH = 9_000
+
+SIZES = {
+    "small": dict(blocks=4, width=96, hidden=128, heads=4, groups=4),
+    "medium": dict(blocks=6, width=128, hidden=192, heads=8, groups=8),
+    "large": dict(blocks=9, width=192, hidden=256, heads=8, groups=8),
+}
+
+
+def tiny(**changes: object) -> BsLocoformer:
+    torch.manual_seed(0)
+    model = BsLocoformer(TINY.model_copy(update=changes))
+    # Away from the start values, where ones and zeros would hide a misplaced scale or bias.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    return model
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
+
+
+def relative_error(ours: Tensor, expected: Tensor) -> float:
+    return ((ours - expected).norm() / expected.norm()).item()
+
+
+@pytest.mark.parametrize(
+    ("size", "separator", "encoder", "decoder_4", "decoder_12"),
+    [
+        ("small", 5_021_440, 407_752, 24_115_360, 49_371_360),
+        ("medium", 14_959_104, 540_936, 37_221_920, 70_874_720),
+        ("large", 45_157_248, 807_304, 71_053_600, 121_500_000),
+    ],
+)
+def test_parameter_counts_are_the_published_ones(
+    size: str, separator: int, encoder: int, decoder_4: int, decoder_12: int
+) -> None:
+    for outputs, decoder in ((4, decoder_4), (12, decoder_12)):
+        with torch.device("meta"):
+            model = BsLocoformer(BsLocoformerConfig.parse(dict(SIZES[size], outputs=outputs)))
+        assert sum(p.numel() for p in separator_parameters(model)) == separator
+        assert sum(p.numel() for p in model.encoder.parameters()) == encoder
+        assert sum(p.numel() for p in model.decoder.parameters()) == decoder
+        assert sum(p.numel() for p in model.parameters()) == separator + encoder + decoder
+
+
+@pytest.mark.parametrize("keep_last_frame", [False, True])
+def test_outputs_and_gradients_are_those_of_the_published_model(keep_last_frame: bool) -> None:
+    model = tiny(keep_last_frame=keep_last_frame)
+    oracle = copied_from(model)
+    x = 0.3 * noise(2, 1, 2, LENGTH)
+    ours, expected = model(x), oracle(x[:, 0])
+    assert relative_error(ours, expected) <= 1e-5
+    direction = noise(*ours.shape)
+    (ours * direction).sum().backward()
+    (expected * direction).sum().backward()
+    _assert_same_gradients(oracle, model)
+
+
+def _assert_same_gradients(oracle: Transcription, model: BsLocoformer) -> None:
+    matched = [(p.grad, grad) for p, grad in pairs(oracle, model, gradient=True)]
+    ours = torch.cat([grad.flatten() for _, grad in matched])
+    expected = torch.cat([grad.flatten() for grad, _ in matched if grad is not None])
+    assert relative_error(ours, expected) <= 1e-5
+    for reference, grad in matched:
+        assert reference is not None
+        torch.testing.assert_close(grad, reference, rtol=1e-3, atol=1e-4 * float(expected.std()))
+
+
+def test_norm_has_the_gradient_of_its_formula_and_none_for_silence() -> None:
+    norm = RMSGroupNorm(6, 2).double()
+    x = noise(4, 6).double().requires_grad_()
+    normalised = norm.float()(x.detach().float())
+    grouped = x.detach().view(4, 2, 3)
+    rms = grouped.norm(dim=-1, keepdim=True) / math.sqrt(3)
+    torch.testing.assert_close(normalised, (grouped / (rms + 1e-5)).view(4, 6).float())
+    silent = torch.zeros(2, 6, requires_grad=True)
+    norm(silent).sum().backward()
+    assert silent.grad is not None
+    assert silent.grad.isfinite().all()
+
+
+def test_second_convolution_starts_as_the_published_transposed_one() -> None:
+    torch.manual_seed(0)
+    config = BsLocoformerConfig(width=32, hidden=64, kernel=4, heads=4, groups=4)
+    largest = ConvSwiGLU(config, axis=1).contract.weight.abs().max().item()
+    assert 0.99 < largest * math.sqrt(32 * 4) <= 1
+
+
+def test_chosen_outputs_are_the_originals() -> None:
+    model, x = tiny().eval(), noise(1, 1, 2, LENGTH)
+    before = torch.get_rng_state()
+    chosen = select_outputs(model, [2, 0])
+    assert torch.equal(torch.get_rng_state(), before)
+    assert chosen.outputs == 2
+    assert chosen.config.outputs == 2
+    assert not chosen.training
+    torch.testing.assert_close(chosen(x), model(x)[:, [2, 0]], rtol=1e-5, atol=1e-6)
+    ours = {p.data_ptr() for p in model.parameters()}
+    assert ours.isdisjoint(p.data_ptr() for p in chosen.parameters())
+    assert all(p.requires_grad for p in chosen.parameters())
+
+
+@pytest.mark.parametrize("chosen", [[], [3], [0, -1]])
+def test_impossible_choices_are_refused(chosen: list[int]) -> None:
+    with pytest.raises(ConfigError, match="chosen outputs"):
+        select_outputs(tiny(), chosen)
+
+
+def test_freezing_covers_the_blocks_and_nothing_else() -> None:
+    model = tiny()
+    frozen = {id(p) for p in separator_parameters(model)}
+    names = {name.split(".")[0] for name, p in model.named_parameters() if id(p) in frozen}
+    kept = {name.split(".")[0] for name, p in model.named_parameters() if id(p) not in frozen}
+    assert (names, kept) == ({"blocks"}, {"encoder", "decoder"})
+
+
+def test_bfloat16_stays_near_float32() -> None:
+    model, x = tiny().eval(), noise(1, 1, 2, LENGTH)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = model(x)
+    assert rough.dtype == torch.float32
+    assert relative_error(rough, model(x)) < 0.03
+
+
+def test_the_inverse_transform_inverts() -> None:
+    x = noise(2, 3, 4_321)
+    torch.testing.assert_close(istft(stft(x, 2048, 512), 2048, 512, 4_321), x, rtol=0, atol=1e-5)
+
+
+def test_six_seconds_lose_their_last_frame_and_hollow_ends_keep_it() -> None:
+    assert kept_frames(264_600, 2048, 512, keep_last=False) == 516
+    assert kept_frames(529_200, 2048, 512, keep_last=False) == 1033
+    assert kept_frames(264_600, 2048, 512, keep_last=True) == 517
+    assert kept_frames(512 * 9 + 511, 2048, 512, keep_last=False) == 10
+
+
+def test_normalised_mixtures_have_unit_level_per_channel() -> None:
+    mixture = noise(2, 2, 8_000) * torch.tensor([0.01, 3.0])[:, None]
+    parts = torch.stack([mixture * 0.25, mixture * 0.75], 1)
+    level, scaled = normalise(mixture, parts)
+    torch.testing.assert_close(spectral_rms(stft(level, 2048, 512)), torch.ones(2, 2))
+    torch.testing.assert_close(scaled.sum(1), level)
+    silent, _ = normalise(torch.zeros(1, 2, 4_000), torch.zeros(1, 2, 2, 4_000))
+    assert not silent.any()
+
+
+def test_build_reads_the_table() -> None:
+    assert isinstance(build(TINY), BsLocoformer)

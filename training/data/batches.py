@@ -1,0 +1,99 @@
+"""Sources of examples -> batches on the device: read ahead in threads, mixed where the model is.
+
+Threads, not processes: decoding releases the interpreter lock, nothing is copied or pickled, and
+a killed job leaves no orphans.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from storage.audio import Waveform
+from training.distributed import Place
+
+READ_AHEAD = 2
+"""Batches in flight behind the one in use."""
+
+
+class Example(NamedTuple):
+    """What is read from disk for one example, before anything is mixed."""
+
+    parts: Waveform
+    """[P, C, T]: two mixtures, or one signal per stem."""
+    gains_db: npt.NDArray[np.float32]
+    """Drawn gains, in the form that the source's own `mix` takes."""
+
+
+class Source(Protocol):
+    """Examples by number; the same number always gives the same example."""
+
+    def __len__(self) -> int:
+        """Return how many examples there are (of a training source: in an epoch)."""
+        ...
+
+    def example(self, number: int) -> Example:
+        """Return one example. A training source takes numbers beyond its length."""
+        ...
+
+    def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Tensor:
+        """Return the references [B, P, C, T], whose sum over P is the mixture."""
+        ...
+
+
+class Loader:
+    """This process's share of every batch of a training source and a validation source."""
+
+    def __init__(
+        self, training: Source, validation: Source, batch_size: int, place: Place, workers: int = 0
+    ) -> None:
+        self._training, self._validation = training, validation
+        self._batch_size, self._place = batch_size, place
+        self._workers = max(1, workers)
+
+    @property
+    def batch_size(self) -> int:
+        """Examples per step over all processes."""
+        return self._batch_size
+
+    def training(self, first_step: int) -> Iterator[Tensor]:
+        """Yield references [B, P, C, T] of step `first_step` (from 0) and all that follow.
+
+        Step s holds the examples s * batch_size to (s + 1) * batch_size - 1 over all processes.
+        """
+        starts = (step * self._batch_size for step in itertools.count(first_step))
+        shares = (self._place.share(start, start + self._batch_size) for start in starts)
+        return self._stream(self._training, shares)
+
+    def validation(self) -> Iterator[Tensor]:
+        """Yield references [B, P, C, T] of this process's share of all validation examples."""
+        mine = self._place.share(0, len(self._validation))
+        size = -(-self._batch_size // self._place.world)
+        return self._stream(
+            self._validation, (mine[start : start + size] for start in range(0, len(mine), size))
+        )
+
+    def _stream(self, source: Source, shares: Iterable[range]) -> Iterator[Tensor]:
+        pending: deque[list[Future[Example]]] = deque()
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="loader")
+        try:
+            for share in shares:
+                pending.append([pool.submit(source.example, number) for number in share])
+                if len(pending) > READ_AHEAD:
+                    yield self._batch(source, pending.popleft())
+            while pending:
+                yield self._batch(source, pending.popleft())
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _batch(self, source: Source, futures: list[Future[Example]]) -> Tensor:
+        examples = [future.result() for future in futures]
+        parts = torch.from_numpy(np.stack([example.parts for example in examples]))
+        gains = torch.from_numpy(np.stack([example.gains_db for example in examples]))
+        return source.mix(self._place.move(parts), self._place.move(gains))

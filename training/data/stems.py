@@ -1,0 +1,205 @@
+"""Songs with stems -> dynamic mixes to train on, fixed segments to validate with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from storage.audio import Waveform, read_window
+from storage.errors import ConfigError, DataError
+from storage.manifests import read_rows
+from storage.records import ActiveWindows, StemSong
+from training import seeds
+from training.config import STEMS, BsLocoformerConfig, StemsData
+from training.data.batches import Example
+from training.data.mixtures import level_stems
+
+
+@dataclass(frozen=True)
+class StemCorpus:
+    """Songs of a stems corpus and where their files lie."""
+
+    home: Path
+    """Root that the songs' folders are relative to."""
+    songs: tuple[StemSong, ...]
+    stems: tuple[str, ...] = STEMS
+
+    @classmethod
+    def open(cls, songs: Path, home: Path, sample_rate: int) -> "StemCorpus":
+        """Read `songs.jsonl`.
+
+        Raises:
+            ManifestError: the table is missing or malformed.
+            ConfigError: a song is not at `sample_rate` Hz, the model's.
+        """
+        rows = tuple(read_rows(songs, StemSong))
+        for song in rows:
+            if song.sample_rate != sample_rate:
+                raise ConfigError(
+                    f"the model works at {sample_rate} Hz, but '{song.name}' in {songs} is at "
+                    f"{song.sample_rate} Hz; prepare the songs at the model's rate"
+                )
+        return cls(home, rows)
+
+    def of(self, split: str) -> tuple[StemSong, ...]:
+        """Return the songs of a split, in the table's order.
+
+        Raises:
+            DataError: there are none.
+        """
+        songs = tuple(song for song in self.songs if song.split == split)
+        if not songs:
+            raise DataError(
+                f"none of the {len(self.songs)} songs is in the '{split}' split; add some"
+            )
+        return songs
+
+    def read(self, song: StemSong, stem: str, start: int = 0, frames: int = -1) -> Waveform:
+        """Return [channels, frames] of a stem, or of the song itself as `mixture`."""
+        return read_window(self.home / song.folder / f"{stem}.wav", start, frames)
+
+    def read_stems(self, song: StemSong, start: int = 0, frames: int = -1) -> Waveform:
+        """Return [S, channels, frames] of all stems."""
+        return np.stack([self.read(song, stem, start, frames) for stem in self.stems])
+
+
+@dataclass(frozen=True)
+class _Window:
+    song: StemSong
+    start: int
+    frames: int
+
+
+class DynamicMixes:
+    """Each stem from another song: one active window each, one crop for all, gains and drops.
+
+    As the authors' code does it (Saijo & Bando 2025, section 4.3). Example `number` is a pure
+    function of (seed, number).
+    """
+
+    def __init__(
+        self, corpus: StemCorpus, activity: Path, config: StemsData, frames: int, seed: int
+    ) -> None:
+        self._corpus, self._config, self._seed, self._frames = corpus, config, seed, frames
+        self._windows = _active_windows(corpus, activity)
+
+    def __len__(self) -> int:
+        """Return the windows of the rarest stem: the authors' epoch."""
+        return min(len(windows) for windows in self._windows.values())
+
+    def example(self, number: int) -> Example:
+        """Return stems [S, C, T], zero where dropped, and their gains [S] in dB.
+
+        Raises:
+            DecodeError: a stem's file is damaged; the message names it.
+        """
+        draw = seeds.generator(self._seed, "example", number)
+        stems = self._corpus.stems
+        chosen = [self._windows[stem][draw.integers(len(self._windows[stem]))] for stem in stems]
+        kept = draw.random(len(stems)) >= self._config.drop_probability
+        while not kept.any() and self._config.drop_probability < 1:
+            kept = draw.random(len(stems)) >= self._config.drop_probability
+        place = float(draw.random())
+        gains = draw.uniform(-self._config.gain_db, self._config.gain_db, len(stems))
+        cuts = [
+            self._cut(stem, window, place) if keep else None
+            for stem, window, keep in zip(stems, chosen, kept, strict=True)
+        ]
+        channels = max((cut.shape[0] for cut in cuts if cut is not None), default=2)
+        parts = np.zeros((len(stems), channels, self._frames), np.float32)
+        for part, cut in zip(parts, cuts, strict=True):
+            if cut is not None:
+                part[:, : cut.shape[1]] = cut
+        return Example(parts, gains.astype(np.float32))
+
+    def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Tensor:
+        """Return the stems [B, S, C, T] at their drawn levels."""
+        return level_stems(parts_BPCT, gains_db, self._config.normalise)
+
+    def _cut(self, stem: str, window: _Window, place: float) -> Waveform:
+        frames = min(self._frames, window.frames)
+        start = window.start + int(place * (window.frames - frames + 1))
+        return self._corpus.read(window.song, stem, start, frames)
+
+
+class StemSegments:
+    """Whole songs cut into consecutive segments, as they are.
+
+    A rest shorter than a segment is left out, except that a song shorter than one is itself a
+    segment. `limit` takes segments evenly spread over all songs.
+    """
+
+    def __init__(
+        self, corpus: StemCorpus, songs: Sequence[StemSong], frames: int, limit: int | None = None
+    ) -> None:
+        cuts = [
+            _Window(song, start, min(frames, song.frames))
+            for song in songs
+            for start in range(0, max(1, song.frames - frames + 1), frames)
+        ]
+        if limit is not None and len(cuts) > limit:
+            cuts = [cuts[position * len(cuts) // limit] for position in range(limit)]
+        self._corpus, self._frames, self._cuts = corpus, frames, cuts
+
+    def __len__(self) -> int:
+        """Return the number of segments."""
+        return len(self._cuts)
+
+    def stems(self, number: int) -> Waveform:
+        """Return the stems [S, C, T] of one segment at its own length."""
+        cut = self._cuts[number]
+        return self._corpus.read_stems(cut.song, cut.start, cut.frames)
+
+    def example(self, number: int) -> Example:
+        """Return the stems [S, C, T] of one segment, zero-padded to a segment, without gains."""
+        stems = self.stems(number)
+        padding = self._frames - stems.shape[-1]
+        parts = np.pad(stems, ((0, 0), (0, 0), (0, padding)))
+        return Example(parts, np.zeros(len(stems), np.float32))
+
+    def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Tensor:  # noqa: ARG002 - a `Source`'s
+        """Return the stems [B, S, C, T] as they are."""
+        return parts_BPCT
+
+
+def sources(
+    corpus: StemCorpus, activity: Path, config: StemsData, model: BsLocoformerConfig, plan: "Plan"
+) -> tuple[DynamicMixes, StemSegments]:
+    """Return the training source (train songs) and the validation source (validation songs).
+
+    Raises:
+        DataError: a split has no songs, or a stem is never active.
+    """
+    frames = round(config.segment_seconds * model.sample_rate)
+    return (
+        DynamicMixes(corpus, activity, config, frames, plan.seed),
+        StemSegments(corpus, corpus.of("validation"), frames, plan.limit),
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The run's seed, and the most validation examples."""
+
+    seed: int
+    limit: int
+
+
+def _active_windows(corpus: StemCorpus, activity: Path) -> dict[str, list[_Window]]:
+    songs = {song.name: song for song in corpus.of("train")}
+    windows: dict[str, list[_Window]] = {stem: [] for stem in corpus.stems}
+    for row in read_rows(activity, ActiveWindows):
+        song = songs.get(row.song)
+        if song is not None and row.stem in windows:
+            windows[row.stem] += [
+                _Window(song, start, min(row.window, song.frames - start)) for start in row.starts
+            ]
+    for stem, found in windows.items():
+        if not found:
+            raise DataError(
+                f"stem '{stem}' is active in none of the {len(songs)} training songs of "
+                f"{activity}; loosen the activity settings, or add songs"
+            )
+    return windows

@@ -1,0 +1,219 @@
+"""Excerpts to look at and to listen to: spectrograms and sound, carried inside the page."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from storage.audio import Waveform, encode, probe, read_window
+from storage.errors import ManifestError
+from storage.files import read_json
+from training.report.material import Scored
+from training.report.tables import STEM_COLUMNS
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+MOST_SONGS = 3
+
+REFERENCE = "reference"
+
+AUDIO_BUDGET = 7_500_000
+"""Bytes of FLAC of all excerpts together; base64 makes a third more of them, and the page is to
+stay small enough to send."""
+
+FLOOR_DB = -80.0
+"""The darkest colour, relative to the mixture's loudest band."""
+
+COLOUR_MAP = "magma"
+
+TICKS_HZ = (100, 500, 2000, 8000)
+
+BANDS = 96
+LOWEST_HZ = 40.0
+HIGHEST_HZ = 16_000.0
+
+
+class Rung(NamedTuple):
+    """How much of the sound is kept."""
+
+    seconds: float
+    mono: bool
+
+
+LADDER = (Rung(6.0, False), Rung(6.0, True), Rung(4.0, True), Rung(2.5, True))
+"""Tried in this order; the first that fits the budget is taken, else the last."""
+
+
+class Excerpt(NamedTuple):
+    """One song's sounds by (stem, source); the mixture's stem is `mixture`."""
+
+    song: str
+    sample_rate: int
+    sounds: dict[tuple[str, str], Waveform]
+
+
+class Player(NamedTuple):
+    """One sound as the page carries it."""
+
+    flac: bytes
+    png: bytes
+    seconds: float
+    mono: bool
+
+
+class Tick(NamedTuple):
+    """A frequency and how high in the picture it stands, in percent from the bottom."""
+
+    label: str
+    height: float
+
+
+def read_excerpts(scored: Sequence[Scored]) -> list[Excerpt]:
+    """Read the first songs' excerpts: mixture and references once, estimates of two models.
+
+    Files that are missing are left out.
+    """
+    folders: dict[str, dict[str, Path]] = {}
+    for each in scored[:2]:
+        for song, folder in _folders(each.row.excerpts).items():
+            folders.setdefault(song, {})[each.key] = folder
+    excerpts = (_read(song, found) for song, found in list(folders.items())[:MOST_SONGS])
+    return [excerpt for excerpt in excerpts if excerpt.sounds]
+
+
+def players(excerpts: Sequence[Excerpt]) -> list[dict[tuple[str, str], Player]]:
+    """Encode every excerpt, as much of it as the budget of the page allows."""
+    for rung in LADDER:
+        sounds = [
+            {name: _cut(sound, excerpt.sample_rate, rung) for name, sound in excerpt.sounds.items()}
+            for excerpt in excerpts
+        ]
+        encoded = [
+            {name: encode(sound, excerpt.sample_rate) for name, sound in cut.items()}
+            for excerpt, cut in zip(excerpts, sounds, strict=True)
+        ]
+        if sum(len(flac) for song in encoded for flac in song.values()) <= AUDIO_BUDGET:
+            break
+    return [
+        _song_players(excerpt, cut, flacs)
+        for excerpt, cut, flacs in zip(excerpts, sounds, encoded, strict=True)
+    ]
+
+
+def frequency_ticks(sample_rate: int) -> list[Tick]:
+    """Return where the labelled frequencies stand on the mel axis."""
+    import librosa
+
+    low, high = librosa.hz_to_mel([LOWEST_HZ, _highest(sample_rate)])
+    ticks = []
+    for frequency in TICKS_HZ:
+        height = float(100 * (librosa.hz_to_mel(frequency) - low) / (high - low))
+        label = f"{frequency // 1000} kHz" if frequency >= 1000 else f"{frequency} Hz"
+        if height < 97:
+            ticks.append(Tick(label, round(height, 1)))
+    return ticks
+
+
+def colour_scale() -> str:
+    """Return the colour scale of the spectrograms as a CSS gradient, floor to peak."""
+    import matplotlib
+    from matplotlib.colors import to_hex
+
+    colours = matplotlib.colormaps[COLOUR_MAP]
+    return f"linear-gradient(to right,{','.join(to_hex(colours(n / 8)) for n in range(9))})"
+
+
+def _song_players(
+    excerpt: Excerpt, cut: dict[tuple[str, str], Waveform], flacs: dict[tuple[str, str], bytes]
+) -> dict[tuple[str, str], Player]:
+    powers = {name: _mel_power(sound, excerpt.sample_rate) for name, sound in cut.items()}
+    # One scale per song: a stem that is darker than its mixture is quieter than it.
+    loudest = powers.get(("mixture", REFERENCE))
+    peak = max(
+        1e-10, float(loudest.max() if loudest is not None else max(p.max() for p in powers.values()))
+    )
+    return {
+        name: Player(
+            flac=flacs[name],
+            png=_picture(powers[name], peak),
+            seconds=sound.shape[1] / excerpt.sample_rate,
+            mono=sound.shape[0] == 1,
+        )
+        for name, sound in cut.items()
+    }
+
+
+def _mel_power(sound: Waveform, sample_rate: int) -> "npt.NDArray[np.float32]":
+    import librosa
+    import numpy as np
+
+    length = 2048
+    mono = sound.mean(axis=0)
+    if mono.size < length:
+        mono = np.pad(mono, (0, length - mono.size))
+    power: npt.NDArray[np.float32] = librosa.feature.melspectrogram(
+        y=mono,
+        sr=sample_rate,
+        n_fft=length,
+        hop_length=max(256, min(1024, mono.size // 256)),
+        n_mels=BANDS if sample_rate >= 32_000 else BANDS // 2,
+        fmin=LOWEST_HZ,
+        fmax=_highest(sample_rate),
+    )
+    return power
+
+
+def _picture(power: "npt.NDArray[np.float32]", peak: float) -> bytes:
+    import librosa
+    from matplotlib.image import imsave
+
+    decibels = librosa.power_to_db(power, ref=peak, amin=1e-10, top_db=None)
+    buffer = io.BytesIO()
+    options: dict[str, Any] = {
+        "format": "png",
+        "origin": "lower",
+        "cmap": COLOUR_MAP,
+        "vmin": FLOOR_DB,
+        "vmax": 0.0,
+        "metadata": {"Software": None},
+    }
+    imsave(buffer, decibels, **options)
+    return buffer.getvalue()
+
+
+def _cut(sound: Waveform, sample_rate: int, rung: Rung) -> Waveform:
+    frames = min(sound.shape[1], round(rung.seconds * sample_rate))
+    start = (sound.shape[1] - frames) // 2
+    window = sound[:, start : start + frames]
+    return window.mean(axis=0, keepdims=True) if rung.mono else window
+
+
+def _read(song: str, folders: dict[str, Path]) -> Excerpt:
+    wanted = {}
+    for key, folder in folders.items():
+        wanted.setdefault(("mixture", REFERENCE), folder / "mixture.flac")
+        for stem in STEM_COLUMNS:
+            wanted.setdefault((stem, REFERENCE), folder / f"{stem}-reference.flac")
+            wanted[(stem, key)] = folder / f"{stem}.flac"
+    present = {name: path for name, path in wanted.items() if path.is_file()}
+    rates = [probe(path).sample_rate for path in present.values()]
+    sounds = {name: read_window(path) for name, path in present.items()}
+    return Excerpt(song, rates[0] if rates else 0, sounds)
+
+
+def _folders(root: Path | None) -> dict[str, Path]:
+    if root is None or not (root / "excerpts.json").is_file():
+        return {}
+    listed = read_json(root / "excerpts.json")
+    try:
+        return {str(each["song"]): root / str(each["folder"]) for each in listed}
+    except (TypeError, KeyError) as error:
+        raise ManifestError(
+            f"{root / 'excerpts.json'} lists no excerpts (song and folder); evaluate again"
+        ) from error
+
+
+def _highest(sample_rate: int) -> float:
+    return min(HIGHEST_HZ, sample_rate / 2)
