@@ -2,8 +2,9 @@
 
 ::
 
-    archives -> plan -> units -> census -> pre-training -> channel map --+
-             -> songs -> activity ------------------------------------- +-> fine-tuning -> scores -> report
+    FMA    -> plan -> units -> census -> pre-training -> channel map -+
+                                                                      +-> fine-tuning -> scores
+    MUSDB  -> songs -> activity --------------------------------------+       -> report
 
 `study.py` draws every arrow, once. `stages.py` says what a stage is; `corpora.py`, `jobs.py` and
 `pages.py` build them; `tasks.py` is how Prefect runs them; `server.py`, `reap.py` and `launch.py`

@@ -4,17 +4,20 @@ Exit codes: 0 done; 1 unforeseen; 2 a setting; 3 a recording or archive; 4 a run
 130 and 143 stopped by Ctrl-C or SIGTERM, resumably.
 """
 
-import json
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from storage.errors import StemworksError
+from storage.layout import Home
+
+if TYPE_CHECKING:
+    from flows.views import View
 
 app = typer.Typer(
     help="Raw music archives in, trained and scored music source separators out.",
@@ -47,7 +50,8 @@ def run(
     """Run a flow. What is done stays done; what is missing or failed runs."""
     from flows import running  # noqa: PLC0415
 
-    running.run(running.Order(flow, recipe, settings or [], home), force or [], as_json)
+    order = running.Order(flow, recipe, settings or [], home)
+    running.run(order, force or [], _view(as_json))
 
 
 @app.command()
@@ -61,7 +65,8 @@ def plan(
     """Say what a run would do, and what it would cost. Does nothing."""
     from flows import running, views  # noqa: PLC0415
 
-    views.show_plan(running.Order(flow, recipe, settings or [], home), console, as_json)
+    order = running.Order(flow, recipe, settings or [], home)
+    views.show_plan(order.config, Home.open(home), order.look(), _view(as_json))
 
 
 @app.command()
@@ -69,7 +74,7 @@ def status(home: HomeAt = "home", as_json: AsJson = False) -> None:
     """Say how far each study of a home is."""
     from flows import views  # noqa: PLC0415
 
-    views.show_status(home, console, as_json)
+    views.show_status(Home.open(home), _view(as_json))
 
 
 @app.command()
@@ -81,18 +86,19 @@ def census(
     """Say what became of every track of an archive."""
     from flows import views  # noqa: PLC0415
 
-    views.show_census(home, study, console, as_json)
+    views.show_census(Home.open(home), study, _view(as_json))
 
 
 @app.command()
 def retry(
     reason: Annotated[str, typer.Option(help="Quarantine reason, such as decode_error.")],
     home: HomeAt = "home",
+    as_json: AsJson = False,
 ) -> None:
     """Let the next run pack again what is quarantined for a reason."""
     from flows import views  # noqa: PLC0415
 
-    views.retry(home, reason, console)
+    views.retry(Home.open(home), reason, _view(as_json))
 
 
 @app.command()
@@ -104,18 +110,18 @@ def verify(
     """Check every output of every finished stage. Exit code 3 if any is gone or altered."""
     from flows import views  # noqa: PLC0415
 
-    views.verify(home, deep, console, as_json)
+    views.verify(Home.open(home), deep, _view(as_json))
 
 
 @app.command()
 def report(
-    run_directory: Annotated[Path, typer.Argument(help="A run directory of `evaluate`.")],
+    run_directory: Annotated[Path, typer.Argument(help="A run directory of an evaluation.")],
     as_json: AsJson = False,
 ) -> None:
     """Print the scores of an evaluation."""
     from flows import views  # noqa: PLC0415
 
-    views.show_scores(run_directory, console, as_json)
+    views.show_scores(run_directory, _view(as_json))
 
 
 @app.command()
@@ -164,7 +170,8 @@ def serve(
     """Deploy a study: run, schedule and retry it from the UI. Stays until Ctrl-C."""
     from flows import running  # noqa: PLC0415
 
-    running.serve(running.Order("study", recipe, settings or [], home), cron)
+    order = running.Order("study", recipe, settings or [], home)
+    running.serve(order, cron, _view(as_json=False))
 
 
 @app.command()
@@ -172,7 +179,13 @@ def doctor(home: HomeAt = "home", as_json: AsJson = False) -> None:
     """Check this machine: programs, versions, disk, port, server, GPU."""
     from flows.doctor import examine  # noqa: PLC0415
 
-    examine(home, console, as_json)
+    examine(Home.open(home), _view(as_json))
+
+
+def _view(as_json: bool) -> "View":
+    from flows.views import View  # noqa: PLC0415
+
+    return View(console, as_json)
 
 
 def main() -> None:
@@ -207,11 +220,6 @@ def _complain(what: str) -> None:
 
 def _terminated(_number: int, _frame: Any) -> None:
     raise SystemExit(143)
-
-
-def print_json(value: Any) -> None:
-    """Print a value for machines."""
-    print(json.dumps(value, indent=2))  # noqa: T201  the command line's own voice
 
 
 if __name__ == "__main__":

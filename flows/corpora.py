@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from flows.stages import Built, Inputs, Site, Stage
+from flows.stages import Built, Inputs, Site, Stage, Watch
 from pipelines.activity import detect
-from pipelines.archive import check_archive
+from pipelines.archive import ArchiveReader, check_archive
 from pipelines.census import over_budget, take_census
 from pipelines.config import ActivityConfig, FmaConfig, MusdbConfig, SynthesisConfig
 from pipelines.fma import read_tracks
-from pipelines.musdb import unpack
-from pipelines.pack import unit_work
-from pipelines.plan import make_plan, read_plan, write_plan
+from pipelines.musdb import missing_validation, unpack
+from pipelines.pack import PackRequest, corpus_key, pack_units, unit_work
+from pipelines.plan import Plan, make_plan, read_plan, write_plan
 from pipelines.synthesis.corpora import synthesise
 from storage.config import Config
 from storage.files import write_json
@@ -19,6 +19,9 @@ from storage.layout import Corpus, Home
 from storage.manifests import read_rows
 from storage.marks import Mark, Work
 from storage.records import StemSong
+
+UNIT = "unit "
+"""Begins the name by which a census knows a unit."""
 
 
 class ArchiveConfig(Config):
@@ -34,20 +37,14 @@ class ArchiveConfig(Config):
 def _synthesise(site: Site, config: SynthesisConfig, inputs: Inputs) -> Built:
     folder = site.home.archives / site.key
     corpora = synthesise(config, folder, lambda done, total: site.watch(done, total, "songs"))
-    paths = (corpora.fma, corpora.metadata, corpora.musdb)
+    paths = (corpora.fma, corpora.fma_metadata, corpora.musdb)
     size = sum(path.stat().st_size for path in paths)
     return Built({path.name: path for path in paths}, {"bytes": size})
 
 
 def _check(site: Site, config: ArchiveConfig, inputs: Inputs) -> Built:
     """Leave a slip that says what the archive is; whoever needs the archive is keyed by it."""
-    read = 0
-
-    def count(size: int) -> None:
-        nonlocal read
-        read += size
-        site.watch(read, config.bytes, "bytes")
-
+    count = _counter(site.watch, config.bytes)
     sha1 = check_archive(Path(config.path), config.sha1, config.md5, count)
     facts = {"archive": Path(config.path).name, "bytes": config.bytes, "sha1": sha1}
     slip = site.home.archives / f"{site.key}.json"
@@ -65,9 +62,10 @@ def _plan(site: Site, config: FmaConfig, inputs: Inputs) -> Built:
 
 
 def _census(site: Site, config: FmaConfig, inputs: Inputs) -> Built:
-    corpus = plan_corpus(site.home, inputs["plan"])
-    units = [mark for name, mark in sorted(inputs.items()) if name.startswith("unit ")]
-    census = take_census(corpus, read_plan(corpus), units, config)
+    plan = _read_plan(site.home, inputs["plan"])
+    corpus = packed_corpus(site.home, inputs["plan"], config)
+    units = [mark for name, mark in sorted(inputs.items()) if name.startswith(UNIT)]
+    census = take_census(corpus, plan, units, config)
     over_budget(census, config.error_budget)
     outputs = {"census.json": corpus.census, "index.json": corpus.index}
     return Built(outputs, census.model_dump(mode="json"))
@@ -76,9 +74,11 @@ def _census(site: Site, config: FmaConfig, inputs: Inputs) -> Built:
 def _unpack(site: Site, config: MusdbConfig, inputs: Inputs) -> Built:
     home, corpus = site.home, site.home.corpus("musdb", site.key)
     archive = Path(site.settings["musdb"])
-    songs = unpack(
-        archive, home, corpus, config, lambda done, total: site.watch(done, total, "files")
-    )
+    with ArchiveReader(archive) as reader:
+        count = _counter(site.watch, sum(member.bytes for member in reader.members()))
+    songs = unpack(archive, home, corpus, config, count)
+    for title in missing_validation(songs, config):
+        site.watch.say(f"validation song '{title}' is not in {archive.name}")
     outputs = {"songs.jsonl": corpus.songs}
     for song in songs:
         for path in sorted(home.path(song.folder).glob("*.wav")):
@@ -98,15 +98,53 @@ def _activity(site: Site, config: ActivityConfig, inputs: Inputs) -> Built:
     return Built({"activity.jsonl": corpus.activity}, {"windows": facts})
 
 
-def plan_corpus(home: Home, plan: Mark) -> Corpus:
-    """Return the corpus folder that a plan's mark stands for."""
-    return Corpus(plan.path(home, "plan.json").parent)
+def packed_corpus(home: Home, plan: Mark, config: FmaConfig) -> Corpus:
+    """Return the folder of the shards that a plan's units are packed into."""
+    return home.corpus("fma", corpus_key(_read_plan(home, plan), config))
 
 
-def unit_works(home: Home, plan: Mark, config: FmaConfig) -> dict[str, Work]:
-    """Return the work that packing each unit of a plan is, by the name a census knows it by."""
-    units = read_plan(plan_corpus(home, plan)).units
-    return {f"unit {unit.id}": unit_work(unit, config) for unit in units}
+def pack_requests(
+    home: Home, plan: Mark, config: FmaConfig, archive: str = ""
+) -> dict[str, PackRequest]:
+    """Return what packing each unit of a plan takes, by the name a census knows it by."""
+    corpus = packed_corpus(home, plan, config)
+    return {
+        f"{UNIT}{unit.id}": PackRequest(home.root, corpus.root, Path(archive), unit, config)
+        for unit in _read_plan(home, plan).units
+    }
+
+
+def work_of(request: PackRequest) -> Work:
+    """Return the work that packing a unit is."""
+    return unit_work(request.unit, request.config, Corpus(request.corpus))
+
+
+def pack(requests: dict[str, PackRequest], workers: int, watch: Watch) -> dict[str, Mark]:
+    """Pack units; return their marks by the name a census knows them by."""
+    done: list[Mark] = []
+
+    def count(mark: Mark) -> None:
+        done.append(mark)
+        watch(len(done), len(requests), "units")
+
+    marks = pack_units(list(requests.values()), workers, count)
+    return dict(zip(requests, marks, strict=True))
+
+
+def _counter(watch: Watch, total: int) -> Callable[[int], None]:
+    """Return what adds up bytes as they are done."""
+    done = 0
+
+    def count(size: int) -> None:
+        nonlocal done
+        done += size
+        watch(done, total, "bytes")
+
+    return count
+
+
+def _read_plan(home: Home, plan: Mark) -> Plan:
+    return read_plan(Corpus(plan.path(home, "plan.json").parent))
 
 
 def _folder(kind: str) -> Callable[[Home, str], Path]:

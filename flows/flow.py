@@ -2,37 +2,36 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, cast
+from uuid import UUID
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from rich.console import Console
 
 from flows import launch, pages
 from flows.config import StudyConfig
 from flows.progress import Board
 from flows.reap import reap, registered
-from flows.study import EVERYTHING, follow
+from flows.study import EVERYTHING, Part, claim, follow
 from flows.tasks import PrefectLine
-from storage.config import Json, differences
-from storage.errors import HomeConflictError, ManifestError, RunError, StemworksError
-from storage.files import only_one, read_json, write_json
+from storage.config import Json
+from storage.errors import RunError, StemworksError
+from storage.files import only_one
 from storage.layout import Home
 from storage.marks import Mark
 
 THREADS = 8
 """Stages that may wait or work at once; GPU jobs and packing take turns among themselves."""
 
-Part = Literal["study", "fma", "musdb", "pretrain"]
-
 
 @flow(
     name="stemworks",
     flow_run_name="{part} {config.name}",
-    task_runner=ThreadPoolTaskRunner(max_workers=THREADS),
+    task_runner=cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(THREADS)),
     persist_result=False,
 )
 def stemworks(config: StudyConfig, home: str = "home", part: Part = EVERYTHING) -> Json:
@@ -48,7 +47,7 @@ def stemworks(config: StudyConfig, home: str = "home", part: Part = EVERYTHING) 
     """
     place = Home.open(home)
     reap()
-    with registered(flow_run.get_id()), _alone(place, config), _obedient_children():
+    with registered(UUID(flow_run.get_id())), _alone(place, config), _obedient_children():
         with Board(Console(stderr=True)) as board:
             line = PrefectLine(place, board)
             early: StemworksError | None = None
@@ -60,30 +59,6 @@ def stemworks(config: StudyConfig, home: str = "home", part: Part = EVERYTHING) 
         if part == EVERYTHING:
             _publish(place, marks)
     return {"stages": len(line.futures), "report": str(place.report(config.name))}
-
-
-def claim(home: Home, config: StudyConfig) -> None:
-    """Take a study's name in a home, for this configuration and no other.
-
-    Raises:
-        HomeConflictError: the name stands for another configuration here; says what differs.
-    """
-    path, wanted = home.study(config.name), config.what_matters()
-    if not path.exists():
-        write_json(path, wanted)
-        return
-    try:
-        held = read_json(path)
-    except ManifestError:
-        write_json(path, wanted)
-        return
-    changed = differences(held, wanted)
-    if changed:
-        raise HomeConflictError(
-            f"home {home.root} holds study '{config.name}' with other settings "
-            f"({'; '.join(changed[:5])}{'; ...' if len(changed) > 5 else ''}); use another --home, "
-            "or another name with '--set name=NAME'"
-        )
 
 
 @contextmanager

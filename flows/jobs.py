@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable
 from pathlib import Path
+
 from flows.launch import Limits, launch
 from flows.stages import Built, Inputs, Site, Stage, Watch
 from storage.config import Config, Json
@@ -26,9 +27,7 @@ PATHS = {
 def _train(site: Site, config: TrainConfig, inputs: Inputs) -> Built:
     run = _run(site, "train", config, inputs)
     rows = [row for row in run.read_metrics() if row.get("kind") == "train"]
-    validations = [
-        row["loss"] for row in run.read_metrics() if row.get("kind") == "validation"
-    ]
+    validations = [row["loss"] for row in run.read_metrics() if row.get("kind") == "validation"]
     facts: Json = {"steps": config.loop.steps}
     if rows:
         facts |= {"first_loss": rows[0]["loss"], "last_loss": rows[-1]["loss"]}

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from storage.errors import LaunchError
-from storage.processes import die_with_parent
+from storage.processes import bound
 from storage.runs import Run
 
 GRACE_SECONDS = 60.0
@@ -59,13 +59,12 @@ def _child(command: list[str], log: int) -> Iterator["subprocess.Popen[bytes]"]:
     """Start a child; whatever ends this block ends the child, politely first."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     child = subprocess.Popen(
-        command,
+        bound(command),
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
         env=environment,
         start_new_session=True,
-        preexec_fn=die_with_parent,
     )
     try:
         yield child

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from flows.corpora import unit_works
+from flows.corpora import pack_requests, work_of
 from flows.stages import Stage, last_failure
 from pipelines.config import FmaConfig
 from storage import marks
@@ -40,8 +40,8 @@ class Outlook:
     work: Work | None = None
     mark: Mark | None = None
     config: Config | None = None
-    units: tuple[int, int] = (0, 0)
-    """Of packing: units done, and units in all."""
+    units: "tuple[Outlook, ...]" = ()
+    """Of packing: every unit."""
 
 
 @dataclass
@@ -76,15 +76,19 @@ class Prospect:
             outlook = Outlook("pack", "waiting", f"needs {plan.label}", config=config)
             self.outlooks.append(outlook)
             return {"unit": outlook}
-        found = {
-            name: Outlook("pack", "done" if stand.mark else "missing", stand.why, mark=stand.mark)
-            for name, work in unit_works(self.home, plan.mark, config).items()
-            for stand in [marks.standing(self.home, work, self.deep)]
-        }
-        done = sum(outlook.mark is not None for outlook in found.values())
-        why = next((outlook.why for outlook in found.values() if outlook.mark is None), "")
-        state = "done" if done == len(found) else "missing"
-        self.outlooks.append(
-            Outlook("pack", state, why, config=config, units=(done, len(found)))
-        )
+        found: dict[str, Outlook] = {}
+        for name, request in pack_requests(self.home, plan.mark, config).items():
+            work = work_of(request)
+            stand = marks.standing(self.home, work, self.deep)
+            state = "done" if stand.mark else "missing"
+            found[name] = Outlook("pack", state, stand.why, work=work, mark=stand.mark)
+        self.outlooks.append(_gathered(found, config))
         return found
+
+
+def _gathered(units: Mapping[str, Outlook], config: FmaConfig) -> Outlook:
+    missing = [unit for unit in units.values() if unit.mark is None]
+    state = "missing" if missing else "done"
+    why = f"{missing[0].why} and {len(missing) - 1} more" if len(missing) > 1 else ""
+    why = missing[0].why if len(missing) == 1 else why
+    return Outlook("pack", state, why, config=config, units=tuple(units.values()))

@@ -1,4 +1,4 @@
-"""What a person sees while stages run: bars in a terminal, plain lines elsewhere, both in the UI."""
+"""What a person sees while stages run: bars in a terminal, lines in a log, both in the UI."""
 
 import logging
 import re

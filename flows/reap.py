@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
@@ -71,7 +72,9 @@ def _bury(client: SyncPrefectClient, note: Path) -> str:
     note.unlink(missing_ok=True)
     if run is None or run.state is None or run.state.is_final():
         return ""
-    state = Crashed(message="Its process is gone. Run it again: what is done stays done.")
+    state: State[None] = Crashed(
+        message="Its process is gone. Run it again: what is done stays done."
+    )
     client.set_flow_run_state(run.id, state, force=True)
     return run.name
 

@@ -6,7 +6,7 @@ from flows.config import SourceConfig, StudyConfig
 from pipelines.config import FilterConfig, FmaConfig, MusdbConfig, SynthesisConfig
 from storage.errors import ConfigError
 from training import recipes as training
-from training.config import EvaluateConfig, SelectConfig, SeparateConfig
+from training.config import EvaluateConfig, SelectConfig, SeparateConfig, TrainConfig
 
 DEMO_FMA = {"archive": "fma_demo.zip", "unit_tracks": 8, "units_per_task": 2, "error_budget": 0.2}
 DEMO_MUSDB = MusdbConfig(archive="musdb18hq_demo.zip")
@@ -104,9 +104,7 @@ def named(name: str) -> StudyConfig:
     return RECIPES[name]()
 
 
-def _paper(
-    name: str, pretraining: training.TrainConfig, finetuning: training.TrainConfig
-) -> StudyConfig:
+def _paper(name: str, pretraining: TrainConfig, finetuning: TrainConfig) -> StudyConfig:
     return StudyConfig(
         name=name,
         fma=FmaConfig(

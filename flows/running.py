@@ -1,24 +1,25 @@
-"""What the command line does with a flow: run it, force a stage of it, deploy it, separate songs."""
+"""What the command line does: run a flow, force a stage, deploy a study, separate songs."""
 
 import os
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
-from rich.console import Console
-from rich.table import Table
-
-from flows.config import StudyConfig
+from flows.config import SourceConfig, StudyConfig
 from flows.line import Outlook, Prospect
 from flows.recipes import named
-from flows.server import connect
+from flows.server import connect, have
 from flows.stages import forget
-from flows.study import PARTS, follow
-from storage.errors import ConfigError, MachineError, RunError, StemworksError
+from flows.study import EVERYTHING, Part, claim, follow
+from flows.views import View, show_outcome
+from storage.errors import ConfigError, MachineError, RunError
+from storage.files import disk_errors, require_space
 from storage.layout import Home
 
-console = Console()
+SPACE = 200_000_000
+"""Bytes free below which no run is begun."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,14 @@ class Order:
     home: str
 
     def __post_init__(self) -> None:
-        if self.flow not in PARTS:
-            raise ConfigError(f"unknown flow '{self.flow}'; the flows are {', '.join(PARTS)}")
+        if self.flow not in get_args(Part):
+            known = ", ".join(get_args(Part))
+            raise ConfigError(f"unknown flow '{self.flow}'; the flows are {known}")
+
+    @property
+    def part(self) -> Part:
+        """The flow, as one of those there are."""
+        return cast("Part", self.flow)
 
     @property
     def config(self) -> StudyConfig:
@@ -41,29 +48,108 @@ class Order:
         Raises:
             ConfigError: the recipe or a setting is unknown, or a value is refused.
         """
-        return named(self.recipe).override(self.settings)
+        config = named(self.recipe).override(self.settings)
+        # Kept in the home, and read again from wherever the next command is given.
+        root = Path(config.data.root).expanduser().resolve()
+        return config.model_copy(update={"data": SourceConfig(root=str(root))})
+
+    def look(self) -> list[Outlook]:
+        """Look every stage up, in order; nothing is done.
+
+        Raises:
+            DataError: an archive is missing.
+        """
+        home = Home.open(self.home)
+        prospect = Prospect(home)
+        follow(prospect, self.config, home, self.part)
+        return prospect.outlooks
 
 
-def look(order: Order, deep: bool = False) -> list[Outlook]:
-    """Look every stage of a flow up, in order; nothing is done."""
-    home = Home.open(order.home)
-    prospect = Prospect(home, deep)
-    follow(prospect, order.config, home, order.flow)
-    return prospect.outlooks
-
-
-def run(order: Order, force: list[str], as_json: bool) -> None:
+def run(order: Order, force: list[str], view: View) -> None:
     """Run a flow under Prefect and say what came of it."""
     config, home = order.config, Home.open(order.home)
-    check_machine()
-    outlooks = look(order)  # a missing archive or a wrong home is said before anything starts
+    check_machine(home, config)
+    # A missing archive, a name taken or a stage that is none is said before anything starts.
+    outlooks = order.look()
+    claim(home, config)
     for label in force:
         _force(home, outlooks, label)
-    address = connect()
-    from flows.flow import claim, stemworks  # noqa: PLC0415  Prefect reads its settings on import
+    connect()
+    from flows.flow import stemworks  # noqa: PLC0415  Prefect reads its settings on import
 
-    claim(home, config)
-    if not as_json:
-        console.print(f"Prefect UI: {address}", soft_wrap=True)
-    state = stemworks(config, str(home.root), order.flow, return_state=True)
-    ...
+    outcome = stemworks(config, str(home.root), order.part)
+    show_outcome(outcome, view)
+
+
+def check_machine(home: Home, config: StudyConfig) -> None:
+    """Raise `MachineError` if the machine lacks what this study needs."""
+    with disk_errors(home.root):
+        home.root.mkdir(parents=True, exist_ok=True)
+        probe = home.root / ".writable"
+        probe.touch()
+        probe.unlink()
+    require_space(home.root, SPACE, "a study")
+    missing = [name for name in ("ffmpeg", "ffprobe") if not have(name)]
+    if config.evaluation.museval and missing:
+        raise MachineError(
+            f"museval needs {' and '.join(missing)} on the PATH; install ffmpeg ('apt-get install "
+            "ffmpeg'), or leave evaluation.museval off"
+        )
+
+
+def serve(order: Order, cron: str, view: View) -> None:
+    """Deploy a study and stay, running what is scheduled, started or retried in the UI."""
+    config, home = order.config, Home.open(order.home)
+    check_machine(home, config)
+    address = connect()
+    from flows.flow import stemworks  # noqa: PLC0415
+
+    view.show({}, f"Serving study '{config.name}' at {address}/deployments. Ctrl-C ends it.")
+    parameters = {
+        "config": config.model_dump(mode="json"),
+        "home": str(home.root),
+        "part": EVERYTHING,
+    }
+    stemworks.serve(
+        name=config.name,
+        parameters=parameters,
+        cron=cron or None,
+        tags=["stemworks", order.recipe],
+        description=f"Study '{config.name}' by recipe '{order.recipe}' in {home.root}.",
+    )
+
+
+def separate(checkpoint: Path, paths: list[Path]) -> None:
+    """Separate songs in a child process, whose words and exit code become ours."""
+    *songs, out = paths
+    if not songs:
+        raise ConfigError("give one song or more, and then the folder to write to")
+    missing = [str(song) for song in songs if not song.is_file()]
+    if missing:
+        raise ConfigError(f"no such song: {', '.join(missing)}")
+    model = next(
+        (
+            folder
+            for folder in (checkpoint, checkpoint / "model", checkpoint / "result" / "model")
+            if (folder / "model.json").is_file()
+        ),
+        None,
+    )
+    if model is None:
+        raise RunError(f"{checkpoint} holds no model.json; give a run's directory, or its model's")
+    command = [sys.executable, "-m", "training", "separate", str(model), str(out)]
+    code = subprocess.call([*command, *map(str, songs)], env=os.environ)
+    if code:
+        raise SystemExit(code)
+
+
+def _force(home: Home, outlooks: list[Outlook], label: str) -> None:
+    labels = [outlook.label for outlook in outlooks]
+    if label not in labels:
+        raise ConfigError(f"unknown stage '{label}'; the stages are {', '.join(labels)}")
+    outlook = outlooks[labels.index(label)]
+    if outlook.stage and outlook.work:
+        forget(home, outlook.stage, outlook.work)
+    for unit in outlook.units:
+        if unit.work:
+            home.mark(unit.work.stage, unit.work.key).unlink(missing_ok=True)

@@ -103,7 +103,7 @@ def connect() -> str:
     """
     given = os.environ.get("PREFECT_API_URL")
     if given:
-        if not _answers(given):
+        if not answers(given):
             raise MachineError(
                 f"no Prefect server answers at PREFECT_API_URL={given}; start it, or unset "
                 "PREFECT_API_URL to let stemworks start its own"
@@ -123,7 +123,7 @@ def running(place: Place) -> bool:
         who = read_json(place.record)
     except ManifestError:
         return False
-    return is_alive(who) and who["address"] == place.address and _answers(f"{place.address}/api")
+    return is_alive(who) and who["address"] == place.address and answers(f"{place.address}/api")
 
 
 def stop(place: Place) -> bool:
@@ -155,7 +155,7 @@ def _start(place: Place) -> None:
 
 
 def _start_now(place: Place) -> None:
-    if _taken(place):
+    if port_taken(place):
         raise MachineError(
             f"port {place.port} on {place.host} is in use by another program; end it, or choose "
             "another with STEMWORKS_SERVER_PORT"
@@ -169,8 +169,6 @@ def _start_now(place: Place) -> None:
             stderr=log,
             env=os.environ | settings(place),
             start_new_session=True,
-            # Started from a script, Ctrl-C would be ignored, and with it a polite end.
-            preexec_fn=_default_interrupt,
         )
     who = identity() | {"pid": child.pid, "start": start_time(child.pid)}
     write_json(place.record, who | {"address": place.address})
@@ -179,7 +177,7 @@ def _start_now(place: Place) -> None:
 
 def _wait(place: Place, child: "subprocess.Popen[bytes] | None") -> None:
     deadline = time.monotonic() + START_SECONDS
-    while not _answers(f"{place.address}/api"):
+    while not answers(f"{place.address}/api"):
         ended = child is not None and child.poll() is not None
         if ended or time.monotonic() > deadline:
             raise MachineError(
@@ -189,7 +187,8 @@ def _wait(place: Place, child: "subprocess.Popen[bytes] | None") -> None:
         time.sleep(0.2)
 
 
-def _answers(api: str) -> bool:
+def answers(api: str) -> bool:
+    """Say whether a Prefect API answers."""
     try:
         with urllib.request.urlopen(f"{api}/health", timeout=5) as response:
             return bool(response.status == 200)
@@ -197,14 +196,11 @@ def _answers(api: str) -> bool:
         return False
 
 
-def _taken(place: Place) -> bool:
+def port_taken(place: Place) -> bool:
+    """Say whether something listens on the server's port."""
     with socket.socket() as probe:
         probe.settimeout(2)
         return probe.connect_ex((place.host, place.port)) == 0
-
-
-def _default_interrupt() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def have(program: str) -> bool:

@@ -1,18 +1,19 @@
 """The paper as one function: every arrow from archives to report is drawn here, and only here."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from flows import corpora, jobs, pages
 from flows.config import StudyConfig
 from flows.line import Line, Product
-from storage.config import Json
-from storage.errors import DataError
+from storage.config import Json, differences
+from storage.errors import DataError, HomeConflictError, ManifestError
+from storage.files import read_json, write_json
 from storage.layout import Home
 
-EVERYTHING = "study"
-PARTS = ("study", "fma", "musdb", "pretrain")
+Part = Literal["study", "fma", "musdb", "pretrain"]
 """Flows that can be run: the whole study, or one part of it with what it needs."""
+EVERYTHING: Part = "study"
 
 
 class Source(NamedTuple):
@@ -33,7 +34,7 @@ class Stems(NamedTuple):
     activity: Product
 
 
-def follow(line: Line, config: StudyConfig, home: Home, part: str = EVERYTHING) -> None:
+def follow(line: Line, config: StudyConfig, home: Home, part: Part = EVERYTHING) -> None:
     """Send a study, or one part of it, down a line.
 
     Raises:
@@ -52,7 +53,7 @@ def follow(line: Line, config: StudyConfig, home: Home, part: str = EVERYTHING) 
 def prepare_fma(line: Line, config: StudyConfig, home: Home) -> Product:
     """Tracks -> plan -> packed units -> census."""
     fma = config.fma
-    wanted = {
+    wanted: dict[str, Wanted] = {
         "fma": (fma.archive, fma.sha1, None),
         "metadata": (fma.metadata, fma.metadata_sha1, None),
     }
@@ -65,17 +66,13 @@ def prepare_fma(line: Line, config: StudyConfig, home: Home) -> Product:
 def prepare_stems(line: Line, config: StudyConfig, home: Home) -> Stems:
     """Archive -> songs as WAV -> where each stem sounds."""
     musdb = config.musdb
-    source = find_archives(
-        line, config, home, {"musdb": (musdb.archive, musdb.sha1, musdb.md5)}
-    )
+    source = find_archives(line, config, home, {"musdb": (musdb.archive, musdb.sha1, musdb.md5)})
     songs = line.do("unpack musdb", corpora.UNPACK, musdb, source.paths, **source.products)
     activity = line.do("detect activity", corpora.ACTIVITY, musdb.activity, {}, songs=songs)
     return Stems(songs, activity)
 
 
-def find_archives(
-    line: Line, config: StudyConfig, home: Home, wanted: dict[str, Wanted]
-) -> Source:
+def find_archives(line: Line, config: StudyConfig, home: Home, wanted: dict[str, Wanted]) -> Source:
     """Make the archives, or check that each is there and is what it claims to be."""
     if config.synthesis:
         made = line.do("synthesise", corpora.SYNTHESISE, config.synthesis, {})
@@ -85,9 +82,7 @@ def find_archives(
     root = Path(config.data.root).expanduser().resolve()
     paths = {name: str(root / file) for name, (file, _, _) in wanted.items()}
     products = {
-        name: line.do(
-            f"check {name}", corpora.CHECK, _as_it_is(Path(paths[name]), sha1, md5), {}
-        )
+        name: line.do(f"check {name}", corpora.CHECK, _as_it_is(Path(paths[name]), sha1, md5), {})
         for name, (_, sha1, md5) in wanted.items()
     }
     return Source(paths, products)
@@ -121,7 +116,12 @@ def train_and_judge(
         tuned["train from scratch"] = line.do("train from scratch", jobs.TRAIN, tune, time, **given)
     scores = {
         f"evaluate {name}": line.do(
-            f"evaluate {name}", jobs.EVALUATE, config.evaluation, time, model=model, songs=stems.songs
+            f"evaluate {name}",
+            jobs.EVALUATE,
+            config.evaluation,
+            time,
+            model=model,
+            songs=stems.songs,
         )
         for name, model in tuned.items()
     }
@@ -136,6 +136,28 @@ def train_and_judge(
         **tuned,
         **scores,
     )
+
+
+def claim(home: Home, config: StudyConfig) -> None:
+    """Take a study's name in a home, for this configuration and no other.
+
+    Raises:
+        HomeConflictError: the name stands for another configuration here; says what differs.
+    """
+    path, wanted = home.study(config.name), config.what_matters()
+    try:
+        held = read_json(path)["matters"]
+    except (ManifestError, KeyError):
+        held = wanted
+    changed = differences(held, wanted)
+    if changed:
+        raise HomeConflictError(
+            f"home {home.root} holds study '{config.name}' with other settings "
+            f"({'; '.join(changed[:5])}{'; ...' if len(changed) > 5 else ''}); use another --home, "
+            "or another name with '--set name=NAME'"
+        )
+    # The rest of the configuration may differ from run to run: the last one's is kept.
+    write_json(path, {"matters": wanted, "config": config.model_dump(mode="json")})
 
 
 def _time(config: StudyConfig) -> Json:

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -68,7 +67,7 @@ class PrefectLine:
         self, config: FmaConfig, archive: str, plan: Product
     ) -> Mapping[str, PrefectFuture[Any]]:
         """Submit the packing of a plan's units, some units a task."""
-        names = list(corpora.unit_works(self.home, plan.result(), config))
+        names = list(corpora.pack_requests(self.home, plan.result(), config))
         size = config.units_per_task
         batches = [names[start : start + size] for start in range(0, len(names), size)]
         return {_batch_label(batch): self._pack(config, archive, plan, batch) for batch in batches}
@@ -80,14 +79,18 @@ class PrefectLine:
 
         def body(plan: Mark) -> Any:
             watch = StageWatch(label, self.board)
-            works = corpora.unit_works(self.home, plan, config)
-            found = {name: standing(self.home, works[name]).mark for name in names}
+            every = corpora.pack_requests(self.home, plan, config, archive)
+            requests = {name: every[name] for name in names}
+            found = {
+                name: standing(self.home, corpora.work_of(request)).mark
+                for name, request in requests.items()
+            }
             done = {name: mark for name, mark in found.items() if mark}
             if len(done) == len(names):
                 watch.reuse()
                 return Completed(name="Cached", message=f"{len(names)} units", data=done)
             with _packing:
-                marks = corpora.pack(self.home, config, Path(archive), plan, names, watch)
+                marks = corpora.pack(requests, config.workers, watch)
             watch.finish(f"{len(names) - len(done)} units packed")
             return marks
 
@@ -96,8 +99,7 @@ class PrefectLine:
 
 
 def _as_task(body: Callable[..., Any], label: str, kind: str) -> Any:
-    return task(
-        body,
+    decorate: Any = task(
         name=label,
         task_run_name=label,
         tags=[kind],
@@ -107,6 +109,7 @@ def _as_task(body: Callable[..., Any], label: str, kind: str) -> Any:
         retry_delay_seconds=RETRY_SECONDS,
         retry_condition_fn=is_transient,
     )
+    return decorate(body)
 
 
 def _perform(site: Site, stage: Stage, config: Config, marks: Inputs) -> Any:

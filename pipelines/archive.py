@@ -82,6 +82,8 @@ class ArchiveReader:
             raise IntegrityError(
                 f"{path} is no whole zip archive ({error}); fetch it again"
             ) from error
+        except OSError as error:
+            raise DataError(f"{path} cannot be read ({error.strerror}); check its disk") from error
         self._infos = {info.filename: info for info in self._zip.infolist() if not info.is_dir()}
         files = sum(not info.is_dir() for info in self._zip.infolist())
         if len(self._infos) != files:
@@ -106,7 +108,11 @@ class ArchiveReader:
         """
         for info in self._infos.values():
             _require_safe(self.path, info)
-        return [Member(info.filename, info.file_size, info.CRC) for info in self._infos.values()]
+        return [_member(info) for info in self._infos.values()]
+
+    def member(self, name: str) -> Member:
+        """Return what the directory promises of one file; `IntegrityError` if it has none."""
+        return _member(self._info(name))
 
     def read(self, name: str) -> bytes:
         """Return a member's bytes, its size and CRC checked.
@@ -181,6 +187,10 @@ class ArchiveReader:
 
     def _damaged(self, name: str, error: Exception) -> IntegrityError:
         return IntegrityError(f"{name} in {self.path} is damaged ({error}); fetch it again")
+
+
+def _member(info: zipfile.ZipInfo) -> Member:
+    return Member(info.filename, info.file_size, info.CRC)
 
 
 def _require_file(path: Path) -> None:

@@ -22,7 +22,7 @@ OFFICIAL_SILENT = 10
 class Clip(NamedTuple):
     """A stretch of a track, not yet cut out of it."""
 
-    index: int
+    number: int
     """Counted by its start, dropped neighbours included."""
     start_seconds: int
     frames: slice
@@ -33,7 +33,7 @@ class Clip(NamedTuple):
 
 def key_of(track: str, clip: Clip) -> str:
     """Return the name that one sound bears everywhere, such as `t000002_c0003`."""
-    return f"t{track}_c{clip.index:04d}"
+    return f"t{track}_c{clip.number:04d}"
 
 
 def conform(song: Decoded, sample_rate: int) -> Waveform:
@@ -60,12 +60,12 @@ def cut(waveform: Waveform, sample_rate: int, config: ClipConfig) -> list[Clip]:
     starts = range(0, len(power) - config.seconds + 1, config.hop_seconds)
     return [
         Clip(
-            index=index,
+            number=number,
             start_seconds=start,
             frames=slice(start * sample_rate, (start + config.seconds) * sample_rate),
             power_db=tuple(decibels[start : start + config.seconds].tolist()),
         )
-        for index, start in enumerate(starts)
+        for number, start in enumerate(starts)
     ]
 
 

@@ -42,9 +42,7 @@ def too_short(song: Decoded, config: FmaConfig) -> Rejection | None:
     """Reject what is shorter than one whole clip."""
     if song.frames >= config.clips.seconds * song.sample_rate:
         return None
-    return Rejection(
-        "too_short", f"{song.seconds:.2f} s, less than a clip's {config.clips.seconds}"
-    )
+    return Rejection("too_short", f"{song.seconds:.2f} s of {config.clips.seconds}")
 
 
 FILTERS: tuple[Filter, ...] = (rate_below, mono, too_short)

@@ -1,7 +1,9 @@
 """Freeze the work: tracks -> units, the same for the same seed on any machine."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
 
 from pydantic import ValidationError
 
@@ -40,7 +42,7 @@ def make_plan(tracks: Sequence[Track], config: FmaConfig) -> Plan:
     """
     ids = [track.id for track in tracks]
     if not ids or len(set(ids)) != len(ids):
-        twice = sorted({name for name in ids if ids.count(name) > 1})[:5]
+        twice = [name for name, times in Counter(ids).items() if times > 1][:5]
         raise DataError(f"a plan needs tracks with distinct ids; got {len(ids)}, repeated: {twice}")
     by_id = {track.id: track for track in tracks}
     order = shuffled(ids, config.seed)
@@ -79,5 +81,5 @@ def read_plan(corpus: Corpus) -> Plan:
 def _deal(order: list[str], count: int) -> list[list[str]]:
     small, larger = divmod(len(order), count)
     sizes = [small + (number < larger) for number in range(count)]
-    starts = [sum(sizes[:number]) for number in range(count)]
-    return [order[start : start + size] for start, size in zip(starts, sizes, strict=True)]
+    ends = accumulate(sizes)
+    return [order[end - size : end] for end, size in zip(ends, sizes, strict=True)]

@@ -8,7 +8,6 @@ promise is only an estimate, FFmpeg decodes packet by packet, skipping and count
 import contextlib
 import io
 import os
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -112,7 +111,7 @@ def _by_soundfile(data: bytes, name: str, limit_seconds: float) -> Decoded | Non
                 waveform = stream.read(dtype="float32", always_2d=True).T
             except soundfile.LibsndfileError:
                 waveform = np.zeros((stream.channels, 0), np.float32)
-            version = f"soundfile {soundfile.__version__}/{soundfile.__libsndfile_version__}"
+            version = f"soundfile {soundfile.__version__}/libsndfile {soundfile.__libsndfile_version__}"
             return Decoded(waveform, stream.samplerate, version, stream.frames, 0)
     except soundfile.LibsndfileError:
         return None
@@ -192,7 +191,7 @@ class _Sink:
             return
         parts = [frame] if frame.format.name == "fltp" else self._planar.resample(frame)
         for part in parts:
-            block = part.to_ndarray()
+            block = part.to_ndarray().astype(np.float32, copy=False)
             self._blocks.append(block)
             self.frames += block.shape[1]
             self.largest = max(self.largest, block.shape[1])
@@ -227,7 +226,6 @@ def _hushed() -> Iterator[None]:
     if threading.active_count() > 1:
         yield
         return
-    sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:

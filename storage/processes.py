@@ -1,8 +1,13 @@
-"""Processes that must not outlive the one that started them, and telling whether one still lives."""
+"""Processes that must not outlive the one that started them, and telling whether one still lives.
+
+`python -m storage.processes COMMAND...` becomes COMMAND, which the kernel then ends with the
+thread that started it, and which Ctrl-C reaches even when a script started it in the background.
+"""
 
 import ctypes
 import os
 import signal
+import sys
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
@@ -39,3 +44,14 @@ def identity() -> dict[str, int | str]:
 def is_alive(who: dict[str, int | str]) -> bool:
     """Say whether the process that `identity` named still lives."""
     return who.get("boot") == boot_id() and start_time(int(who["pid"])) == who.get("start")
+
+
+def bound(command: list[str]) -> list[str]:
+    """Return a command that runs `command` bound to the life of the thread that starts it."""
+    return [sys.executable, "-m", "storage.processes", *command]
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.execvp(sys.argv[1], sys.argv[1:])

@@ -6,8 +6,14 @@ otherwise, the field's docstring says so.
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from pydantic import model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from storage.config import Config
 
@@ -88,7 +94,7 @@ class MixitObjective(Config):
 
     kind: Literal["mixit"] = "mixit"
     solver: Literal["exact", "lstsq"] = "exact"
-    """`exact` searches all 2^N assignments by one Gram matrix; `lstsq` is the authors' heuristic."""
+    """`exact` searches all 2^N assignments by one Gram matrix; `lstsq`: the authors' heuristic."""
     soft_threshold_db: PositiveFloat = 30.0
     """τ = 10^(-this/10) clamps the SNR."""
 
@@ -192,8 +198,6 @@ class SeparateConfig(Config):
 
 class EvaluateConfig(Config):
     """Separate the test songs and score them."""
-
-    RUNTIME: ClassVar[frozenset[str]] = frozenset({"museval"})
 
     separate: SeparateConfig = SeparateConfig()
     frame_seconds: PositiveFloat = 1.0

@@ -117,9 +117,7 @@ class Telemetry(AbstractContextManager["Telemetry"]):
         """Log a validation."""
         if not self._leads:
             return
-        self._write(
-            "validation", step, {"loss": loss, "examples": examples, "seconds": seconds}
-        )
+        self._write("validation", step, {"loss": loss, "examples": examples, "seconds": seconds})
         logger.info("validation at step %d: loss %.2f (%.1f s)", step, loss, seconds)
 
     def __enter__(self) -> Self:

@@ -123,7 +123,9 @@ def read_explanation(folder: Path) -> dict[str, Any]:
     except ManifestError as error:
         raise CheckpointError(f"{folder} holds no model: {error}") from error
     if not isinstance(explanation, dict):
-        raise CheckpointError(f"{folder / EXPLANATION} is no explanation of a model; train it again")
+        raise CheckpointError(
+            f"{folder / EXPLANATION} is no explanation of a model; train it again"
+        )
     return explanation
 
 

@@ -10,7 +10,7 @@ DATE = (2017, 4, 1, 0, 0, 0)
 MODE = 0o100444
 UNIX = 3
 DEFLATE_LEVEL = 1
-"""Sound hardly deflates; level 1 takes a third of the default level's time for 1 % more bytes."""
+"""Sound hardly deflates; level 1 takes two thirds of the default's time for 1 % more bytes."""
 
 
 @contextmanager

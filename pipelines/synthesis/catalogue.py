@@ -108,5 +108,8 @@ def _title(rng: Generator) -> str:
         f"{rng.choice(FIRST)}'s {noun}",
         f"Don't Wake The {noun}",
         f"{noun} In {adjective} Light",
+        f"A Letter To {rng.choice(FIRST)}",
+        f"The {adjective} Hour",
+        f"{adjective} As {noun}",
     )
     return forms[int(rng.integers(len(forms)))]

@@ -29,7 +29,7 @@ GAP_SECONDS = 14.0
 TRUNCATED_SHARE = 4
 """A truncated file keeps one byte in so many."""
 VBR_LEVEL = 0.3
-"""About 160 kbit/s of what we play. Lower levels encode no faster than they must sound worse."""
+"""LAME's quality, 0 best to 1; about 160 kbit/s for this music, at 49 times real time."""
 README = b"Music synthesised for a demonstration, in the layout of the FMA archives.\n"
 NOT_AUDIO = b"<html><head><title>404 Not Found</title></head><body>Not Found</body></html>\n" * 250
 
@@ -62,6 +62,11 @@ class Track:
     def path(self) -> str:
         """Return where it lies below the archive's folder."""
         return f"{self.number // 1000:03d}/{self.number:06d}.mp3"
+
+    @property
+    def seconds(self) -> float:
+        """Return the length that the table promises."""
+        return self.plan.seconds + (GAP_SECONDS if self.accident == "silent gap" else 0)
 
     @property
     def genre(self) -> str:
@@ -170,6 +175,6 @@ def tracks_table(tracks: Iterable[Track], subset: str) -> str:
     for track in tracks:
         credit = track.credit
         title = credit.title + (f" ({track.accident})" if track.accident else "")
-        described = [round(track.plan.seconds), track.genre, credit.licence, title]
+        described = [round(track.seconds), track.genre, credit.licence, title]
         writer.writerow([track.number, credit.artist, credit.split, subset, *described])
     return text.getvalue()

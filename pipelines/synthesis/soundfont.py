@@ -34,7 +34,7 @@ def soundfont_path() -> Path:
     Raises:
         MachineError: pretty_midi, which carries it, is not installed.
     """
-    # Found, not imported: we want the package's samples, not its second of imports.
+    # Found, not imported: the package's file is wanted, none of its code.
     spec = importlib.util.find_spec("pretty_midi")
     folders = list(spec.submodule_search_locations or ()) if spec is not None else []
     for folder in folders:

@@ -123,8 +123,8 @@ def _vowel(source: Wave, name: str, tract: float) -> Wave:
 def _pulse(tilt: int) -> Wave:
     """Return one period of a band-limited glottal pulse whose harmonics fall by `tilt` dB/octave.
 
-    48 harmonics stay below half the sampling rate up to a sung pitch of 459 Hz; above, what
-    folds back is under -60 dB.
+    48 harmonics stay below half the sampling rate up to a sung pitch of 459 Hz; above it the
+    last ones fold back, 30 dB down and past the formants' reach.
     """
     phase = 2 * np.pi * np.arange(TABLE) / TABLE
     number = np.arange(1, HARMONICS + 1)

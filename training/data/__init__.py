@@ -20,14 +20,18 @@ def loader(config: TrainConfig, job: Job, place: Place) -> Loader:
     """
     seed = config.loop.seed
     limit = config.loop.validation_batches * config.data.batch_size
-    sources: tuple[Source, Source]
+    training: Source
+    validation: Source
     if isinstance(config.data, MixitData):
-        sources = clips.sources(job.path("index"), config.data, config.model, seed, limit)
+        training, validation = clips.sources(
+            job.path("index"), config.data, config.model, seed, limit
+        )
     else:
         corpus = stems.StemCorpus.open(
             job.path("songs"), job.path("home"), config.model.sample_rate
         )
-        sources = stems.sources(
+        training, validation = stems.sources(
             corpus, job.path("activity"), config.data, config.model, stems.Plan(seed, limit)
         )
-    return Loader(*sources, config.data.batch_size, place, config.runtime.loader_workers)
+    workers = config.runtime.loader_workers
+    return Loader(training, validation, config.data.batch_size, place, workers)

@@ -159,7 +159,7 @@ class StemSegments:
         parts = np.pad(stems, ((0, 0), (0, 0), (0, padding)))
         return Example(parts, np.zeros(len(stems), np.float32))
 
-    def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Tensor:  # noqa: ARG002 - a `Source`'s
+    def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Tensor:
         """Return the stems [B, S, C, T] as they are."""
         return parts_BPCT
 

@@ -109,7 +109,7 @@ class BandEncoder(nn.Module):
         for group, norm, linear, piece in zip(
             self.groups, self.norms, self.maps, slices, strict=True
         ):
-            x = piece.unflatten(0, group).permute(0, 2, 3, 1, 4, 5).flatten(3)
+            x = torch.unflatten(piece, 0, tuple(group)).permute(0, 2, 3, 1, 4, 5).flatten(3)
             tokens.append(linear(norm(x).flatten(1, 2)))
         tokens_KBND = torch.unflatten(torch.cat(tokens), 1, (batch, frames))
         return tokens_KBND.permute(1, 2, 0, 3).contiguous()

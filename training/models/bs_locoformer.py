@@ -157,10 +157,19 @@ class Path(nn.Module):
 
 
 class BsLocoformer(Separator):
-    """BS-Locoformer; small, medium and large are values of its config (paper, Table 1)."""
+    """BS-Locoformer; small, medium and large are values of its config (paper, Table 1).
+
+    Raises:
+        ConfigError: the hop is too large for the window to be inverted at every sample.
+    """
 
     def __init__(self, config: BsLocoformerConfig) -> None:
         super().__init__(config)
+        if config.hop > config.n_fft // 3:
+            raise ConfigError(
+                f"hop = {config.hop}: the inverse transform needs overlapping windows; "
+                f"set at most n_fft // 3 = {config.n_fft // 3}"
+            )
         groups = band_groups(config.n_fft, config.sample_rate)
         self.encoder = BandEncoder(groups, config.audio_channels, config.width)
         self.blocks = nn.ModuleList(

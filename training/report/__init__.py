@@ -36,6 +36,6 @@ def write_report(material: Material, destination: Path) -> None:
         DecodeError: an excerpt cannot be read.
     """
     # Sound and arrays load here, so that a command that only prints a table starts at once.
-    from training.report import page
+    from training.report import page  # noqa: PLC0415
 
     page.write_report(material, destination)

@@ -1,13 +1,15 @@
 """The stages of a study as a drawing: what was made out of what."""
 
+import math
 from collections.abc import Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 from training.report.markup import duration, escape
 from training.report.material import Lineage
 
-BOX_WIDTH, BOX_HEIGHT = 132, 46
-GAP_ACROSS, GAP_DOWN = 34, 18
+BOX_WIDTH, BOX_HEIGHT = 114, 46
+GAP_ACROSS, GAP_DOWN = 22, 16
 MARGIN = 6
 
 MOST_STAGES = 40
@@ -51,18 +53,23 @@ def _edges(lineage: Sequence[Lineage]) -> list[Edge]:
 
 
 def _places(stages: int, edges: Sequence[Edge]) -> list[tuple[int, int]]:
-    filled: dict[int, int] = {}
-    places = []
-    for column in _columns(stages, edges):
-        row = filled.get(column, 0)
-        filled[column] = row + 1
-        places.append(
-            (
-                MARGIN + column * (BOX_WIDTH + GAP_ACROSS),
-                MARGIN + row * (BOX_HEIGHT + GAP_DOWN),
+    columns = _columns(stages, edges)
+    rows = [0] * stages
+    for column in range(max(columns) + 1):
+        # Beside what a stage is made of, so that few lines cross; what begins here goes below.
+        heights = {
+            number: fmean(
+                [rows[edge.source] for edge in edges if edge.target == number] or [math.inf]
             )
-        )
-    return places
+            for number in range(stages)
+            if columns[number] == column
+        }
+        for row, number in enumerate(sorted(heights, key=heights.__getitem__)):
+            rows[number] = row
+    return [
+        (MARGIN + column * (BOX_WIDTH + GAP_ACROSS), MARGIN + row * (BOX_HEIGHT + GAP_DOWN))
+        for column, row in zip(columns, rows, strict=True)
+    ]
 
 
 def _columns(stages: int, edges: Sequence[Edge]) -> list[int]:
@@ -90,9 +97,10 @@ def _line(source: tuple[int, int], target: tuple[int, int]) -> str:
 def _box(stage: Lineage, place: tuple[int, int]) -> str:
     x, y = place
     middle = x + BOX_WIDTH // 2
-    name = stage.stage if len(stage.stage) <= 18 else f"{stage.stage[:17]}…"
+    name = stage.stage if len(stage.stage) <= 16 else f"{stage.stage[:15]}…"
     return (
-        f'<g><rect x="{x}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="7"/>'
+        f"<g><title>{escape(stage.stage)}</title>"
+        f'<rect x="{x}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="7"/>'
         f'<text x="{middle}" y="{y + 20}">{escape(name)}</text>'
         f'<text class="soft" x="{middle}" y="{y + 36}">{escape(duration(stage.seconds))}</text></g>'
     )

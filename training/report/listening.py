@@ -26,17 +26,17 @@ def listening(scored: Sequence[Scored]) -> str:
         return missing("No excerpts were kept.")
     sources = [(REFERENCE, "Reference")]
     sources += [(each.key, f"{each.key} · {each.row.name}") for each in scored[:2]]
-    songs = [
-        details(excerpt.song, _song(song, sources, frequency_ticks(excerpt.sample_rate)), not number)
-        for number, (excerpt, song) in enumerate(zip(excerpts, players(excerpts), strict=True))
-    ]
+    songs: list[str] = []
+    for excerpt, song in zip(excerpts, players(excerpts), strict=True):
+        shown = _song(song, sources, frequency_ticks(excerpt.sample_rate))
+        songs.append(details(excerpt.song, shown, is_open=not songs))
     scale = (
         f'<div class="scale"><span>{-FLOOR_DB:.0f} dB below</span>'
         f'<i style="background:{colour_scale()}"></i><span>the mixture’s peak</span></div>\n'
     )
     note = (
-        "Mel spectrograms, power in dB. Within a song every picture has the same colours for the "
-        "same level, so that what leaks from one stem into another shows."
+        "Spectrograms over a logarithmic frequency axis, power in dB. Within a song every picture "
+        "has the same colour for the same level, so what leaks from one stem into another shows."
     )
     return paragraph(note, "note") + scale + "".join(songs)
 
@@ -53,9 +53,7 @@ def _song(song: Song, sources: Sequence[tuple[str, str]], ticks: Sequence[Tick])
     )
 
 
-def _stem(
-    stem: str, song: Song, sources: Sequence[tuple[str, str]], ticks: Sequence[Tick]
-) -> str:
+def _stem(stem: str, song: Song, sources: Sequence[tuple[str, str]], ticks: Sequence[Tick]) -> str:
     known = [
         _picture(song[stem, source], label, ticks)
         for source, label in sources

@@ -28,9 +28,7 @@ def render(material: Material) -> str:
         ("stages", "Stages", provenance.stages(material.lineage)),
         ("recipe", "Recipe", provenance.recipe(material.study)),
     ]
-    contents = "".join(
-        f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title, _ in sections
-    )
+    contents = "".join(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title, _ in sections)
     body = "".join(section(anchor, title, part) for anchor, title, part in sections)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

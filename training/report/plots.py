@@ -4,14 +4,15 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from training.report.markup import escape
 from training.report.material import Losses
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # matplotlib knows no CSS: it draws in colours that nothing else uses, which then become variables.
 INKS = {
@@ -40,19 +41,21 @@ class Lane(NamedTuple):
 
     label: str
     songs: Mapping[str, float]
+    is_model: bool = True
+    """The trivial estimate is none, and is drawn in grey."""
 
 
 def strip(stem: str, lanes: Sequence[Lane], limits: tuple[float, float]) -> str:
     """Return one stem's songs as dots, a lane per model, the mean as a bar."""
     with _figure(0.55 + 0.42 * len(lanes), salt=f"strip {stem}") as (figure, axes):
         ink = STEM_INKS.get(stem, ACCENT)
-        for upper, lower in zip(range(len(lanes)), range(1, len(lanes)), strict=False):
-            for song in lanes[upper].songs.keys() & lanes[lower].songs.keys():
-                ends = [lanes[upper].songs[song], lanes[lower].songs[song]]
-                axes.plot(ends, [upper, lower], color=RULE, linewidth=1, zorder=1)
+        for height, (upper, lower) in enumerate(pairwise(lane for lane in lanes if lane.is_model)):
+            for song in sorted(upper.songs.keys() & lower.songs.keys()):
+                ends = [upper.songs[song], lower.songs[song]]
+                axes.plot(ends, [height, height + 1], color=RULE, linewidth=1.2, zorder=1)
         for height, lane in enumerate(lanes):
             values = [lane.songs[song] for song in sorted(lane.songs)]
-            dot = SOFT if height == len(lanes) - 1 and height > 0 else ink
+            dot = ink if lane.is_model else SOFT
             axes.scatter(values, [height] * len(values), s=26, color=dot, alpha=0.6, zorder=2)
             if values:
                 mean = sum(values) / len(values)
@@ -122,10 +125,7 @@ def smoothed(values: Sequence[float]) -> list[float]:
 
 
 @contextmanager
-def _figure(height: float, salt: str) -> Iterator[tuple["Figure", "Axes"]]:
-    import matplotlib
-    from matplotlib.figure import Figure
-
+def _figure(height: float, salt: str) -> Iterator[tuple[Figure, Axes]]:
     style: dict[Any, Any] = {
         "svg.fonttype": "none",
         "svg.hashsalt": salt,
@@ -149,7 +149,7 @@ def _figure(height: float, salt: str) -> Iterator[tuple["Figure", "Axes"]]:
         yield figure, figure.subplots()
 
 
-def _svg(figure: "Figure", label: str) -> str:
+def _svg(figure: Figure, label: str) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue().decode()

@@ -32,7 +32,7 @@ FEW_SONGS = 10
 """Below that many songs a difference between two models is hardly one."""
 
 DEFINITIONS = (
-    "cSDR: median over songs of each song's median over one-second frames (museval v4). uSDR: "
+    "cSDR: median over songs of each song’s median over one-second frames (museval v4). uSDR: "
     "mean over songs of the signal-to-noise ratio of the whole song, per channel and then "
     "averaged. In dB; higher is better."
 )
@@ -82,7 +82,7 @@ def songs(scored: Sequence[Scored]) -> str:
     )
     key = "; ".join(f"{each.key}: {each.row.name}" for each in scored)
     legend = f"One dot per song, one scale for all stems. {key}; ¼: {TRIVIAL}. The bar is the mean"
-    lines = "; a line joins one song under two models." if len(scored) > 0 else "."
+    lines = "; a line joins one song under two models." if len(scored) > 1 else "."
     return (
         paragraph(legend + lines, "note")
         + f'<div class="panels">{panels}</div>\n'
@@ -174,8 +174,8 @@ def _other_forms(found: ScoreTable, names: dict[str, str]) -> str:
         return ""
     columns = [Column("Model"), Column("Metric")]
     columns += [Column(title, True) for title in [*map(str.capitalize, STEM_COLUMNS), "Average"]]
-    note = "The 2021 challenge's form sums energies over channels before the ratio is taken."
-    return details("uSDR in the 2021 challenge's form", table(columns, rows) + paragraph(note))
+    note = "The 2021 challenge’s form sums energies over channels before the ratio is taken."
+    return details("uSDR in the 2021 challenge’s form", table(columns, rows) + paragraph(note))
 
 
 def _lanes(stem: str, scored: Sequence[Scored]) -> list[plots.Lane]:
@@ -186,7 +186,7 @@ def _lanes(stem: str, scored: Sequence[Scored]) -> list[plots.Lane]:
         values = {score.song: defined(score.usdr) for score in own}
         found.append(plots.Lane(each.key, _known(values)))
         trivial |= _known({score.song: defined(score.usdr_trivial) for score in own})
-    return [*found, plots.Lane("¼", trivial)] if trivial else found
+    return [*found, plots.Lane("¼", trivial, is_model=False)] if trivial else found
 
 
 def _known(values: dict[str, float | None]) -> dict[str, float]:

@@ -164,7 +164,7 @@ def _line(
 ) -> ScoreLine:
     field = {"cSDR": "csdr", "uSDR": "usdr", "uSDR (MDX21)": "usdr_mdx21", "museval": "museval"}
     stems: list[float | None] = []
-    songs = set()
+    songs: set[str] = set()
     for stem in STEM_COLUMNS:
         values = {
             score.song: value

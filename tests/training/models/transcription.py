@@ -6,6 +6,8 @@ weights of a fast model.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -135,7 +137,7 @@ class Transcription(nn.Module):
         batch, channels, _, frames = spectrum.shape
         # [B, F, (Re ch0, Re ch1, Im ch0, Im ch1), N]
         bins = torch.cat([spectrum.real, spectrum.imag], 1).transpose(1, 2)
-        bands = [piece.flatten(1, 2) for piece in bins.split(self.widths, dim=1)]
+        bands = [piece.flatten(1, 2) for piece in torch.split(bins, list(self.widths), dim=1)]
         z = torch.stack([split(x) for split, x in zip(self.split, bands, strict=True)], -1)
         for index, path in enumerate(self.paths):
             z = self._along_bands(path, z) if index % 2 == 0 else self._along_time(path, z)
@@ -161,6 +163,8 @@ class Transcription(nn.Module):
 Pairs = list[tuple[nn.Parameter, Tensor]]
 """A published parameter, and the fast model's tensor (or its gradient) in the published shape."""
 
+Read = Callable[[Any], Tensor]
+
 
 def pairs(oracle: Transcription, model: BsLocoformer, gradient: bool = False) -> Pairs:
     """Match every published parameter with the fast model's weight, or with its gradient."""
@@ -171,49 +175,56 @@ def pairs(oracle: Transcription, model: BsLocoformer, gradient: bool = False) ->
         assert parameter.grad is not None
         return parameter.grad
 
+    split: list[Any] = list(oracle.split)
+    decode: list[Any] = list(oracle.decode)
     matched: Pairs = []
-    band = 0
-    encoder, decoder = model.encoder, model.decoder
-    for group, (count, _) in enumerate(encoder.groups):
-        norm, linear = encoder.norms[group], encoder.maps[group]
-        for index in range(count):
-            split, decode = oracle.split[band], oracle.decode[band]
-            matched += [
-                (split[0].weight, of(norm.weight)[index].flatten()),
-                (split[0].bias, of(norm.bias)[index].flatten()),
-                (split[1].weight, of(linear.weight)[index].unsqueeze(-1)),
-                (split[1].bias, of(linear.bias)[index]),
-                (decode[0].weight, of(decoder.norm.weight)[band].flatten()),
-                (decode[0].bias, of(decoder.norm.bias)[band].flatten()),
-                (decode[1].weight, of(decoder.first.weight)[band].unsqueeze(-1)),
-                (decode[1].bias, of(decoder.first.bias)[band]),
-                (decode[2].weight, of(decoder.second.weight)[band].unsqueeze(-1)),
-                (decode[2].bias, of(decoder.second.bias)[band]),
-                # ours [gate, S, C, W, P, in], published ((gate, P, S, C, W), in, 1)
-                (
-                    decode[4].weight,
-                    of(decoder.last_weights[group])[index]
-                    .permute(0, 4, 1, 2, 3, 5)
-                    .flatten(0, -2)
-                    .unsqueeze(-1),
-                ),
-                (
-                    decode[4].bias,
-                    of(decoder.last_biases[group])[index].permute(0, 4, 1, 2, 3).flatten(),
-                ),
-            ]
-            band += 1
-    paths = [path for block in model.blocks for path in block]
+    for group, (bands, _) in enumerate(model.encoder.groups):
+        for index in range(bands):
+            matched += _encoder_pairs(split.pop(0), model.encoder, (group, index), of)
+            band = len(decode) - len(split) - 1
+            matched += _decoder_pairs(decode[band], model.decoder, (band, group, index), of)
+    blocks: list[Any] = list(model.blocks)
+    paths = [path for block in blocks for path in block]
     for published, path in zip(oracle.paths, paths, strict=True):
         matched += _path_pairs(published, path, of)
     return matched
 
 
-def _path_pairs(published, path: Path, of) -> Pairs:  # type: ignore[no-untyped-def]
+def _encoder_pairs(split: Any, encoder: Any, place: tuple[int, int], of: Read) -> Pairs:
+    group, index = place
+    norm, linear = encoder.norms[group], encoder.maps[group]
+    return [
+        (split[0].weight, of(norm.weight)[index].flatten()),
+        (split[0].bias, of(norm.bias)[index].flatten()),
+        (split[1].weight, of(linear.weight)[index].unsqueeze(-1)),
+        (split[1].bias, of(linear.bias)[index]),
+    ]
+
+
+def _decoder_pairs(decode: Any, decoder: Any, place: tuple[int, int, int], of: Read) -> Pairs:
+    band, group, index = place
+    # Ours are [gate, S, C, W, P, in]; published ((gate, P, S, C, W), in, 1).
+    weight = of(decoder.last_weights[group])[index].permute(0, 4, 1, 2, 3, 5)
+    bias = of(decoder.last_biases[group])[index].permute(0, 4, 1, 2, 3)
+    return [
+        (decode[0].weight, of(decoder.norm.weight)[band].flatten()),
+        (decode[0].bias, of(decoder.norm.bias)[band].flatten()),
+        (decode[1].weight, of(decoder.first.weight)[band].unsqueeze(-1)),
+        (decode[1].bias, of(decoder.first.bias)[band]),
+        (decode[2].weight, of(decoder.second.weight)[band].unsqueeze(-1)),
+        (decode[2].bias, of(decoder.second.bias)[band]),
+        (decode[4].weight, weight.flatten(0, -2).unsqueeze(-1)),
+        (decode[4].bias, bias.flatten()),
+    ]
+
+
+def _path_pairs(published: Any, path: Path, of: Read) -> Pairs:
     matched: Pairs = []
-    for norm, fast_norm in zip(published.norms, path.norms, strict=True):
+    norms: list[Any] = list(path.norms)
+    for norm, fast_norm in zip(published.norms, norms, strict=True):
         matched.append((norm.gamma, of(fast_norm.gamma)))
-    for step, fast in zip(published.steps, path.steps, strict=True):
+    steps: list[Any] = list(path.steps)
+    for step, fast in zip(published.steps, steps, strict=True):
         if isinstance(fast, ConvSwiGLU):
             matched += [
                 (step.conv.weight, of(fast.expand.weight).flatten(2)),

@@ -1,0 +1,145 @@
+"""Is this machine fit to run a study? Each check is one line: what, what was found, what to do."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from packaging.requirements import Requirement
+
+from flows import server
+from flows.views import View, table_of
+from storage.errors import MachineError
+from storage.layout import Home
+
+GIGABYTE = 1e9
+COMFORT_BYTES = 5e9
+"""Free space below which only the smallest studies fit."""
+
+
+class Finding(NamedTuple):
+    """What one check found."""
+
+    name: str
+    verdict: str
+    """`ok`, `note` or `wrong`."""
+    found: str
+    remedy: str = ""
+
+
+def examine(home: Home, view: View) -> None:
+    """Check everything and show it.
+
+    Raises:
+        MachineError: something is wrong; names it.
+    """
+    findings = [
+        *_versions(),
+        *_programs(),
+        _disk(home),
+        _processors(),
+        _gpu(),
+        _server(),
+    ]
+    colours = {"ok": "green", "note": "yellow", "wrong": "red"}
+    rows = [
+        (finding.name, f"[{colours[finding.verdict]}]{finding.verdict}[/]", *finding[2:])
+        for finding in findings
+    ]
+    view.show(
+        [finding._asdict() for finding in findings],
+        table_of("This machine", ("what", "", "found", "remedy"), rows),
+    )
+    wrong = [finding for finding in findings if finding.verdict == "wrong"]
+    if wrong:
+        said = "; ".join(f"{one.name}: {one.found}; {one.remedy}" for one in wrong)
+        raise MachineError(said)
+
+
+def _versions() -> Iterator[Finding]:
+    """Compare what is installed with what the project declares.
+
+    A sqlalchemy too new lets everything work but schedules, which silently never fire.
+    """
+    yield Finding("python", "ok", platform.python_version())
+    for line in importlib.metadata.requires("stemworks") or []:
+        wanted = Requirement(line)
+        if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = importlib.metadata.version(wanted.name)
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(wanted.name, "wrong", "not installed", "run 'make setup'")
+            continue
+        if not wanted.specifier.contains(found, prereleases=True):
+            yield Finding(
+                wanted.name, "wrong", f"{found}, not {wanted.specifier}", "run 'make setup'"
+            )
+        elif wanted.name in ("prefect", "fastapi", "sqlalchemy", "torch"):
+            yield Finding(wanted.name, "ok", found)
+
+
+def _programs() -> Iterator[Finding]:
+    for name in ("ffmpeg", "ffprobe"):
+        path = shutil.which(name)
+        yield Finding(
+            name,
+            "ok" if path else "note",
+            path or "not on the PATH",
+            "" if path else "only --set evaluation.museval=true needs it: apt-get install ffmpeg",
+        )
+
+
+def _disk(home: Home) -> Finding:
+    existing = next(path for path in [home.root, *home.root.parents] if path.exists())
+    free = shutil.disk_usage(existing).free
+    roomy = free > COMFORT_BYTES
+    remedy = "" if roomy else "free some space, or use another --home"
+    return Finding("disk", "ok" if roomy else "note", f"{free / GIGABYTE:.0f} GB free", remedy)
+
+
+def _processors() -> Finding:
+    return Finding("processors", "ok", f"{len(os.sched_getaffinity(0))} of {os.cpu_count()}")
+
+
+def _gpu() -> Finding:
+    """Ask torch in a child process: this layer does not know it."""
+    question = (
+        "import torch; n = torch.cuda.device_count(); "
+        "print(', '.join(torch.cuda.get_device_name(i) for i in range(n)))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", question],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if answer.returncode:
+        last = (answer.stderr.strip().splitlines() or ["torch does not import"])[-1]
+        return Finding("GPU", "wrong", last, "run 'make setup'")
+    names = answer.stdout.strip()
+    remedy = "" if names else "training runs on the CPU: enough for demo and real_tiny"
+    return Finding("GPU", "ok" if names else "note", names or "none", remedy)
+
+
+def _server() -> Finding:
+    given = os.environ.get("PREFECT_API_URL")
+    if given:
+        alive = server.answers(given)
+        remedy = "" if alive else "start it, or unset PREFECT_API_URL"
+        return Finding("Prefect server", "ok" if alive else "wrong", given, remedy)
+    place = server.Place.from_environment()
+    if server.running(place):
+        return Finding("Prefect server", "ok", f"{place.address}/v2")
+    if server.port_taken(place):
+        return Finding(
+            "Prefect server",
+            "wrong",
+            f"port {place.port} is in use by another program",
+            "end it, or choose another with STEMWORKS_SERVER_PORT",
+        )
+    return Finding("Prefect server", "ok", "not running", "the next run starts it")

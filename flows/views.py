@@ -1,0 +1,232 @@
+"""What the command line shows: plans, states, the census, scores; tables, or JSON for machines."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from flows import corpora
+from flows.config import StudyConfig
+from flows.estimates import Cost, cost_of
+from flows.line import Outlook, Prospect
+from flows.study import follow
+from storage import marks
+from storage.config import Json
+from storage.errors import ConfigError, DataError, StemworksError
+from storage.files import read_json
+from storage.layout import Home
+from storage.manifests import read_rows
+from storage.marks import Mark
+from storage.records import SongScore
+from storage.runs import Run
+from training.report import score_table
+
+COLOURS = {"done": "green", "failed": "red", "missing": "yellow", "waiting": "dim"}
+
+
+class View:
+    """Where results are shown, and whether to people or to machines."""
+
+    def __init__(self, console: Console, as_json: bool) -> None:
+        self.console = console
+        self.as_json = as_json
+
+    def show(self, value: Any, *shown: Table | str) -> None:
+        """Print a value for machines, or what shows it to people."""
+        if self.as_json:
+            self.console.file.write(json.dumps(value, indent=2) + "\n")
+            return
+        for part in shown:
+            self.console.print(part, soft_wrap=isinstance(part, str), highlight=False)
+
+
+def table_of(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a titled table."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for header in headers:
+        table.add_column(header)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def show_plan(config: StudyConfig, home: Home, outlooks: list[Outlook], view: View) -> None:
+    """Show what a run would do: each stage's state, why, and what it still costs."""
+    archive = Path(config.data.root).expanduser() / config.fma.archive
+    costs = [cost_of(home, outlook, archive) for outlook in outlooks]
+    total = Cost(
+        sum(cost.size for cost in costs),
+        sum(cost.core_hours for cost in costs),
+        sum(cost.gpu_hours for cost in costs),
+    )
+    pairs = list(zip(outlooks, costs, strict=True))
+    rows = [
+        (outlook.label, _coloured(outlook.state), _units(outlook) + outlook.why, *_cost(cost))
+        for outlook, cost in pairs
+    ]
+    rows.append(("[bold]in all", "", "", *_cost(total)))
+    headers = ("stage", "state", "why", "to read", "core-hours", "GPU-hours")
+    value = {
+        "study": config.name,
+        "digest": config.digest(),
+        "stages": [{**describe(outlook), **vars(cost)} for outlook, cost in pairs],
+        "remaining": vars(total),
+    }
+    view.show(value, table_of(f"Plan of '{config.name}' in {home.root}", headers, rows))
+
+
+def describe(outlook: Outlook) -> Json:
+    """Return a stage's state as plain values."""
+    done = sum(unit.mark is not None for unit in outlook.units)
+    units = {"units_done": done, "units": len(outlook.units)} if outlook.units else {}
+    return {"stage": outlook.label, "state": outlook.state, "why": outlook.why, **units}
+
+
+def show_status(home: Home, view: View) -> None:
+    """Show how far each study of a home is, from its marks alone."""
+    value = {
+        name: [describe(outlook) for outlook in outlooks]
+        for name, outlooks in _studies(home).items()
+    }
+    rows = [
+        (name, outlook.label, _coloured(outlook.state), _units(outlook) + outlook.why)
+        for name, outlooks in _studies(home).items()
+        for outlook in outlooks
+    ]
+    headers = ("study", "stage", "state", "why")
+    view.show(value, table_of(f"Studies in {home.root}", headers, rows))
+
+
+def show_census(home: Home, study: str, view: View) -> None:
+    """Show what became of every track."""
+    census = _census(home, study).facts
+    rows = [("kept", "", str(census["kept"]))]
+    for outcome in ("filtered", "quarantined"):
+        for reason, count in census[outcome].items():
+            rows.append((outcome, reason, str(count)))
+    rows.append(("[bold]in all", "", str(census["tracks_in"])))
+    table = table_of("Census", ("outcome", "reason", "tracks"), rows)
+    view.show(census, table, f"{census['clips']} clips of {census['hours']:.2f} hours")
+
+
+def show_scores(directory: Path, view: View) -> None:
+    """Show the scores of an evaluation's run directory."""
+    run = Run(directory)
+    if not run.scores.is_file():
+        raise ConfigError(f"{directory} holds no scores; give a run directory of an evaluation")
+    scores = read_rows(run.scores, SongScore)
+    table = score_table([(directory.name, scores)])
+    view.show(
+        [score.model_dump() for score in scores],
+        table_of("Scores in dB", table.headers, table.rows),
+    )
+
+
+def retry(home: Home, reason: str, view: View) -> None:
+    """Forget the units that hold tracks quarantined for a reason; the next run packs them again.
+
+    Raises:
+        ConfigError: no track is quarantined for this reason; lists the reasons there are.
+    """
+    found: dict[str, list[Mark]] = {}
+    for mark in marks.all_marks(home):
+        for quarantined in mark.facts.get("quarantined", {}) if mark.stage == "pack" else ():
+            found.setdefault(quarantined, []).append(mark)
+    if reason not in found:
+        known = ", ".join(found) or "none"
+        raise ConfigError(f"no track is quarantined for '{reason}'; the reasons here are: {known}")
+    for mark in found[reason]:
+        home.mark(mark.stage, mark.key).unlink(missing_ok=True)
+    units = len(found[reason])
+    view.show(
+        {"reason": reason, "units": units},
+        f"{units} units will be packed again by the next run, for tracks with '{reason}'.",
+    )
+
+
+def verify(home: Home, deep: bool, view: View) -> None:
+    """Check every finished stage's outputs.
+
+    Raises:
+        DataError: some are gone or altered; the next run makes them again.
+    """
+    checked = [(mark, marks.find_fault(home, mark, deep)) for mark in marks.all_marks(home)]
+    faults = [(mark, fault) for mark, fault in checked if fault]
+    size = sum(mark.size for mark, _ in checked)
+    value = {
+        "marks": len(checked),
+        "bytes": size,
+        "faults": [
+            {"stage": mark.stage, "key": mark.key, "fault": fault} for mark, fault in faults
+        ],
+    }
+    how = "read and compared" if deep else "compared by size and time"
+    view.show(value, f"{len(checked)} marks, {size / 1e6:.1f} MB {how}: {len(faults)} at fault")
+    if faults:
+        lines = "; ".join(f"{mark.stage}: {fault}" for mark, fault in faults[:5])
+        raise DataError(f"{lines}; run the study again to rebuild what is at fault")
+
+
+def show_outcome(outcome: Mapping[str, Any], view: View) -> None:
+    """Show how a flow ended."""
+    shown: list[Table | str] = []
+    if outcome.get("scores"):
+        scores = outcome["scores"]
+        shown.append(table_of("Scores in dB", scores["headers"], scores["rows"]))
+        shown.append(outcome["gain"])
+        shown.append(f"Report:     {outcome['report']}")
+    shown.append(f"Prefect UI: {outcome['ui']}")
+    view.show(outcome, *shown)
+
+
+def _studies(home: Home) -> dict[str, list[Outlook]]:
+    paths = sorted((home.root / "studies").glob("*.json"))
+    if not paths:
+        raise ConfigError(f"{home.root} holds no study; run one, or give another --home")
+    return {path.stem: _outlooks(home, path) for path in paths}
+
+
+def _outlooks(home: Home, path: Path) -> list[Outlook]:
+    prospect = Prospect(home)
+    try:
+        follow(prospect, StudyConfig.parse(read_json(path)["config"]), home)
+    except StemworksError as error:
+        prospect.outlooks.append(Outlook("archives", "failed", str(error)))
+    return prospect.outlooks
+
+
+def _census(home: Home, study: str) -> Mark:
+    studies = _studies(home)
+    if study and study not in studies:
+        raise ConfigError(f"{home.root} holds no study '{study}'; it has {', '.join(studies)}")
+    found = {
+        name: outlook.mark
+        for name, outlooks in studies.items()
+        for outlook in outlooks
+        if outlook.label == corpora.CENSUS.name and outlook.mark and study in ("", name)
+    }
+    if not found:
+        raise ConfigError(f"{home.root} has no census yet; run the flow 'fma' or 'study' first")
+    if len({mark.key for mark in found.values()}) > 1:
+        raise ConfigError(f"{home.root} has several; choose one with --study: {', '.join(found)}")
+    return next(iter(found.values()))
+
+
+def _units(outlook: Outlook) -> str:
+    done = sum(unit.mark is not None for unit in outlook.units)
+    return f"{done} of {len(outlook.units)} units " if outlook.units else ""
+
+
+def _coloured(state: str) -> str:
+    return f"[{COLOURS[state]}]{state}[/]"
+
+
+def _cost(cost: Cost) -> tuple[str, str, str]:
+    return (
+        f"{cost.size / 1e9:.2f} GB" if cost.size else "",
+        f"{cost.core_hours:.2f}" if cost.core_hours else "",
+        f"{cost.gpu_hours:.2f}" if cost.gpu_hours else "",
+    )

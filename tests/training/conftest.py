@@ -1,0 +1,166 @@
+"""Tiny corpora at 8 kHz: shards of clips, songs with stems, and recipes small enough for tests."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from storage.audio import Waveform, encode, write_audio
+from storage.manifests import write_rows
+from storage.records import ActiveWindows, StemSong
+from storage.runs import Job, Run
+from storage.shards import ShardIndex, ShardWriter, describe
+from storage.files import write_json
+from training.config import (
+    STEMS,
+    BsLocoformerConfig,
+    LoopConfig,
+    MixitData,
+    OptimConfig,
+    RuntimeConfig,
+    StemsData,
+    SupervisedObjective,
+    TrainConfig,
+)
+
+RATE = 8_000
+MODEL = BsLocoformerConfig(
+    outputs=4, blocks=1, width=8, hidden=8, kernel=4, heads=2, groups=2,
+    sample_rate=RATE, n_fft=256, hop=64,
+)  # fmt: skip
+MIXIT = TrainConfig(
+    model=MODEL,
+    data=MixitData(batch_size=4, segment_seconds=0.5, validation_share=0.3),
+    optim=OptimConfig(warmup_steps=2, hold_steps=3, decay=0.9, decay_every=1),
+    loop=LoopConfig(
+        steps=6, validate_every=3, validation_batches=1, checkpoint_every=2, log_every=2, keep_best=2
+    ),
+    runtime=RuntimeConfig(device="cpu", threads=1),
+)
+SUPERVISED = MIXIT.model_copy(
+    update={
+        "data": StemsData(batch_size=4, segment_seconds=0.5),
+        "objective": SupervisedObjective(),
+    }
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def mixit() -> TrainConfig:
+    return MIXIT
+
+
+@pytest.fixture
+def supervised() -> TrainConfig:
+    return SUPERVISED
+
+
+def tone(seed: int, seconds: float, pitch: float) -> Waveform:
+    """Return [2, T]: a few partials and a little noise, never silent."""
+    draw = np.random.default_rng(seed)
+    time = np.arange(round(seconds * RATE)) / RATE
+    sound = sum(
+        draw.uniform(0.05, 0.1) * np.sin(2 * np.pi * pitch * partial * time + draw.uniform(0, 6))
+        for partial in (1, 2, 3)
+    )
+    both = np.stack([sound, sound * 0.7]) + 0.003 * draw.standard_normal((2, len(time)))
+    return both.astype(np.float32)
+
+
+def write_index(
+    root: Path, splits: dict[str, str], clips_each: int = 3, seconds: float = 1.0
+) -> Path:
+    """Write a corpus of clips, some per track, in shards of about two clips; return its index."""
+    writer = ShardWriter(lambda number: root / "shards" / f"0000-{number:02d}.tar", 40_000, "flac")
+    for number, (track, split) in enumerate(splits.items()):
+        for clip in range(clips_each):
+            sound = tone(100 * number + clip, seconds, 80 + 53 * number)
+            key = f"t{track}_c{clip:04d}"
+            writer.add(key, encode(sound, RATE), {"track": track, "split": split})
+    index = ShardIndex(
+        sample_rate=RATE, clip_frames=round(seconds * RATE), codec="flac",
+        shards=tuple(describe(path) for path in writer.close()),
+    )  # fmt: skip
+    write_json(root / "index.json", index.model_dump(mode="json"))
+    return root / "index.json"
+
+
+def write_songs(home: Path, seconds: dict[str, float]) -> Path:
+    """Write songs named <split><number>; return songs.jsonl, with activity.jsonl beside it."""
+    songs, windows = [], []
+    for number, (name, length) in enumerate(seconds.items()):
+        folder = home / "songs" / name
+        stems = {
+            stem: tone(10 * number + place, length, 60 * 2**place + 7 * number)
+            for place, stem in enumerate(STEMS)
+        }
+        for stem, sound in (*stems.items(), ("mixture", sum(stems.values()))):
+            write_audio(folder / f"{stem}.wav", np.asarray(sound), RATE, "FLOAT")
+        split: Any = name.rstrip("0123456789")
+        frames = stems["bass"].shape[1]
+        songs.append(
+            StemSong(
+                name=name, split=split, folder=f"songs/{name}", frames=frames, sample_rate=RATE
+            )
+        )
+        window = min(frames, round(0.8 * RATE))
+        starts = tuple(range(0, frames - window + 1, window // 2))
+        windows += [
+            ActiveWindows(song=name, stem=stem, starts=starts, window=round(0.8 * RATE))
+            for stem in STEMS
+        ]
+    write_rows(home / "songs.jsonl", songs)
+    write_rows(home / "activity.jsonl", windows)
+    return home / "songs.jsonl"
+
+
+@pytest.fixture(scope="session")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of eight training tracks of three one-second clips each."""
+    splits = {f"{number:06d}": "training" for number in range(8)}
+    return write_index(tmp_path_factory.mktemp("clips"), splits)
+
+
+@pytest.fixture(scope="session")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """songs.jsonl of three songs to train on, two to validate with, two to test with."""
+    lengths = {
+        "train1": 2.0, "train2": 1.5, "train3": 0.4,
+        "validation1": 1.7, "validation2": 0.3, "test1": 2.3, "test2": 0.3,
+    }  # fmt: skip
+    return write_songs(tmp_path_factory.mktemp("home"), lengths)
+
+
+@pytest.fixture
+def make_index(tmp_path: Path) -> Callable[..., Path]:
+    """Write an index of other tracks: `make_index({"000001": "training"}, clips_each=2)`."""
+    return lambda splits, **how: write_index(tmp_path / "corpus", splits, **how)
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, index: Path, songs: Path) -> Callable[..., Run]:
+    """Prepare a run: `make_run("name", "train", recipe, model=folder)`."""
+
+    def make(name: str, verb: str, recipe: Any, **inputs: Path) -> Run:
+        given = {
+            "index": index, "songs": songs, "home": songs.parent,
+            "activity": songs.parent / "activity.jsonl", **inputs,
+        }  # fmt: skip
+        run = Run(tmp_path / name)
+        plain = {key: str(value) for key, value in given.items()}
+        run.prepare(
+            Job.model_validate(
+                {"verb": verb, "inputs": plain, "recipe": recipe.model_dump(mode="json")}
+            )
+        )
+        return run
+
+    return make

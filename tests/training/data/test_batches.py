@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from storage.errors import IntegrityError
+from training.data.batches import Example, Loader
+from training.distributed import Place
+
+
+class Counting:
+    """Example `number` is filled with its number."""
+
+    def __len__(self) -> int:
+        return 5
+
+    def example(self, number: int) -> Example:
+        return Example(np.full((2, 1, 3), number, np.float32), np.zeros(1, np.float32))
+
+    def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Tensor:
+        return parts_BPCT
+
+
+class Broken(Counting):
+    def example(self, number: int) -> Example:
+        raise IntegrityError("clip is damaged")
+
+
+def numbers(batch: Tensor) -> list[int]:
+    return [int(example.flatten()[0]) for example in batch]
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_processes_together_see_what_one_would(workers: int) -> None:
+    for step in (0, 4):
+        alone = next(Loader(Counting(), Counting(), 6, Place(), workers).training(step))
+        shares = [
+            next(Loader(Counting(), Counting(), 6, Place(rank, 2), workers).training(step))
+            for rank in range(2)
+        ]
+        assert numbers(alone) == list(range(6 * step, 6 * step + 6))
+        assert sorted(numbers(torch.cat(shares))) == numbers(alone)
+
+
+def test_steps_follow_each_other_from_any_step() -> None:
+    stream = Loader(Counting(), Counting(), 2, Place()).training(3)
+    assert [numbers(next(stream)) for _ in range(3)] == [[6, 7], [8, 9], [10, 11]]
+
+
+def test_validation_covers_every_example_once() -> None:
+    for world in (1, 2):
+        seen = [
+            number
+            for rank in range(world)
+            for batch in Loader(Counting(), Counting(), 2, Place(rank, world)).validation()
+            for number in numbers(batch)
+        ]
+        assert sorted(seen) == [0, 1, 2, 3, 4]
+
+
+def test_a_damaged_example_is_heard_of() -> None:
+    with pytest.raises(IntegrityError, match="damaged"):
+        next(Loader(Broken(), Broken(), 2, Place()).training(0))

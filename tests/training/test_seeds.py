@@ -1,0 +1,23 @@
+import torch
+
+from training import seeds
+
+
+def test_a_place_always_has_the_same_seed_and_another_place_another() -> None:
+    places = [(0,), (1,), (0, "step", 1), (0, "step", 2), (0, "step", "1"), (0, "st", "ep", 1)]
+    derived = [seeds.derive(*place) for place in places]
+    assert derived == [seeds.derive(*place) for place in places]
+    assert len(set(derived)) == len(places)
+    assert all(0 <= seed < 2**63 for seed in derived)
+
+
+def test_generators_repeat() -> None:
+    first, second = (seeds.generator(3, "example", 7).random(4) for _ in range(2))
+    assert (first == second).all()
+
+
+def test_torch_repeats() -> None:
+    seeds.seed_torch(3, "step", 1)
+    first = torch.rand(4)
+    seeds.seed_torch(3, "step", 1)
+    assert torch.equal(first, torch.rand(4))

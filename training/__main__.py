@@ -1,0 +1,88 @@
+"""`python -m training VERB RUN`: one GPU job, whose whole message is its run directory.
+
+    python -m training train|select|evaluate RUN
+    python -m training separate MODEL DESTINATION SONG...
+
+Under torchrun every process runs this; only the leading one writes.
+"""
+
+import argparse
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from storage.errors import RunError, StemworksError
+from storage.files import only_one
+from storage.runs import Run
+from training.channels import select
+from training.config import SeparateConfig
+from training.evaluate import evaluate
+from training.songs import separate_songs
+from training.train import train
+
+VERBS: dict[str, Callable[[Run], None]] = {"train": train, "select": select, "evaluate": evaluate}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do one job; return the exit code, having said in one line what went wrong if it did."""
+    parsed = _parser().parse_args(arguments)
+    rank = int(os.environ.get("RANK", "0"))
+    _configure_logging(logging.INFO if rank == 0 else logging.WARNING)
+    try:
+        if parsed.verb == "separate":
+            separate_songs(parsed.model, parsed.songs, parsed.destination, SeparateConfig())
+        elif rank == 0:
+            _lead(parsed.verb, Run(parsed.run))
+        elif parsed.verb == "train":
+            train(Run(parsed.run))
+    except StemworksError as error:
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return error.exit_code
+    return 0
+
+
+def _lead(verb: str, run: Run) -> None:
+    job = run.job()
+    if job.verb != verb:
+        raise RunError(
+            f"{run.root} is a {job.verb} job, not a {verb} job; run `python -m training "
+            f"{job.verb} {run.root}`"
+        )
+    with only_one(run.lock, f"the job in {run.root}"):
+        VERBS[verb](run)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description="One GPU job.")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for name in VERBS:
+        job = verbs.add_parser(name, help=f"do the {name} job of a run directory")
+        job.add_argument("run", type=Path, help="the run directory")
+    songs = verbs.add_parser("separate", help="separate songs into stems")
+    songs.add_argument("model", type=Path, help="a trained model's folder")
+    songs.add_argument("destination", type=Path, help="folder to write <song>/<stem>.wav to")
+    songs.add_argument("songs", type=Path, nargs="+", metavar="song", help="in any format")
+    return parser
+
+
+class _Lines(logging.Formatter):
+    """Messages as they are; what needs attention says so first."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line."""
+        text = super().format(record)
+        return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
+
+
+def _configure_logging(level: int) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        sys.exit(main())

@@ -1,0 +1,166 @@
+"""Named training recipes, torch-free: each a function that returns one complete `TrainConfig`.
+
+The published ones follow the authors' code (Saijo & Bando 2025): batch sizes are over all
+processes, steps are optimiser steps.
+"""
+
+from training.config import (
+    STEMS,
+    BsLocoformerConfig,
+    LoopConfig,
+    MixitData,
+    MixitObjective,
+    OptimConfig,
+    RuntimeConfig,
+    StemsData,
+    SupervisedObjective,
+    TrainConfig,
+)
+
+SMALL = BsLocoformerConfig(blocks=4, width=96, hidden=128, heads=4, groups=4)
+"""5.02 M parameters in the separator."""
+MEDIUM = BsLocoformerConfig(blocks=6, width=128, hidden=192, heads=8, groups=8)
+"""14.96 M parameters in the separator."""
+LARGE = BsLocoformerConfig(blocks=9, width=192, hidden=256, heads=8, groups=8)
+"""45.16 M parameters in the separator."""
+TINY = BsLocoformerConfig(outputs=8, blocks=2, width=24, hidden=24, kernel=4, heads=2, groups=2)
+"""For minutes on two cores."""
+MICRO = BsLocoformerConfig(outputs=6, blocks=1, width=8, hidden=8, kernel=4, heads=2, groups=2)
+"""For tests."""
+
+LARGE_LR = 5e-4
+FROZEN_STEPS = 22_000
+"""200 epochs of 110 steps."""
+
+
+def pretrain_small() -> TrainConfig:
+    """MixIT on FMA-large: 150 epochs of 1019 steps of 128 mixtures of mixtures."""
+    return _pretrain(SMALL)
+
+
+def pretrain_medium() -> TrainConfig:
+    """As `pretrain_small`, three times the model."""
+    return _pretrain(MEDIUM)
+
+
+def pretrain_large() -> TrainConfig:
+    """As `pretrain_small`, nine times the model and half the learning rate."""
+    return _pretrain(LARGE, LARGE_LR)
+
+
+def finetune_small() -> TrainConfig:
+    """Dynamic mixes of MUSDB18-HQ: 900 epochs of 110 steps of 32 mixtures."""
+    return _finetune(SMALL)
+
+
+def finetune_medium() -> TrainConfig:
+    """As `finetune_small`, three times the model."""
+    return _finetune(MEDIUM)
+
+
+def finetune_large() -> TrainConfig:
+    """As `finetune_small`, nine times the model and half the learning rate."""
+    return _finetune(LARGE, LARGE_LR)
+
+
+def frozen(config: TrainConfig) -> TrainConfig:
+    """Return the recipe with only encoder and decoder trained, for 200 epochs (Table 2)."""
+    loop = config.loop.model_copy(update={"steps": FROZEN_STEPS})
+    return config.model_copy(update={"freeze_separator": True, "loop": loop})
+
+
+def pretrain_demo() -> TrainConfig:
+    """A tiny model that visibly learns from synthesised music in minutes on two cores."""
+    return _brief(
+        TINY, MixitData(batch_size=4, segment_seconds=3, validation_share=0.1), MixitObjective()
+    )
+
+
+def finetune_demo() -> TrainConfig:
+    """The demo's second half."""
+    return _brief(_four(TINY), StemsData(batch_size=4, segment_seconds=3), SupervisedObjective())
+
+
+def pretrain_tiny() -> TrainConfig:
+    """A tiny model on a handful of real recordings."""
+    return _brief(
+        TINY, MixitData(batch_size=2, segment_seconds=3, validation_share=0.2), MixitObjective()
+    )
+
+
+def finetune_tiny() -> TrainConfig:
+    """The second half on a handful of real songs, some shorter than a segment."""
+    return _brief(_four(TINY), StemsData(batch_size=2, segment_seconds=3), SupervisedObjective())
+
+
+def pretrain_smoke() -> TrainConfig:
+    """A micro model for a handful of steps: does every part run?"""
+    return _smoke(MICRO, MixitData(batch_size=2, segment_seconds=1), MixitObjective())
+
+
+def finetune_smoke() -> TrainConfig:
+    """The smoke test's second half."""
+    return _smoke(_four(MICRO), StemsData(batch_size=2, segment_seconds=1), SupervisedObjective())
+
+
+def _pretrain(model: BsLocoformerConfig, lr: float = 1e-3) -> TrainConfig:
+    return TrainConfig(model=model, optim=OptimConfig(lr=lr))
+
+
+def _finetune(model: BsLocoformerConfig, lr: float = 1e-3) -> TrainConfig:
+    return TrainConfig(
+        model=_four(model),
+        data=StemsData(),
+        objective=SupervisedObjective(),
+        optim=OptimConfig(lr=lr, warmup_steps=5000, hold_steps=60_500, decay=0.98, decay_every=220),
+        # Every 5 epochs of 110 steps.
+        loop=LoopConfig(steps=99_000, validate_every=550, checkpoint_every=550),
+    )
+
+
+def _brief(
+    model: BsLocoformerConfig,
+    data: MixitData | StemsData,
+    objective: MixitObjective | SupervisedObjective,
+) -> TrainConfig:
+    return TrainConfig(
+        model=model,
+        data=data,
+        objective=objective,
+        optim=OptimConfig(lr=2e-3, warmup_steps=20, hold_steps=150, decay=0.9, decay_every=20),
+        loop=LoopConfig(
+            steps=200,
+            validate_every=50,
+            validation_batches=4,
+            checkpoint_every=50,
+            log_every=5,
+            keep_best=2,
+        ),
+        runtime=RuntimeConfig(device="cpu"),
+    )
+
+
+def _smoke(
+    model: BsLocoformerConfig,
+    data: MixitData | StemsData,
+    objective: MixitObjective | SupervisedObjective,
+) -> TrainConfig:
+    return TrainConfig(
+        model=model,
+        data=data,
+        objective=objective,
+        optim=OptimConfig(warmup_steps=2, hold_steps=4, decay=0.9, decay_every=1),
+        loop=LoopConfig(
+            steps=6,
+            validate_every=3,
+            validation_batches=1,
+            checkpoint_every=2,
+            log_every=1,
+            keep_best=2,
+        ),
+        runtime=RuntimeConfig(device="cpu"),
+    )
+
+
+def _four(model: BsLocoformerConfig) -> BsLocoformerConfig:
+    return model.model_copy(update={"outputs": len(STEMS)})
