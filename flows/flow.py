@@ -43,7 +43,7 @@ def stemworks(config: StudyConfig, home: str = "home", part: Part = EVERYTHING) 
         part: the whole `study`, or only `fma`, `musdb` or `pretrain` with what it needs.
 
     Returns:
-        How many stages there were, and the page of the report where there is one.
+        How many stages there were, the run's page in the UI and, of a whole study, its scores.
     """
     place = Home.open(home)
     reap()
@@ -56,9 +56,10 @@ def stemworks(config: StudyConfig, home: str = "home", part: Part = EVERYTHING) 
             except StemworksError as error:
                 early = error
             marks = _settle(line, early)
+        outcome: Json = {"stages": len(line.futures), "ui": flow_run.get_flow_run_ui_url()}
         if part == EVERYTHING:
-            _publish(place, marks)
-    return {"stages": len(line.futures), "report": str(place.report(config.name))}
+            outcome |= _publish(place, marks)
+    return outcome
 
 
 @contextmanager
@@ -118,14 +119,13 @@ def _failure(label: str, cause: BaseException, count: int) -> RunError:
     return failure
 
 
-def _publish(home: Home, marks: dict[str, Mark]) -> None:
-    """Put the study's results on the parent run: a card, and the table of scores."""
+def _publish(home: Home, marks: dict[str, Mark]) -> Json:
+    """Put the study's results on the parent run, a card and two tables, and return them."""
+    scores = pages.table_of(home, marks)
     create_markdown_artifact(
         pages.run_card(home, marks), key="run-card", description="The study on one page"
     )
-    create_table_artifact(
-        pages.table_of(home, marks).records(), key="scores", description="Scores in dB"
-    )
+    create_table_artifact(scores.records(), key="scores", description="Scores in dB")
     census = marks["census"].facts
     rows = [{"outcome": "kept", "reason": "", "tracks": census["kept"]}]
     for outcome in ("filtered", "quarantined"):
@@ -134,3 +134,8 @@ def _publish(home: Home, marks: dict[str, Mark]) -> None:
             for reason, count in census[outcome].items()
         ]
     create_table_artifact(rows, key="census", description="What became of every track")
+    return {
+        "scores": {"headers": scores.headers, "rows": scores.rows},
+        "gain": pages.gain_of(home, marks),
+        "report": marks["report"].facts["page"],
+    }

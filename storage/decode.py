@@ -24,6 +24,7 @@ MAXIMUM_LOSS = 0.05
 longer the recording that its title names: it is quarantined as `truncated`."""
 SLACK_FRAMES = 4 * 1152
 """Frames by which two decoders of a whole file may differ: encoder delay and padding."""
+SOUNDFILE = f"soundfile {soundfile.__version__}/libsndfile {soundfile.__libsndfile_version__}"
 TAG_BYTES = 2048
 """Where a Xing, Info or VBRI tag must lie: in the first MPEG frame, 1441 bytes at most."""
 
@@ -111,8 +112,7 @@ def _by_soundfile(data: bytes, name: str, limit_seconds: float) -> Decoded | Non
                 waveform = stream.read(dtype="float32", always_2d=True).T
             except soundfile.LibsndfileError:
                 waveform = np.zeros((stream.channels, 0), np.float32)
-            version = f"soundfile {soundfile.__version__}/libsndfile {soundfile.__libsndfile_version__}"
-            return Decoded(waveform, stream.samplerate, version, stream.frames, 0)
+            return Decoded(waveform, stream.samplerate, SOUNDFILE, stream.frames, 0)
     except soundfile.LibsndfileError:
         return None
 

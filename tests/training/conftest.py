@@ -36,7 +36,12 @@ MIXIT = TrainConfig(
     data=MixitData(batch_size=4, segment_seconds=0.5, validation_share=0.3),
     optim=OptimConfig(warmup_steps=2, hold_steps=3, decay=0.9, decay_every=1),
     loop=LoopConfig(
-        steps=6, validate_every=3, validation_batches=1, checkpoint_every=2, log_every=2, keep_best=2
+        steps=6,
+        validate_every=3,
+        validation_batches=1,
+        checkpoint_every=2,
+        log_every=2,
+        keep_best=2,
     ),
     runtime=RuntimeConfig(device="cpu", threads=1),
 )

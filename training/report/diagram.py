@@ -10,7 +10,7 @@ from training.report.material import Lineage
 
 BOX_WIDTH, BOX_HEIGHT = 114, 46
 GAP_ACROSS, GAP_DOWN = 22, 16
-MARGIN = 6
+MARGIN = 2
 
 MOST_STAGES = 40
 """Past that many boxes the drawing explains nothing; the table still does."""

@@ -150,10 +150,11 @@ def _slice(outcome: str, number: int, tracks: int) -> str:
 
 def _census_line(outcome: str, reason: str, number: int, tracks: int) -> str:
     share = 100 * number / tracks if tracks else 0
+    # Seven tenths of the cell are the scale; the rest is for the number.
     return (
         f"<tr><td>{outcome}</td><td>{escape(reason.replace('_', ' '))}</td>"
         f'<td class="n">{number:,}</td><td class="bar"><span class="{outcome}" '
-        f'style="width:{share:.2f}%"></span><em>{share:.1f} %</em></td></tr>\n'
+        f'style="width:{0.7 * share:.2f}%"></span><em>{share:.1f} %</em></td></tr>\n'
     )
 
 
@@ -161,9 +162,9 @@ def _votes_row(stem: str, votes: Sequence[int], chosen: int, chunks: int) -> str
     cells = []
     for output, number in enumerate(votes):
         share = 100 * number / chunks if chunks else 0
-        kinds = "chosen" * (output == chosen) + " strong" * (share > 55)
+        kind = ' class="chosen"' if output == chosen else ""
         cells.append(
-            f'<td class="{kinds.strip()}" title="{number:,} of {chunks:,} chunks" '
+            f'<td{kind} title="{number:,} of {chunks:,} chunks" '
             f'style="--share:{share:.1f}%">{f"{share:.0f} %" if number else "·"}</td>'
         )
     return (

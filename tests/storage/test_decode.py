@@ -1,0 +1,115 @@
+"""Decoding: every loss is noticed, counted and named."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+
+from storage.decode import SLACK_FRAMES, Decoded, decode
+from storage.errors import DecodeError
+from tests.synthesised import RATE, as_file, good_mp3, holed, tune, untagged
+
+LIMIT = 60.0
+
+
+def refusal(data: bytes, limit: float = LIMIT) -> DecodeError:
+    with pytest.raises(DecodeError, match=r"song\.mp3") as caught:
+        decode(data, "song.mp3", limit)
+    return caught.value
+
+
+def test_a_whole_mp3_decodes_to_the_promised_frames() -> None:
+    song = decode(good_mp3(), "song.mp3", LIMIT)
+    assert song.waveform.dtype == np.float32
+    assert (song.channels, song.frames, song.sample_rate) == (2, 22 * RATE, RATE)
+    assert (song.frames_promised, song.frames_lost, song.decode_errors) == (22 * RATE, 0, 0)
+    assert song.decoder.startswith(f"soundfile {soundfile.__version__}/libsndfile ")
+    assert song.seconds == 22.0
+    sound = tune(22.0)
+    assert np.corrcoef(song.waveform[0], sound[0])[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG"])
+def test_other_formats_decode(kind: str) -> None:
+    song = decode(as_file(tune(1.0), kind=kind), "song", LIMIT)
+    assert (song.channels, song.frames, song.frames_lost) == (2, RATE, 0)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"no music at all" * 400, "not_audio"),
+        (np.random.default_rng(1).bytes(20_000), "not_audio"),
+        (good_mp3()[: len(good_mp3()) // 3], "truncated"),
+        (good_mp3()[:3000], "truncated"),
+        (as_file(tune(0.0), kind="WAV"), "zero_frames"),
+    ],
+    ids=["empty", "text", "noise", "third", "stub", "zero"],
+)
+def test_bad_files_are_refused_by_reason(data: bytes, reason: str) -> None:
+    assert refusal(data).reason == reason
+
+
+def test_a_truncated_song_is_described() -> None:
+    assert "of a promised 22.0 s" in str(refusal(good_mp3()[: len(good_mp3()) // 3]))
+
+
+def test_not_a_number_is_refused() -> None:
+    sound = tune(0.1)
+    sound[1, 7] = np.nan
+    buffer = io.BytesIO()
+    soundfile.write(buffer, sound.T, RATE, format="WAV", subtype="FLOAT")
+    assert refusal(buffer.getvalue()).reason == "nan"
+
+
+@pytest.mark.parametrize("data", [good_mp3(), untagged(good_mp3())], ids=["tagged", "untagged"])
+def test_too_long_is_refused_before_it_fills_the_memory(data: bytes) -> None:
+    assert refusal(data, 20.0).reason == "too_long"
+
+
+def test_bad_packets_are_skipped_and_counted() -> None:
+    damaged = holed(good_mp3())
+    alone, _ = soundfile.read(io.BytesIO(damaged))
+    song = decode(damaged, "song.mp3", LIMIT)
+    assert len(alone) < 0.8 * song.frames, "soundfile alone loses much of it without a word"
+    assert song.decoder.startswith("av ")
+    assert song.decode_errors > 0
+    assert 0 < song.frames_lost < RATE
+    assert song.frames_promised == 22 * RATE
+
+
+def test_an_untagged_mp3_is_held_against_its_packets() -> None:
+    song = decode(untagged(good_mp3()), "song.mp3", LIMIT)
+    assert song.decoder.startswith("av ")
+    assert abs(song.frames - 22 * RATE) < SLACK_FRAMES
+    assert (song.frames_lost, song.decode_errors) == (0, 0)
+
+
+def test_an_untagged_damaged_mp3_counts_its_loss() -> None:
+    song = decode(holed(untagged(good_mp3())), "song.mp3", LIMIT)
+    assert song.decode_errors > 0
+    assert song.frames > 21 * RATE
+
+
+def test_damage_beyond_the_limit_is_truncation() -> None:
+    data = good_mp3()
+    ruined = holed(data, len(data) // 4)
+    assert refusal(ruined).reason == "truncated"
+
+
+def test_the_same_bytes_decode_to_the_same_samples() -> None:
+    for data in (good_mp3(), holed(good_mp3())):
+        first, second = (decode(data, "song.mp3", LIMIT) for _ in range(2))
+        np.testing.assert_array_equal(first.waveform, second.waveform)
+
+
+def test_libraries_do_not_chatter(capfd: pytest.CaptureFixture[str]) -> None:
+    decode(holed(good_mp3()), "song.mp3", LIMIT)
+    refusal(good_mp3()[: len(good_mp3()) // 3])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_losses_are_never_negative() -> None:
+    assert Decoded(np.zeros((1, 10), np.float32), RATE, "", 5, 0).frames_lost == 0

@@ -1,0 +1,56 @@
+import subprocess
+import sys
+
+import pytest
+
+from training import recipes
+from training.config import MixitData, StemsData, TrainConfig
+from training.models import build, separator_parameters
+
+NAMES = [
+    f"{verb}_{size}"
+    for verb in ("pretrain", "finetune")
+    for size in ("small", "medium", "large", "demo", "tiny", "smoke")
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_is_whole_and_survives_json(name: str) -> None:
+    recipe: TrainConfig = getattr(recipes, name)()
+    assert TrainConfig.parse(recipe.model_dump(mode="json")) == recipe
+    if name.startswith("finetune"):
+        assert isinstance(recipe.data, StemsData)
+        assert recipe.model.outputs == 4
+    else:
+        assert isinstance(recipe.data, MixitData)
+        assert recipe.model.outputs >= 4
+
+
+def test_the_published_numbers() -> None:
+    pretrain, finetune = recipes.pretrain_large(), recipes.finetune_large()
+    assert (pretrain.loop.steps, finetune.loop.steps) == (152_850, 99_000)
+    assert (pretrain.data.batch_size, finetune.data.batch_size) == (128, 32)
+    assert pretrain.optim.lr == finetune.optim.lr == 5e-4
+    assert recipes.pretrain_medium().optim.lr == recipes.finetune_small().optim.lr == 1e-3
+    assert (pretrain.optim.warmup_steps, finetune.optim.warmup_steps) == (4000, 5000)
+    assert (finetune.optim.hold_steps, finetune.optim.decay_every) == (60_500, 220)
+    assert (pretrain.loop.validate_every, finetune.loop.validate_every) == (2038, 550)
+    assert pretrain.model.outputs == 12
+
+
+def test_frozen() -> None:
+    frozen = recipes.frozen(recipes.finetune_small())
+    assert frozen.freeze_separator
+    assert frozen.loop.steps == 22_000
+    assert frozen.digest() != recipes.finetune_small().digest()
+
+
+def test_the_published_size() -> None:
+    model = build(recipes.finetune_small().model)
+    assert sum(p.numel() for p in separator_parameters(model)) == 5_021_440
+    assert sum(p.numel() for p in model.parameters()) == pytest.approx(29.54e6, rel=1e-3)
+
+
+def test_recipes_do_without_torch() -> None:
+    code = "import sys, training.recipes; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
