@@ -48,18 +48,7 @@ def unpack(
     """
     with ArchiveReader(archive) as reader:
         layout = _layout(reader)
-        members = [member for parts in layout.values() for member in parts.values()]
-        lacking = [member for member in members if not _is_there(corpus, member)]
-        done = sum(member.bytes for member in members) - sum(member.bytes for member in lacking)
-        require_space(corpus.root, sum(member.bytes for member in lacking), f"unpacking {archive}")
-        if progress and done:
-            progress(done)
-        # What a killed attempt left half written.
-        for remains in corpus.root.glob("*/*/.*.arriving"):
-            remains.unlink(missing_ok=True)
-        for member in lacking:
-            # The archive's own names are the layout: train/<song>/<part>.wav.
-            reader.extract(member.name, corpus.root / member.name, progress)
+        _extract(reader, corpus, [m for parts in layout.values() for m in parts.values()], progress)
     songs = [
         _song(home, corpus.root / folder / title, _split(folder, title, config))
         for folder, title in sorted(layout)
@@ -80,6 +69,22 @@ def missing_validation(songs: list[StemSong], config: MusdbConfig) -> list[str]:
     """Return the validation titles that no song bears, in the list's order."""
     titles = {song.name for song in songs if song.split == "validation"}
     return [title for title in config.validation if title not in titles]
+
+
+def _extract(
+    reader: ArchiveReader, corpus: Corpus, members: list[Member], progress: Progress | None
+) -> None:
+    """Write the members that are not there yet under the archive's own names."""
+    # What a killed attempt left half written.
+    for remains in corpus.root.glob("*/*/.*.arriving"):
+        remains.unlink(missing_ok=True)
+    lacking = [member for member in members if not _is_there(corpus, member)]
+    needed = sum(member.bytes for member in lacking)
+    require_space(corpus.root, needed, f"unpacking {reader.path}")
+    if progress:
+        progress(sum(member.bytes for member in members) - needed)
+    for member in lacking:
+        reader.extract(member.name, corpus.root / member.name, progress)
 
 
 def _layout(reader: ArchiveReader) -> Layout:

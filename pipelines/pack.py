@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -134,7 +135,7 @@ def _pack(request: PackRequest, corpus: Corpus) -> tuple[list[LedgerRow], list[P
     """Write a unit's shards and ledger; return its rows and tars."""
     config, unit = request.config, request.unit
     writer = ShardWriter(
-        lambda number: corpus.shard(unit.id, number), config.shards.max_bytes, config.shards.codec
+        partial(corpus.shard, unit.id), config.shards.max_bytes, config.shards.codec
     )
     with ArchiveReader(request.archive) as archive, disk_errors(corpus.root):
         _require_planned(unit, archive)

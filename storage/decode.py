@@ -22,8 +22,9 @@ from storage.errors import DecodeError
 MAXIMUM_LOSS = 0.05
 """Share of the promised frames that may be missing. A song that lost more than a twentieth is no
 longer the recording that its title names: it is quarantined as `truncated`."""
-SLACK_FRAMES = 4 * 1152
-"""Frames by which two decoders of a whole file may differ: encoder delay and padding."""
+SLACK_FRAMES = 1152
+"""Frames that may be missing before a second decoder is asked: one MPEG frame, since some
+encoders count the one that holds the tag."""
 SOUNDFILE = f"soundfile {soundfile.__version__}/libsndfile {soundfile.__libsndfile_version__}"
 TAG_BYTES = 2048
 """Where a Xing, Info or VBRI tag must lie: in the first MPEG frame, 1441 bytes at most."""
@@ -75,15 +76,22 @@ def decode(data: bytes, name: str, limit_seconds: float) -> Decoded:
     decoded = _by_soundfile(data, name, limit_seconds)
     if decoded is None or decoded.frames_lost > SLACK_FRAMES:
         promised = decoded.frames_promised if decoded else 0
-        by_packets = _by_packets(data, name, limit_seconds, promised)
-        if decoded is None or (by_packets and by_packets.frames > decoded.frames):
-            decoded = by_packets
+        decoded = _better(decoded, _by_packets(data, name, limit_seconds, promised))
     if decoded is None:
         raise DecodeError(
             f"{name} ({len(data)} bytes) is no audio that soundfile or FFmpeg knows", "not_audio"
         )
     _require_whole(decoded, name)
     return decoded
+
+
+def _better(decoded: Decoded | None, by_packets: Decoded | None) -> Decoded | None:
+    """Return the longer of two decodings of the same bytes, with the bad packets counted."""
+    if decoded is None or by_packets is None:
+        return decoded or by_packets
+    if by_packets.frames >= decoded.frames:
+        return by_packets
+    return decoded._replace(decode_errors=by_packets.decode_errors)
 
 
 def _require_whole(decoded: Decoded, name: str) -> None:

@@ -28,7 +28,9 @@ def read_rows(path: Path, kind: type[Row]) -> list[Row]:
     if not path.is_file():
         raise ManifestError(f"manifest {path} is missing; run the stage that writes it again")
     rows = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    # As bytes: text would also break at characters that titles may hold, such as U+2028.
+    lines = path.read_bytes().splitlines()
+    for number, line in enumerate(lines, 1):
         try:
             rows.append(kind.model_validate_json(line))
         except ValidationError as error:

@@ -41,7 +41,7 @@ class Job(Config):
         if name not in self.inputs:
             named = ", ".join(sorted(self.inputs)) or "none"
             raise RunError(
-                f"the {self.verb} job names no input '{name}' (it names {named}); add it to job.json"
+                f"the {self.verb} job names no input '{name}' but {named}; add it to job.json"
             )
         return Path(self.inputs[name])
 

@@ -57,7 +57,7 @@ def good_mp3() -> bytes:
     return as_file(tune(22.0))
 
 
-def holed(mp3: bytes, length: int = 900) -> bytes:
+def holed(mp3: bytes, length: int = 3000) -> bytes:
     """Return an MP3 with random bytes written over its middle."""
     middle = len(mp3) // 2
     return mp3[:middle] + np.random.default_rng(0).bytes(length) + mp3[middle + length :]

@@ -1,0 +1,1 @@
+"""Shards in, weights and scores out; the only layer that knows torch. Imports nothing itself."""

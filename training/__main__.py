@@ -48,7 +48,7 @@ def _lead(verb: str, run: Run) -> None:
     job = run.job()
     if job.verb != verb:
         raise RunError(
-            f"{run.root} is a {job.verb} job, not a {verb} job; run `python -m training "
+            f"{run.root} asks for `{job.verb}`, not `{verb}`; run `python -m training "
             f"{job.verb} {run.root}`"
         )
     with only_one(run.lock, f"the job in {run.root}"):

@@ -79,8 +79,7 @@ def choose(model: Separator, segments: StemSegments) -> ChannelMap:
             logger.info("chunk %d/%d", number + 1, len(segments))
     if not chunks:
         raise DataError(
-            f"no stem sounds in any of the {len(segments)} chunks of the validation songs; check "
-            "the stems"
+            f"no stem sounds in any of {len(segments)} chunks of the validation songs; check them"
         )
     return ChannelMap(
         stems=STEMS,

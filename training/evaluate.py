@@ -123,8 +123,10 @@ def loudest_start(references_SCT: Tensor, frames: int, step: int) -> int:
 
 
 def _judge(model: Separator, corpus: StemCorpus, song: StemSong, config: EvaluateConfig) -> Judged:
-    judged = Judged(song, corpus.stems, torch.from_numpy(corpus.read(song, "mixture")))
-    judged.references = torch.from_numpy(corpus.read_stems(song))
+    judged = Judged(
+        song, corpus.stems, torch.from_numpy(corpus.read(song, "mixture", 0, song.frames))
+    )
+    judged.references = torch.from_numpy(corpus.read_stems(song, 0, song.frames))
     judged.estimates = separate(model, judged.mixture, config.separate)
     frame = round(config.frame_seconds * song.sample_rate)
     rows = score(judged.references, judged.estimates, judged.mixture, frame)

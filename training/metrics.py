@@ -34,7 +34,7 @@ def csdr_frames(reference_SCT: Tensor, estimate_SCT: Tensor, frame: int = 44_100
     energy ratio of each frame. Kept from museval: an incomplete last frame is dropped, but a signal
     shorter than a frame is one frame; a frame is NaN for every source if in it any reference or
     any estimate is silent, that is, its channels add up to zero at every sample; +inf where the
-    error is zero (museval itself returns some 300 dB there: its projections leave rounding).
+    error is zero.
     """
     samples = reference_SCT.shape[-1]
     length = min(frame, samples)

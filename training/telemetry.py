@@ -50,12 +50,10 @@ class Stopwatch:
         self._waited += waited
         self._steps += 1
 
-    def lap(self) -> tuple[float, float]:
-        """Return seconds per step and the share spent waiting; begin again."""
-        elapsed = time.perf_counter() - self._start
-        per_step, share = elapsed / max(1, self._steps), self._waited / max(elapsed, 1e-9)
-        self.__init__()  # type: ignore[misc]
-        return per_step, min(1.0, share)
+    def read(self) -> tuple[float, float]:
+        """Return seconds per step, and the share of them spent waiting."""
+        elapsed = max(time.perf_counter() - self._start, 1e-9)
+        return elapsed / max(1, self._steps), min(1.0, self._waited / elapsed)
 
 
 class Telemetry(AbstractContextManager["Telemetry"]):
@@ -95,7 +93,8 @@ class Telemetry(AbstractContextManager["Telemetry"]):
         """Log a training row and a line such as `step 120/600 loss -8.31 ... eta 1m20s`."""
         if not self._leads:
             return
-        seconds, waiting = self._watch.lap()
+        seconds, waiting = self._watch.read()
+        self._watch = Stopwatch()
         speed, eta = self._batch_size / seconds, (self._steps - row.step) * seconds
         numbers = {
             "loss": row.loss,

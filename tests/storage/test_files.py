@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import shutil
 import subprocess
 import sys
 from collections import namedtuple
@@ -60,15 +61,15 @@ def test_disk_errors_say_what_to_do(tmp_path: Path, number: int, remedy: str) ->
 
 def test_a_folder_under_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(MachineError, match="is a file, not a folder|cannot write"):
+    with pytest.raises(MachineError, match=r"cannot write .* part of the path is a file"):
         files.write_bytes(tmp_path / "file" / "deeper" / "file", b"")
 
 
 def test_space_is_required_before_it_runs_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = namedtuple("usage", "total used free")  # noqa: PYI024
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: usage(10, 0, 10))
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 0, 10))
     files.require_space(tmp_path / "not" / "there", 10, "unpacking")
     with pytest.raises(MachineError, match=r"unpacking needs 0\.00 GB under"):
         files.require_space(tmp_path, 11, "unpacking")

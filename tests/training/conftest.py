@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from storage.audio import Waveform, encode, write_audio
+from storage.files import write_json
 from storage.manifests import write_rows
 from storage.records import ActiveWindows, StemSong
 from storage.runs import Job, Run
 from storage.shards import ShardIndex, ShardWriter, describe
-from storage.files import write_json
 from training.config import (
     STEMS,
     BsLocoformerConfig,

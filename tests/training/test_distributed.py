@@ -32,10 +32,10 @@ def test_a_device_that_is_not_there() -> None:
 
 def test_shares_partition_a_batch() -> None:
     shares = [list(Place(rank, 3).share(10, 17)) for rank in range(3)]
-    assert sorted(sum(shares, [])) == list(range(10, 17))
+    assert sorted(number for share in shares for number in share) == list(range(10, 17))
 
 
 def test_more_processes_than_examples() -> None:
     require_examples(Place(0, 2), 2)
-    with pytest.raises(ConfigError, match="set runtime.processes to 2 or less"):
+    with pytest.raises(ConfigError, match=r"set runtime.processes to 2 or less"):
         require_examples(Place(0, 3), 2)

@@ -4,10 +4,16 @@ from training import seeds
 
 
 def test_a_place_always_has_the_same_seed_and_another_place_another() -> None:
-    places = [(0,), (1,), (0, "step", 1), (0, "step", 2), (0, "step", "1"), (0, "st", "ep", 1)]
-    derived = [seeds.derive(*place) for place in places]
-    assert derived == [seeds.derive(*place) for place in places]
-    assert len(set(derived)) == len(places)
+    places: list[tuple[str | int, ...]] = [
+        (),
+        ("step", 1),
+        ("step", 2),
+        ("step", "1"),
+        ("st", "ep", 1),
+    ]
+    derived = [seeds.derive(seed, *place) for seed in (0, 1) for place in places]
+    assert derived == [seeds.derive(seed, *place) for seed in (0, 1) for place in places]
+    assert len(set(derived)) == 2 * len(places)
     assert all(0 <= seed < 2**63 for seed in derived)
 
 

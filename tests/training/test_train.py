@@ -1,5 +1,6 @@
 """Whole training runs, tiny: resuming, accumulating, distributing, stopping, failing."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -18,8 +19,8 @@ from storage.errors import CheckpointError, ConfigError, RunError
 from storage.files import write_json
 from storage.records import ChannelMap
 from storage.runs import Run
-from training import train as verb
 from training.config import STEMS, TrainConfig
+from training.distributed import join
 from training.loop import Interruption, fit
 from training.objectives import Outcome
 from training.train import assemble, initial_model, train
@@ -53,7 +54,7 @@ class StopAfter(Interruption):
         super().__init__()
 
     @property
-    def signal(self) -> int:  # type: ignore[override]
+    def signal(self) -> int:
         self._asked += 1
         return signal.SIGTERM if self._asked == type(self).number else 0
 
@@ -190,6 +191,38 @@ def test_sigterm_writes_a_checkpoint_and_leaves_with_143(
     assert int(checkpoint.name.removeprefix("step-")) == run.read_metrics()[-1]["step"]
 
 
+@pytest.mark.slow
+def test_torchrun_passes_a_signal_on_and_a_checkpoint_is_left(
+    make_run: MakeRun, mixit: TrainConfig
+) -> None:
+    recipe = mixit.override(["loop.steps=100000", "loop.checkpoint_every=100000"])
+    run = make_run("group", "train", recipe.override(["loop.validate_every=100000"]))
+    child = subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "-m", "training", "train",
+         str(run.root)],
+        stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2], start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not run.read_metrics() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(child.pid, signal.SIGTERM)
+    assert child.wait(60) != 0
+    (checkpoint,) = run.checkpoints.iterdir()
+    assert checkpoint.name.startswith("step-")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("regime", ["mixit", "supervised"])
+def test_on_a_gpu(make_run: MakeRun, request: pytest.FixtureRequest, regime: str) -> None:
+    recipe: TrainConfig = request.getfixturevalue(regime).override(["runtime.device=cuda"])
+    run = make_run("gpu", "train", recipe)
+    train(run)
+    train(run)
+    assert len(losses_of(run)) == 5
+    assert load_model(run.model).config == recipe.model
+
+
 class Diverging:
     """Losses that are not finite on every second call, or on all."""
 
@@ -206,16 +239,18 @@ class Diverging:
 
 def diverging_work(make_run: MakeRun, recipe: TrainConfig, every: int) -> tuple[Run, Any]:
     run = make_run("diverging", "train", recipe)
-    with verb.join(recipe.runtime) as place:
+    with join(recipe.runtime) as place:
         work = assemble(run, run.job(), recipe, place)
-    object.__setattr__(work, "objective", Diverging(work.objective, every))
-    return run, work
+    return run, dataclasses.replace(
+        work,
+        objective=Diverging(work.objective, every),  # type: ignore[arg-type]
+    )
 
 
 def test_a_step_that_is_not_finite_is_skipped_and_counted(
     make_run: MakeRun, mixit: TrainConfig
 ) -> None:
-    run, work = diverging_work(make_run, mixit, every=4)
+    run, work = diverging_work(make_run, mixit, every=2)
     fit(work)
     assert [row["skipped"] for row in rows(run) if row["kind"] == "train"][-1] >= 1
     assert all(value.isfinite().all() for value in work.model.state_dict().values())
@@ -223,7 +258,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(
 
 def test_a_run_that_diverges_stops_with_advice(make_run: MakeRun, mixit: TrainConfig) -> None:
     _, work = diverging_work(make_run, mixit.override(["loop.steps=100"]), every=1)
-    with pytest.raises(RunError, match="20 of 20 steps, the last 20 in a row.*lower optim.lr"):
+    with pytest.raises(RunError, match=r"20 of 20 steps, the last 20 in a row.*lower optim.lr"):
         fit(work)
 
 
@@ -275,7 +310,7 @@ def test_changed_data_or_recipe_do_not_resume(
 
 
 def test_what_is_missing_is_named(make_run: MakeRun, mixit: TrainConfig, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="nowhere.json cannot be read"):
+    with pytest.raises(CheckpointError, match=r"nowhere.json cannot be read"):
         train(make_run("missing", "train", mixit, index=tmp_path / "nowhere.json"))
     with pytest.raises(ConfigError, match="unknown configuration 'speed'"):
         run = make_run("unknown", "train", mixit)

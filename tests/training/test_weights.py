@@ -30,15 +30,15 @@ def test_round_trip_with_the_same_bytes(folder: Path) -> None:
 def alter(folder: Path, **tensors: torch.Tensor | None) -> None:
     """Change the weights and keep their explanation true."""
     weights = load_file(folder / "model.safetensors")
-    for name, tensor in tensors.items():
-        name = name.replace("__", ".")
+    for key, tensor in tensors.items():
+        name = key.replace("__", ".")
         if tensor is None:
             del weights[name]
         else:
             weights[name] = tensor
     save_file(weights, folder / "model.safetensors")
     note = read_json(folder / "model.json")
-    del note["sha256"]
+    note.pop("sha256", None)
     write_json(folder / "model.json", note)
 
 
@@ -46,7 +46,7 @@ def test_every_defect_has_its_sentence(folder: Path, tmp_path: Path) -> None:
     name = next(iter(load_file(folder / "model.safetensors")))
     key = name.replace(".", "__")
     good = load_file(folder / "model.safetensors")[name]
-    with pytest.raises(CheckpointError, match="no model at .*nowhere; give the folder"):
+    with pytest.raises(CheckpointError, match=r"no model at .*nowhere; give the folder"):
         load_model(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match=r"holds no model: .*model\.json is missing"):
         (tmp_path / "empty").mkdir()
@@ -55,7 +55,7 @@ def test_every_defect_has_its_sentence(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"do not fit the model: '.*' is \[3\] and not"):
         load_model(folder)
     alter(folder, **{key: torch.full_like(good, torch.nan)})
-    with pytest.raises(CheckpointError, match="hold NaN or infinity in '.*lower optim.lr"):
+    with pytest.raises(CheckpointError, match=r"hold NaN or infinity in '.*lower optim.lr"):
         load_model(folder)
     alter(folder, **{key: None})
     with pytest.raises(CheckpointError, match="is missing; use the recipe"):

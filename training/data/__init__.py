@@ -31,7 +31,7 @@ def loader(config: TrainConfig, job: Job, place: Place) -> Loader:
             job.path("songs"), job.path("home"), config.model.sample_rate
         )
         training, validation = stems.sources(
-            corpus, job.path("activity"), config.data, config.model, stems.Plan(seed, limit)
+            corpus, job.path("activity"), config.data, config.model, seed, limit
         )
     workers = config.runtime.loader_workers
     return Loader(training, validation, config.data.batch_size, place, workers)

@@ -88,9 +88,13 @@ class HeldOutPairs(ClipPairs):
     """A fixed number of fixed pairs, crops and ratios."""
 
     def __init__(
-        self, reader: ShardReader, clips: Sequence[ClipEntry], config: MixitData, seed: int,
+        self,
+        reader: ShardReader,
+        clips: Sequence[ClipEntry],
+        config: MixitData,
+        seed: int,
         limit: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(reader, clips, config, seeds.derive(seed, "validation"))
         self._limit = limit
 

@@ -165,26 +165,25 @@ class StemSegments:
 
 
 def sources(
-    corpus: StemCorpus, activity: Path, config: StemsData, model: BsLocoformerConfig, plan: "Plan"
+    corpus: StemCorpus,
+    activity: Path,
+    config: StemsData,
+    model: BsLocoformerConfig,
+    seed: int,
+    limit: int,
 ) -> tuple[DynamicMixes, StemSegments]:
     """Return the training source (train songs) and the validation source (validation songs).
+
+    `seed` is the run's, `limit` the most validation examples.
 
     Raises:
         DataError: a split has no songs, or a stem is never active.
     """
     frames = round(config.segment_seconds * model.sample_rate)
     return (
-        DynamicMixes(corpus, activity, config, frames, plan.seed),
-        StemSegments(corpus, corpus.of("validation"), frames, plan.limit),
+        DynamicMixes(corpus, activity, config, frames, seed),
+        StemSegments(corpus, corpus.of("validation"), frames, limit),
     )
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The run's seed, and the most validation examples."""
-
-    seed: int
-    limit: int
 
 
 def _active_windows(corpus: StemCorpus, activity: Path) -> dict[str, list[_Window]]:

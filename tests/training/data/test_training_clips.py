@@ -92,7 +92,7 @@ def test_one_named_validation_track_gets_company(make_index: Callable[..., Path]
 
 def test_three_tracks_are_too_few(make_index: Callable[..., Path], mixit: TrainConfig) -> None:
     index = make_index({f"{n:06d}": "training" for n in range(3)})
-    with pytest.raises(DataError, match="1 tracks for training.*at least 4.*add music"):
+    with pytest.raises(DataError, match=r"1 tracks for training.*at least 4.*add music"):
         open_sources(index, mixit)
 
 

@@ -105,7 +105,7 @@ def test_segments_cut_whole_songs_and_pad_short_ones(songs: Path) -> None:
 
 
 def test_missing_things_are_named(songs: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="works at 44100 Hz.*at 8000 Hz"):
+    with pytest.raises(ConfigError, match=r"works at 44100 Hz.*at 8000 Hz"):
         StemCorpus.open(songs, songs.parent, 44_100)
     with pytest.raises(ManifestError, match=r"nowhere\.jsonl is missing"):
         StemCorpus.open(tmp_path / "nowhere.jsonl", tmp_path, 8000)
