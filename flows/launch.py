@@ -1,4 +1,4 @@
-"""A GPU job as a supervised child: `torchrun -m training VERB RUN`.
+"""A GPU job as a supervised child: `torchrun -m training train RUN`, or another verb alone.
 
 The child runs in its own session, so that a signal to us is ours to pass on; the kernel ends it
 when we die; its output goes to a file in its run directory, never to a pipe that dies with us.
@@ -49,8 +49,12 @@ def launch(run: Run, verb: str, limits: Limits, on_line: Callable[[str], None]) 
         LaunchError: the job failed, or ran past its time; carries its last lines.
     """
     run.root.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(limits.processes), "-m", "training", verb, str(run.root)]
+    command = [sys.executable, "-m"]
+    if verb == "train":
+        # Only training runs in several processes; the rendezvous costs seconds.
+        command += ["torch.distributed.run", "--standalone"]
+        command += ["--nproc-per-node", str(limits.processes), "-m"]
+    command += ["training", verb, str(run.root)]
     begin = run.log.stat().st_size if run.log.exists() else 0
     deadline = time.monotonic() + limits.hours * 3600
     with run.log.open("ab") as log, _child(command, log.fileno()) as child:

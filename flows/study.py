@@ -47,7 +47,8 @@ def follow(line: Line, config: StudyConfig, home: Home, part: Part = EVERYTHING)
     if part in ("pretrain", EVERYTHING):
         foundation = pretrain(line, config, index)
     if part == EVERYTHING:
-        train_and_judge(line, config, index, stems, foundation)
+        made = fine_tune(line, config, stems, foundation)
+        judge(line, config, stems, {"census": index, "pretrain": foundation, **made})
 
 
 def prepare_fma(line: Line, config: StudyConfig, home: Home) -> Product:
@@ -93,49 +94,36 @@ def pretrain(line: Line, config: StudyConfig, index: Product) -> Product:
     return line.do("pretrain", jobs.TRAIN, config.pretraining, _time(config), index=index)
 
 
-def train_and_judge(
-    line: Line, config: StudyConfig, index: Product, stems: Stems, foundation: Product
-) -> None:
-    """Channel map -> fine-tuned separators -> scores -> report."""
-    time = _time(config)
+def fine_tune(
+    line: Line, config: StudyConfig, stems: Stems, foundation: Product
+) -> dict[str, Product]:
+    """Channel map -> a separator fine-tuned from the pre-trained one, and one from scratch."""
+    time, tune, given = _time(config), config.finetuning, stems._asdict()
     channels = line.do(
-        "select channels",
-        jobs.SELECT,
-        config.selection,
-        time,
-        model=foundation,
-        songs=stems.songs,
+        "select channels", jobs.SELECT, config.selection, time, model=foundation, songs=stems.songs
     )
-    tune, given = config.finetuning, stems._asdict()
-    tuned = {
+    made = {
+        "channels": channels,
         "finetune": line.do(
             "finetune", jobs.TRAIN, tune, time, model=foundation, channels=channels, **given
-        )
+        ),
     }
     if config.from_scratch:
-        tuned["train from scratch"] = line.do("train from scratch", jobs.TRAIN, tune, time, **given)
+        made["train from scratch"] = line.do("train from scratch", jobs.TRAIN, tune, time, **given)
+    return made
+
+
+def judge(line: Line, config: StudyConfig, stems: Stems, made: dict[str, Product]) -> None:
+    """Separators -> scores -> report."""
+    time, songs = _time(config), stems.songs
     scores = {
         f"evaluate {name}": line.do(
-            f"evaluate {name}",
-            jobs.EVALUATE,
-            config.evaluation,
-            time,
-            model=model,
-            songs=stems.songs,
+            f"evaluate {name}", jobs.EVALUATE, config.evaluation, time, model=model, songs=songs
         )
-        for name, model in tuned.items()
+        for name, model in made.items()
+        if name in pages.NAMES
     }
-    line.do(
-        "report",
-        pages.REPORT,
-        config,
-        {},
-        census=index,
-        channels=channels,
-        pretrain=foundation,
-        **tuned,
-        **scores,
-    )
+    line.do("report", pages.REPORT, config, {}, **made, **scores)
 
 
 def claim(home: Home, config: StudyConfig) -> None:

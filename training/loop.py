@@ -159,7 +159,7 @@ def _accumulate(
         with nullcontext() if last else place.unsynchronised(forward):
             loss, extra = work.objective(_in_precision(work, forward), piece)
             # Gradients are averaged over processes, and the weights add up to 1 over all.
-            (loss * (weight * place.world)).backward()  # type: ignore[no-untyped-call]
+            (loss * (weight * place.world)).backward()
         total += loss.detach() * weight
         if last:
             logs = {name: float(value) for name, value in extra.items()}

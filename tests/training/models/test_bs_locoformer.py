@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 from torch import Tensor
-from transcription import Transcription, copied_from, pairs
 
 from storage.errors import ConfigError
+from tests.training.models.transcription import Transcription, copied_from, pairs
 from training.config import BsLocoformerConfig
 from training.models import build, select_outputs, separator_parameters
 from training.models.bs_locoformer import BsLocoformer, ConvSwiGLU, RMSGroupNorm

@@ -1,0 +1,57 @@
+# Everything a person or a machine types. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= python3
+BIN := .venv/bin
+HOME_AT ?= home
+
+.DEFAULT_GOAL := help
+.PHONY: help setup system demo check format test bench lock clean
+
+help:  ## List the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+
+setup: system .venv/.ready  ## Make the environment: about 4 minutes and 6 GB
+
+system:
+	@if ! command -v ffmpeg >/dev/null || ! command -v ffprobe >/dev/null; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -y -qq ffmpeg; \
+	  else echo "Install ffmpeg first: sudo apt-get install ffmpeg"; exit 1; fi; fi
+
+.venv/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
+	  || { echo "Python 3.11 or 3.12 is needed: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	# Without dependencies: the lock is whole. It leaves out pyaudio, which tinysoundfont asks for
+	# and needs only to play through a loudspeaker.
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: setup  ## Run the whole study on synthesised music: minutes on two cores
+	$(BIN)/stemworks run study --recipe demo --home $(HOME_AT)
+
+check: setup  ## Lint, format, types, walls
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check  ## Everything that CI checks
+	$(BIN)/python -m pytest
+
+format:  ## Put the code in form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup  ## Measure; nothing is asserted
+	$(BIN)/python -m tests.benchmarks
+
+lock: setup  ## Resolve the dependencies anew
+	$(BIN)/uv pip compile pyproject.toml --extra dev --override docker/lock-overrides.txt \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 \
+	  --output-file requirements.lock
+
+clean:  ## Remove what the commands made, but no home
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -1,0 +1,167 @@
+"""The whole works on tiny archives: a Prefect server of their own, and homes to run studies in."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests import synthesised
+
+LIMIT_SECONDS = 300
+STAGES = (
+    "check fma", "check metadata", "check musdb", "plan fma", "pack 0000 to 0001",
+    "pack 0002 to 0003", "pack 0004", "census", "unpack musdb", "detect activity", "pretrain",
+    "select channels", "finetune", "train from scratch", "evaluate finetune",
+    "evaluate train from scratch", "report",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Works:
+    """The command line, as a person would use it."""
+
+    state: Path
+    port: int
+    archives: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "STEMWORKS_STATE": str(self.state),
+            "STEMWORKS_SERVER_PORT": str(self.port),
+        }
+
+    def order(self, flow: str, home: Path, *settings: str) -> list[str]:
+        """Return the command that runs the tiny study, or a part of it."""
+        given = [
+            "synthesis=null",
+            f"data.root={self.archives}",
+            "fma.archive=fma_tiny.zip",
+            "musdb.archive=musdb18hq.zip",
+            "fma.unit_tracks=2",
+            "fma.units_per_task=2",
+            "fma.error_budget=0.5",
+            *settings,
+        ]
+        overrides = [word for setting in given for word in ("--set", setting)]
+        return ["run", flow, "--recipe", "smoke", "--home", str(home), *overrides]
+
+    def __call__(
+        self, *arguments: str, environment: dict[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run one command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "flows", *arguments],
+            env=self.environment | (environment or {}),
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_SECONDS,
+            check=False,
+        )
+
+    def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+        """Start one command."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows", *arguments],
+            env=self.environment | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def api(self, path: str, body: Any = None) -> Any:
+        """Ask the Prefect server."""
+        url = f"http://127.0.0.1:{self.port}/api/{path}"
+        answer = httpx.post(url, json=body or {}, timeout=30)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def states(self, run: str, final: bool = True) -> dict[str, str]:
+        """Return the state name of each task of a flow run, once the server has seen them all."""
+        deadline = time.monotonic() + 60
+        while True:
+            rows = self.api(
+                "task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}, "limit": 200}
+            )
+            names = {row["name"]: row["state"]["name"] for row in rows}
+            settled = rows and not any(name in ("Running", "Pending") for name in names.values())
+            if settled or not final or time.monotonic() > deadline:
+                return names
+            time.sleep(0.5)
+
+    def last_run(self) -> dict[str, Any]:
+        """Return the flow run that was started last."""
+        rows = self.api("flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})
+        found: dict[str, Any] = rows[0]
+        return found
+
+
+@pytest.fixture(scope="session")
+def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
+    """A server and the tiny archives."""
+    folder = tmp_path_factory.mktemp("works")
+    archives = folder / "archives"
+    archives.mkdir()
+    synthesised.write_fma(archives)
+    synthesised.write_musdb(archives)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    works = Works(folder / "state", port, archives)
+    answer = works("ui")
+    assert answer.returncode == 0, answer.stderr
+    yield works
+    works("down")
+
+
+@pytest.fixture(scope="session")
+def finished(works: Works, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which the tiny study ran without interruption."""
+    home = tmp_path_factory.mktemp("finished") / "home"
+    answer = works(*works.order("study", home))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return home
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished home, to damage."""
+    return Path(shutil.copytree(finished, tmp_path / "home"))
+
+
+def kill_when(process: "subprocess.Popen[str]", ready: Callable[[], bool]) -> None:
+    """SIGKILL a process as soon as something is so."""
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not ready():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def shard_bytes(home: Path) -> dict[str, bytes]:
+    """Return every shard of a home by its name."""
+    return {path.name: path.read_bytes() for path in sorted(home.glob("fma/*/shards/*.tar"))}
+
+
+def scores(home: Path) -> list[dict[str, Any]]:
+    """Return every score of a home, whatever run it came from."""
+    lines = [
+        json.loads(line)
+        for path in home.glob("runs/evaluate-*/result/scores.jsonl")
+        for line in path.read_text().splitlines()
+    ]
+    return sorted(lines, key=lambda row: json.dumps(row, sort_keys=True))
