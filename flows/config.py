@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from pipelines.config import FmaConfig, MusdbConfig, SynthesisConfig
 from storage.config import Config
@@ -19,10 +19,12 @@ class SourceConfig(Config):
 
 
 class LimitsConfig(Config):
-    """How long a job may take. Never what comes out of it."""
+    """How long a job may take, and how many run at once. Never what comes out."""
 
     job_hours: PositiveFloat = 24 * 14
     """A training or evaluation job is stopped, resumably, after this many hours."""
+    gpu_jobs: PositiveInt = 1
+    """Jobs of this study at a time. All studies together keep to the server's limit `gpu`."""
 
 
 class StudyConfig(Config):

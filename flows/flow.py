@@ -49,7 +49,7 @@ def stemworks(config: StudyConfig, home: str = "home", part: Part = EVERYTHING) 
     reap()
     with registered(UUID(flow_run.get_id())), _alone(place, config), _obedient_children():
         with Board(Console(stderr=True)) as board:
-            line = PrefectLine(place, board)
+            line = PrefectLine(place, board, config.limits.gpu_jobs)
             early: StemworksError | None = None
             try:
                 follow(line, config, place, part)

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,9 +30,6 @@ LEASE_SECONDS = 60
 RETRIES = 2
 RETRY_SECONDS = [10.0, 60.0]
 
-_packing = threading.Semaphore(1)
-"""A packing task uses every core, so within one process they take turns."""
-
 
 def is_transient(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
     """Say whether trying again can help: broken connections and the like, never bad data."""
@@ -46,7 +43,18 @@ class PrefectLine:
 
     home: Home
     board: Board
+    gpu_jobs: int = 1
     futures: dict[str, PrefectFuture[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Whoever waits for the server's limit asks it only now and then. So jobs of one flow take
+        # turns here, where the next one is let in at once; and so do packing tasks, each of which
+        # uses every core.
+        self._turns: dict[str, AbstractContextManager[Any]] = {
+            "gpu": threading.Semaphore(self.gpu_jobs),
+            "packing": threading.Semaphore(1),
+            "light": nullcontext(),
+        }
 
     def do(
         self, label: str, stage: Stage, config: Config, settings: Json, **inputs: Product
@@ -58,7 +66,7 @@ class PrefectLine:
                 marks = _flat(given)
                 watch = StageWatch(label, self.board)
                 site = Site(self.home, stage.work(config, marks).key, watch, settings)
-                return _perform(site, stage, config, marks)
+                return self._perform(site, stage, config, marks)
 
             self.futures[label] = _as_task(body, label, stage.kind).submit(**inputs)
         return self.futures[label]
@@ -89,13 +97,28 @@ class PrefectLine:
             if len(done) == len(names):
                 watch.reuse()
                 return Completed(name="Cached", message=f"{len(names)} units", data=done)
-            with _packing:
+            with self._turns["packing"]:
                 marks = corpora.pack(requests, config.workers, watch)
             watch.finish(f"{len(names) - len(done)} units packed")
             return marks
 
         self.futures[label] = _as_task(body, label, "packing").submit(plan=plan)
         return self.futures[label]
+
+    def _perform(self, site: Site, stage: Stage, config: Config, marks: Inputs) -> Any:
+        """Do one stage when its turn comes; a stage done before is `Cached`."""
+        watch: Any = site.watch
+        mark = standing(site.home, stage.work(config, marks)).mark
+        cached = mark is not None
+        if mark is None:
+            with self._turns[stage.kind], _slot(stage.kind):
+                mark, cached = perform(site, stage, config, marks)
+        if cached:
+            watch.reuse()
+            return Completed(name="Cached", message=f"{stage.name} {mark.key}", data=mark)
+        get_run_logger().info("%s done in %.1f s: %s", stage.name, mark.seconds, mark.facts)
+        watch.finish(f"done in {mark.seconds:.1f} s")
+        return mark
 
 
 def _as_task(body: Callable[..., Any], label: str, kind: str) -> Any:
@@ -110,22 +133,6 @@ def _as_task(body: Callable[..., Any], label: str, kind: str) -> Any:
         retry_condition_fn=is_transient,
     )
     return decorate(body)
-
-
-def _perform(site: Site, stage: Stage, config: Config, marks: Inputs) -> Any:
-    """Do one stage under its limit; a stage done before is `Cached`."""
-    watch: Any = site.watch
-    mark = standing(site.home, stage.work(config, marks)).mark
-    cached = mark is not None
-    if mark is None:
-        with _slot(stage.kind):
-            mark, cached = perform(site, stage, config, marks)
-    if cached:
-        watch.reuse()
-        return Completed(name="Cached", message=f"{stage.name} {mark.key}", data=mark)
-    get_run_logger().info("%s done in %.1f s: %s", stage.name, mark.seconds, mark.facts)
-    watch.finish(f"done in {mark.seconds:.1f} s")
-    return mark
 
 
 def _batch_label(names: list[str]) -> str:

@@ -75,13 +75,13 @@ def frozen(config: TrainConfig) -> TrainConfig:
 def pretrain_demo() -> TrainConfig:
     """A tiny model that visibly learns from synthesised music in minutes on two cores."""
     data = MixitData(batch_size=4, segment_seconds=2, validation_share=0.1)
-    return _brief(TINY, data, MixitObjective(), steps=120)
+    return _brief(TINY, data, MixitObjective(), steps=100)
 
 
 def finetune_demo() -> TrainConfig:
     """The demo's second half."""
     data = StemsData(batch_size=4, segment_seconds=2)
-    return _brief(_four(TINY), data, SupervisedObjective(), steps=160)
+    return _brief(_four(TINY), data, SupervisedObjective(), steps=150)
 
 
 def pretrain_tiny() -> TrainConfig:

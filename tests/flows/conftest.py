@@ -149,7 +149,7 @@ def kill_when(process: "subprocess.Popen[str]", ready: Callable[[], bool]) -> No
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
 
 
 def shard_bytes(home: Path) -> dict[str, bytes]:
