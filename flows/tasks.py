@@ -20,7 +20,7 @@ from flows.progress import Board, StageWatch
 from flows.stages import Inputs, Site, Stage, perform
 from pipelines.config import FmaConfig
 from storage.config import Config, Json
-from storage.errors import MachineError
+from storage.errors import MachineError, RunError
 from storage.layout import Home
 from storage.marks import Mark, standing
 
@@ -74,7 +74,14 @@ class PrefectLine:
     def pack(
         self, config: FmaConfig, archive: str, plan: Product
     ) -> Mapping[str, PrefectFuture[Any]]:
-        """Submit the packing of a plan's units, some units a task."""
+        """Submit the packing of a plan's units, some units a task.
+
+        Raises:
+            RunError: there is no plan, because what it needs failed.
+        """
+        plan.wait()
+        if not plan.state.is_completed():
+            raise RunError("nothing can be packed without a plan")
         names = list(corpora.pack_requests(self.home, plan.result(), config))
         size = config.units_per_task
         batches = [names[start : start + size] for start in range(0, len(names), size)]

@@ -38,7 +38,7 @@ def test_unknown_recipe_flow_and_stage(works: Works, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ("pretraining.optim.rl=1", "pretraining.optim has no 'rl'; did you mean 'lr'?"),
+        ("pretraining.optim.decai=1", "pretraining.optim has no 'decai'; did you mean 'decay'?"),
         ("pretraining.optim.lr=fast", "'pretraining.optim.lr' = 'fast'"),
         ("pretraining.optim.lr=-1", "'pretraining.optim.lr' = -1"),
         ("fma.filters.mono=triplicate", "'fma.filters.mono' = 'triplicate'"),
