@@ -86,6 +86,8 @@ def operations(model: BsLocoformerConfig, frames: int) -> float:
     bands = 62
     tokens = frames * bands
     convolutions = 2 * 3 * model.hidden * model.width * model.kernel
+    # They are padded by kernel - 1 on both sides, in half of the paths over bands.
+    edge = 1 + (model.kernel - 1) * (1 / frames + 1 / bands) / 2
     projections = 4 * model.width**2
     attention = 2 * model.width * (frames + bands) / 2
-    return 2.0 * tokens * 2 * model.blocks * (convolutions + projections + attention)
+    return 2.0 * tokens * 2 * model.blocks * (convolutions * edge + projections + attention)

@@ -105,6 +105,8 @@ def _lines(
             *whole, rest = (rest + stream.read()).split(b"\n")
             yield from (line.decode(errors="replace") for line in whole)
             if ended:
+                if rest:
+                    yield rest.decode(errors="replace")
                 return
             if stopping.is_set():
                 raise LaunchError(f"the job in {log.parent} was stopped with its flow")

@@ -65,7 +65,7 @@ class Prospect:
             found = marks.standing(self.home, work, self.deep)
             failure = last_failure(self.home, work)
             state = "done" if found.mark else "failed" if failure else "missing"
-            why = failure or found.why
+            why = "" if found.mark else failure or found.why
             outlook = Outlook(label, state, why, stage, work, found.mark, config)
         self.outlooks.append(outlook)
         return outlook

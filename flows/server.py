@@ -4,6 +4,7 @@ Never Prefect's implicit ephemeral server: it loses most of a run's history when
 Nothing here imports Prefect, whose settings are read from the environment when it is imported.
 """
 
+import http.client
 import os
 import shutil
 import signal
@@ -11,7 +12,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,10 +38,10 @@ class Place:
 
     @classmethod
     def from_environment(cls) -> "Place":
-        """Read the environment; raise `MachineError` if the port is no number."""
+        """Read the environment; raise `MachineError` if the port is none."""
         state = os.environ.get("STEMWORKS_STATE", "~/.local/state/stemworks")
         port = os.environ.get("STEMWORKS_SERVER_PORT", "4200")
-        if not port.isdigit():
+        if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
             raise MachineError(f"STEMWORKS_SERVER_PORT is '{port}'; give a port number")
         host = os.environ.get("STEMWORKS_SERVER_HOST", "127.0.0.1")
         return cls(Path(state).expanduser().resolve(), host, int(port))
@@ -192,7 +192,7 @@ def answers(api: str) -> bool:
     try:
         with urllib.request.urlopen(f"{api}/health", timeout=5) as response:
             return bool(response.status == 200)
-    except (urllib.error.URLError, OSError, ValueError):
+    except (OSError, http.client.HTTPException, ValueError):
         return False
 
 

@@ -88,18 +88,21 @@ class Works:
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
-    def states(self, run: str, final: bool = True) -> dict[str, str]:
-        """Return the state name of each task of a flow run, once the server has seen them all."""
-        deadline = time.monotonic() + 60
+    def states(self, run: str) -> dict[str, str]:
+        """Return the state name of each task that a flow run began, once the server knows all.
+
+        It digests what happened some seconds late: it knows all when nothing changes any more.
+        """
+        deadline, before = time.monotonic() + 60, None
+        asked = {"flow_runs": {"id": {"any_": [run]}}, "limit": 200}
         while True:
-            rows = self.api(
-                "task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}, "limit": 200}
-            )
-            names = {row["name"]: row["state"]["name"] for row in rows}
-            settled = rows and not any(name in ("Running", "Pending") for name in names.values())
-            if settled or not final or time.monotonic() > deadline:
+            rows = self.api("task_runs/filter", asked)
+            names = {row["name"]: row["state"]["name"] for row in rows if row["start_time"]}
+            settled = names and names == before and "Running" not in names.values()
+            if settled or time.monotonic() > deadline:
                 return names
-            time.sleep(0.5)
+            before = names
+            time.sleep(1.0)
 
     def last_run(self) -> dict[str, Any]:
         """Return the flow run that was started last."""

@@ -90,7 +90,7 @@ def test_failed_stage_alone_runs_again(works: Works, copied: Path, tmp_path: Pat
     run = works.last_run()
     assert run["state"]["name"] == "Failed"
     evaluations = {"evaluate finetune", "evaluate train from scratch"}
-    states = works.states(run["id"], final=False)
+    states = works.states(run["id"])
     assert {name for name, state in states.items() if state == "Failed"} == evaluations
     plan = json.loads(works("plan", *works.order("study", copied)[1:], "--json").stdout)
     failed = {stage["stage"] for stage in plan["stages"] if stage["state"] == "failed"}

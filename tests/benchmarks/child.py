@@ -1,0 +1,69 @@
+"""One training step of the demo's pre-training per line of standard input, in its own process.
+
+`python -m tests.benchmarks.child fast|transcription|products`; the allocator is the environment's.
+"""
+
+import sys
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from flows.estimates import segment_frames
+from tests.benchmarks.operations import MatrixProducts, whole_model
+from tests.training.models.transcription import copied_from
+from training.models.bs_locoformer import BsLocoformer
+from training.objectives import build
+from training.recipes import pretrain_demo
+
+CONFIG = pretrain_demo()
+
+
+def step_operations() -> float:
+    """Return the operations of a step: a backward pass takes twice its forward pass."""
+    forward = whole_model(CONFIG.model, segment_frames(CONFIG))
+    return 3 * CONFIG.data.batch_size * forward
+
+
+def make(variant: str) -> Callable[[], object]:
+    """Return a callable that takes one step."""
+    if variant == "products":
+        return MatrixProducts(step_operations())
+    torch.manual_seed(0)
+    model = BsLocoformer(CONFIG.model).train()
+    frames = round(CONFIG.data.segment_seconds * CONFIG.model.sample_rate)
+    references = 0.1 * torch.randn(CONFIG.data.batch_size, 2, 2, frames)
+    if variant == "fast":
+        return _Step(model, model.parameters().__iter__, references)
+    oracle = copied_from(model)
+    return _Step(lambda x: oracle(x[:, 0]), oracle.parameters().__iter__, references)
+
+
+class _Step:
+    """Forward, loss and backward; no optimiser, no data loading."""
+
+    def __init__(
+        self,
+        forward: Callable[[Tensor], Tensor],
+        parameters: Callable[[], object],
+        references: Tensor,
+    ) -> None:
+        self._objective = build(CONFIG.objective, CONFIG.model)
+        self._forward, self._references = forward, references
+        self._parameters = parameters
+
+    def __call__(self) -> None:
+        torch.autograd.backward(self._objective(self._forward, self._references).loss)
+
+
+def main() -> None:
+    """Answer every line with `done`, after a step."""
+    step = make(sys.argv[1])
+    for _ in sys.stdin:
+        step()
+        sys.stdout.write("done\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Deployed: started, failed and retried from the UI as from the command line."""
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.flows.conftest import STAGES, Works
+
+pytestmark = pytest.mark.slow
+
+EVALUATIONS = {"evaluate finetune", "evaluate train from scratch"}
+
+
+@pytest.fixture
+def obstacle(tmp_path: Path) -> Path:
+    """While this file is there, evaluation fails."""
+    flag = tmp_path / "obstacle"
+    flag.touch()
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, pathlib\n"
+        f"if 'evaluate' in sys.orig_argv and pathlib.Path({str(flag)!r}).exists():\n"
+        "    sys.exit(print('error: no test songs today', file=sys.stderr) or 9)\n"
+    )
+    return flag
+
+
+@pytest.fixture
+def deployment(works: Works, copied: Path, obstacle: Path) -> Iterator[str]:
+    """A served study whose evaluations are yet to do; its deployment's id."""
+    for folder in (copied / "marks").glob("evaluate*"):
+        for mark in folder.iterdir():
+            mark.unlink()
+    order = works.order("study", copied)[2:]
+    server = works.start("serve", *order, PYTHONPATH=str(obstacle.parent))
+    try:
+        yield wait_for(lambda: _deployment(works), server)
+    finally:
+        server.send_signal(signal.SIGINT)
+        output = server.communicate(timeout=60)[0]
+        assert "Traceback" not in output
+
+
+def test_retry_in_the_ui_does_only_what_failed(
+    works: Works, deployment: str, obstacle: Path
+) -> None:
+    run = works.api(f"deployments/{deployment}/create_flow_run", {})["id"]
+    failed = wait_for(lambda: _ended(works, run))
+    assert failed["state"]["name"] == "Failed"
+    assert "no test songs today" in failed["state"]["message"]
+    obstacle.unlink()
+    # What the UI's Retry button sends.
+    state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retry from the UI"}
+    works.api(f"flow_runs/{run}/set_state", {"state": state, "force": True})
+    retried = wait_for(lambda: _ended(works, run, run_count=2))
+    assert retried["state"]["name"] == "Completed", retried["state"]
+    states = works.states(run)
+    assert set(states) == set(STAGES)
+    assert {name for name, state in states.items() if state != "Cached"} == EVALUATIONS
+
+
+def _deployment(works: Works) -> str:
+    rows = works.api("deployments/filter", {})
+    return rows[0]["id"] if rows else ""
+
+
+def _ended(works: Works, run: str, run_count: int = 1) -> dict[str, Any] | None:
+    row: dict[str, Any] = works.api("flow_runs/filter", {"flow_runs": {"id": {"any_": [run]}}})[0]
+    over = row["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+    return row if over and row["run_count"] >= run_count else None
+
+
+def wait_for(question: Any, process: Any = None) -> Any:
+    """Ask until there is an answer."""
+    deadline = time.monotonic() + 180
+    while not (answer := question()):
+        if process is not None:
+            assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    return answer
