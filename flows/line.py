@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from flows.corpora import pack_requests, work_of
+from flows.corpora import ArchiveConfig, pack_requests, work_of
 from flows.stages import Stage, last_failure
 from pipelines.config import FmaConfig
 from storage import marks
@@ -43,6 +43,16 @@ class Outlook:
     units: "tuple[Outlook, ...]" = ()
     """Of packing: every unit."""
 
+    @property
+    def lacks(self) -> str:
+        """Say which archive is not there, if this is the check of one that is not."""
+        if not isinstance(self.config, ArchiveConfig) or self.config.bytes:
+            return ""
+        return (
+            f"archive {self.config.path} is missing; put it there, or name its folder with "
+            "'--set data.root=DIR'"
+        )
+
 
 @dataclass
 class Prospect:
@@ -55,20 +65,26 @@ class Prospect:
     def do(
         self, label: str, stage: Stage, config: Config, settings: Json, **inputs: Product
     ) -> Outlook:
-        """Look one stage up."""
-        missing = {given.label: None for given in inputs.values() if given.mark is None}
+        """Look one stage up; a label is looked up once."""
+        known = {outlook.label: outlook for outlook in self.outlooks}
+        if label not in known:
+            known[label] = self._look(label, stage, config, inputs)
+            self.outlooks.append(known[label])
+        return known[label]
+
+    def _look(
+        self, label: str, stage: Stage, config: Config, inputs: Mapping[str, Product]
+    ) -> Outlook:
+        missing = list(dict.fromkeys(given.label for given in inputs.values() if not given.mark))
         if missing:
-            why = f"needs {', '.join(missing)}"
-            outlook = Outlook(label, "waiting", why, stage, config=config)
-        else:
-            work = stage.work(config, {name: given.mark for name, given in inputs.items()})
-            found = marks.standing(self.home, work, self.deep)
-            failure = last_failure(self.home, work)
-            state = "done" if found.mark else "failed" if failure else "missing"
-            why = "" if found.mark else failure or found.why
-            outlook = Outlook(label, state, why, stage, work, found.mark, config)
-        self.outlooks.append(outlook)
-        return outlook
+            more = f" and {len(missing) - 2} more" if len(missing) > 2 else ""
+            why = f"needs {', '.join(missing[:2])}{more}"
+            return Outlook(label, "waiting", why, stage, config=config)
+        work = stage.work(config, {name: given.mark for name, given in inputs.items()})
+        found = marks.standing(self.home, work, self.deep)
+        failure = last_failure(self.home, work)
+        state = "done" if found.mark else "failed" if failure else "missing"
+        return Outlook(label, state, failure or found.why, stage, work, found.mark, config)
 
     def pack(self, config: FmaConfig, archive: str, plan: Product) -> Mapping[str, Outlook]:
         """Look every unit up."""

@@ -14,7 +14,7 @@ from flows.server import connect, have
 from flows.stages import forget
 from flows.study import EVERYTHING, Part, claim, follow
 from flows.views import View, show_outcome
-from storage.errors import ConfigError, MachineError, RunError
+from storage.errors import ConfigError, DataError, MachineError, RunError
 from storage.files import disk_errors, require_space
 from storage.layout import Home
 
@@ -54,11 +54,7 @@ class Order:
         return config.model_copy(update={"data": SourceConfig(root=str(root))})
 
     def look(self) -> list[Outlook]:
-        """Look every stage up, in order; nothing is done.
-
-        Raises:
-            DataError: an archive is missing.
-        """
+        """Look every stage up, in order; nothing is done."""
         home = Home.open(self.home)
         prospect = Prospect(home)
         follow(prospect, self.config, home, self.part)
@@ -71,6 +67,9 @@ def run(order: Order, force: list[str], view: View) -> None:
     check_machine(home, config)
     # A missing archive, a name taken or a stage that is none is said before anything starts.
     outlooks = order.look()
+    for outlook in outlooks:
+        if outlook.lacks:
+            raise DataError(outlook.lacks)
     claim(home, config)
     for label in force:
         _force(home, outlooks, label)

@@ -7,7 +7,7 @@ from flows import corpora, jobs, pages
 from flows.config import StudyConfig
 from flows.line import Line, Product
 from storage.config import Json, differences
-from storage.errors import DataError, HomeConflictError, ManifestError
+from storage.errors import HomeConflictError, ManifestError
 from storage.files import read_json, write_json
 from storage.layout import Home
 
@@ -35,11 +35,7 @@ class Stems(NamedTuple):
 
 
 def follow(line: Line, config: StudyConfig, home: Home, part: Part = EVERYTHING) -> None:
-    """Send a study, or one part of it, down a line.
-
-    Raises:
-        DataError: an archive is missing.
-    """
+    """Send a study, or one part of it, down a line."""
     if part in ("musdb", EVERYTHING):
         stems = prepare_stems(line, config, home)
     if part in ("fma", "pretrain", EVERYTHING):
@@ -153,18 +149,10 @@ def _time(config: StudyConfig) -> Json:
 
 
 def _as_it_is(path: Path, sha1: str | None, md5: str | None) -> corpora.ArchiveConfig:
-    """Say which file is meant by what it is now: a changed file is another one to check.
-
-    Raises:
-        DataError: it is not there.
-    """
+    """Say which file is meant by what it is now: a changed file is another one to check."""
     try:
         status = path.stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(
-            f"archive {path} is missing; put it there, or name its folder with "
-            "'--set data.root=DIR'"
-        ) from error
-    return corpora.ArchiveConfig(
-        path=str(path), bytes=status.st_size, mtime_ns=status.st_mtime_ns, sha1=sha1, md5=md5
-    )
+        size, mtime = status.st_size, status.st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        size, mtime = 0, 0
+    return corpora.ArchiveConfig(path=str(path), bytes=size, mtime_ns=mtime, sha1=sha1, md5=md5)

@@ -64,7 +64,7 @@ def show_plan(config: StudyConfig, home: Home, outlooks: list[Outlook], view: Vi
     )
     pairs = list(zip(outlooks, costs, strict=True))
     rows = [
-        (outlook.label, _coloured(outlook.state), _units(outlook) + outlook.why, *_cost(cost))
+        (outlook.label, _coloured(outlook.state), _why(outlook), *_cost(cost))
         for outlook, cost in pairs
     ]
     rows.append(("[bold]in all", "", "", *_cost(total)))
@@ -82,7 +82,7 @@ def describe(outlook: Outlook) -> Json:
     """Return a stage's state as plain values."""
     done = sum(unit.mark is not None for unit in outlook.units)
     units = {"units_done": done, "units": len(outlook.units)} if outlook.units else {}
-    return {"stage": outlook.label, "state": outlook.state, "why": outlook.why, **units}
+    return {"stage": outlook.label, "state": outlook.state, "why": _why(outlook), **units}
 
 
 def show_status(home: Home, view: View) -> None:
@@ -92,7 +92,7 @@ def show_status(home: Home, view: View) -> None:
         for name, outlooks in _studies(home).items()
     }
     rows = [
-        (name, outlook.label, _coloured(outlook.state), _units(outlook) + outlook.why)
+        (name, outlook.label, _coloured(outlook.state), _why(outlook))
         for name, outlooks in _studies(home).items()
         for outlook in outlooks
     ]
@@ -215,9 +215,10 @@ def _census(home: Home, study: str) -> Mark:
     return next(iter(found.values()))
 
 
-def _units(outlook: Outlook) -> str:
+def _why(outlook: Outlook) -> str:
     done = sum(unit.mark is not None for unit in outlook.units)
-    return f"{done} of {len(outlook.units)} units " if outlook.units else ""
+    units = f"{done} of {len(outlook.units)} units " if outlook.units else ""
+    return units + (outlook.lacks or outlook.why)
 
 
 def _coloured(state: str) -> str:

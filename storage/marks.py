@@ -94,14 +94,14 @@ class Standing:
 
     mark: Mark | None
     why: str = ""
-    """`missing`, or which output is gone or altered."""
+    """Which output is gone or altered; empty where there is no mark at all."""
 
 
 def standing(home: Home, work: Work, deep: bool = False) -> Standing:
     """Look a piece of work up; `deep` reads every output again instead of trusting its time."""
     path = home.mark(work.stage, work.key)
     if not path.exists():
-        return Standing(None, "missing")
+        return Standing(None, "")
     try:
         mark = Mark.model_validate(read_json(path))
     except (ManifestError, ValidationError):

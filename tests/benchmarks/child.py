@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from flows.estimates import segment_frames
 from tests.benchmarks.operations import MatrixProducts, whole_model
@@ -34,25 +34,22 @@ def make(variant: str) -> Callable[[], object]:
     frames = round(CONFIG.data.segment_seconds * CONFIG.model.sample_rate)
     references = 0.1 * torch.randn(CONFIG.data.batch_size, 2, 2, frames)
     if variant == "fast":
-        return _Step(model, model.parameters().__iter__, references)
+        return _Step(model, model, references)
     oracle = copied_from(model)
-    return _Step(lambda x: oracle(x[:, 0]), oracle.parameters().__iter__, references)
+    return _Step(oracle, lambda x_BICT: oracle(x_BICT[:, 0]), references)
 
 
 class _Step:
     """Forward, loss and backward; no optimiser, no data loading."""
 
     def __init__(
-        self,
-        forward: Callable[[Tensor], Tensor],
-        parameters: Callable[[], object],
-        references: Tensor,
+        self, model: nn.Module, forward: Callable[[Tensor], Tensor], references: Tensor
     ) -> None:
         self._objective = build(CONFIG.objective, CONFIG.model)
-        self._forward, self._references = forward, references
-        self._parameters = parameters
+        self._model, self._forward, self._references = model, forward, references
 
     def __call__(self) -> None:
+        self._model.zero_grad()
         torch.autograd.backward(self._objective(self._forward, self._references).loss)
 
 

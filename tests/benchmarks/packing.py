@@ -19,7 +19,7 @@ from tests.benchmarks.material import CONFIG, music, request, workplace
 from tests.benchmarks.measure import Result, Variant, in_turns
 
 RATE = CONFIG.filters.sample_rate
-ROUNDS = 3
+ROUNDS = 7
 
 _fresh = itertools.count()
 

@@ -22,7 +22,7 @@ def build(home: Home, text: str = "sound") -> Mark:
 
 def test_work_is_done_when_marked(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
-    assert standing(home, WORK).why == "missing"
+    assert standing(home, WORK) == Standing(None, "")
     mark = build(home)
     assert standing(home, WORK).mark == mark
     assert (mark.seconds, mark.facts, mark.key) == (1.235, {"clips": 2}, WORK.key)

@@ -1,0 +1,69 @@
+"""MixIT's assignment of eight outputs: by one Gram matrix, by brute force, by least squares."""
+
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from tests.benchmarks.measure import Result, Variant, in_turns
+from training.config import MixitObjective
+from training.losses.mixit import assign
+from training.losses.snr import thresholded_snr_loss
+
+BATCH, OUTPUTS, SAMPLES = 4, 8, 88_200
+ROUNDS = 5
+EXACT, LSTSQ = MixitObjective(), MixitObjective(solver="lstsq")
+
+
+def run() -> Result:
+    """Measure the search alone, without gradient, on all cores."""
+    estimate, mixtures = _signals()
+    rows = in_turns(
+        [
+            Variant("exact, one Gram matrix", "ours", lambda: assign(estimate, mixtures, EXACT)),
+            Variant("solver = lstsq", "other", lambda: assign(estimate, mixtures, LSTSQ)),
+            Variant("brute force over waveforms", "plain", lambda: brute_force(estimate, mixtures)),
+            Variant(
+                "torch.linalg.lstsq on waveforms", "library", lambda: by_lstsq(estimate, mixtures)
+            ),
+            Variant(
+                "read the estimates once (sum of squares)", "floor", lambda: estimate.square().sum()
+            ),
+        ],
+        ROUNDS,
+    )
+    exact = assign(estimate, mixtures, EXACT)[:, 0]
+    same = bool(torch.equal(exact, brute_force(estimate, mixtures)))
+    likewise = (by_lstsq(estimate, mixtures) == exact).all(-1).sum()
+    notes = (
+        f"exact search and brute force agree: {same}",
+        f"torch.linalg.lstsq finds the best assignment of {int(likewise)} of {BATCH} examples",
+    )
+    return Result("MixIT assignment", rows, BATCH, "examples", notes)
+
+
+def _signals() -> tuple[Tensor, Tensor]:
+    """Return estimates that leak, and the mixtures that their sources make."""
+    draw = torch.Generator().manual_seed(0)
+    sources = torch.randn(BATCH, OUTPUTS, 2, SAMPLES, generator=draw)
+    mixtures = torch.stack([sources[:, ::2].sum(1), sources[:, 1::2].sum(1)], 1)
+    return sources + torch.randn(sources.shape, generator=draw), mixtures
+
+
+@torch.no_grad()
+def brute_force(estimate: Tensor, mixtures: Tensor) -> Tensor:
+    """Return [B, S], which outputs play the first mixture, by summing waveforms 2^S times."""
+    choices = torch.tensor(list(product((0.0, 1.0), repeat=estimate.shape[1])))
+    losses = []
+    for first in choices:
+        both = torch.stack([first, 1 - first])
+        sums = torch.einsum("ms,bsct->bmct", both, estimate)
+        losses.append(thresholded_snr_loss(sums, mixtures).mean((1, 2)))
+    return choices[torch.stack(losses).argmin(0)]
+
+
+@torch.no_grad()
+def by_lstsq(estimate: Tensor, mixtures: Tensor) -> Tensor:
+    """Return [B, S] by the paper's heuristic: least squares on the first channel."""
+    solution = torch.linalg.lstsq(estimate[:, :, 0].mT, mixtures[:, :, 0].mT).solution
+    return (solution[..., 0] >= solution[..., 1]).float()

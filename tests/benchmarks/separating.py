@@ -1,0 +1,73 @@
+"""Separating a whole song with the demo's fine-tuned model: ours, the transcription, the floor."""
+
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from tests.benchmarks.measure import Result, Variant, in_turns
+from tests.benchmarks.operations import MatrixProducts, whole_model
+from tests.training.models.transcription import copied_from
+from training.config import SeparateConfig
+from training.models.bs_locoformer import BsLocoformer
+from training.models.separator import Separator
+from training.recipes import finetune_demo
+from training.separate import chunk_spans, separate
+
+SECONDS = 60
+CHUNKS = SeparateConfig(chunk_seconds=6, hop_seconds=3)
+"""As the demo separates."""
+ROUNDS = 5
+
+
+class Published(Separator):
+    """The plain transcription behind the contract of every separator."""
+
+    def __init__(self, model: BsLocoformer) -> None:
+        super().__init__(model.config)
+        self.oracle = copied_from(model)
+
+    def forward(self, x_BICT: Tensor) -> Tensor:
+        """Separate [B, 1, C, T]."""
+        y_BSCT: Tensor = self.oracle(x_BICT[:, 0])
+        return y_BSCT
+
+    def separator_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters of the blocks."""
+        return self.oracle.paths.parameters()
+
+    def with_outputs(self, chosen: Sequence[int]) -> Self:
+        """Refuse: the transcription is only measured."""
+        raise NotImplementedError(f"outputs {list(chosen)} of the transcription")
+
+
+def run() -> Result:
+    """Measure on all cores, with the allocator's default settings."""
+    torch.manual_seed(0)
+    config = finetune_demo().model
+    model = BsLocoformer(config).eval()
+    published = Published(model).eval()
+    song = 0.1 * torch.randn(2, SECONDS * config.sample_rate)
+    products = MatrixProducts(_operations(song.shape[-1]))
+    rows = in_turns(
+        [
+            Variant("stemworks separate", "ours", lambda: separate(model, song, CHUNKS)),
+            Variant("transcription", "plain", lambda: separate(published, song, CHUNKS)),
+            Variant("bare matrix products", "floor", products),
+        ],
+        ROUNDS,
+    )
+    notes = (
+        f"real-time factor {rows[0].median / SECONDS:.3f}: "
+        f"{SECONDS / rows[0].median:.1f} seconds of music per second",
+        f"{products.operations / 1e9:.0f} GFLOP counted",
+    )
+    return Result("Separating a song", rows, SECONDS, "s of music", notes)
+
+
+def _operations(samples: int) -> float:
+    config = finetune_demo().model
+    chunk = round(CHUNKS.chunk_seconds * config.sample_rate)
+    hop = round(CHUNKS.hop_seconds * config.sample_rate)
+    return len(chunk_spans(samples, chunk, hop)) * whole_model(config, chunk // config.hop)

@@ -1,0 +1,185 @@
+"""A job is a supervised child: heard, timed, stopped politely, and never left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from flows import launch
+from flows.launch import Limits
+from storage.errors import LaunchError
+from storage.runs import Run
+
+SUBSTITUTE = """
+import os, runpy, sys, traceback
+if sys.orig_argv[1:3] == ["-m", "training"]:
+    try:
+        runpy.run_path(os.path.join(sys.orig_argv[-1], "child.py"))
+        code = 0
+    except SystemExit as stop:
+        code = stop.code
+    sys.stdout.flush()
+    os._exit(code)
+"""
+"""A sitecustomize.py that puts a run directory's child.py in the place of a job."""
+
+SLEEPER = "import time\nprint('begun')\ntime.sleep(60)"
+SAVER = """
+import pathlib, signal, sys, time
+def save(*_):
+    pathlib.Path(sys.orig_argv[-1], "saved").touch()
+    raise SystemExit(0)
+signal.signal(signal.SIGTERM, save)
+print("begun")
+time.sleep(60)
+"""
+STUBBORN = f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{SLEEPER}"
+SECONDS = 30
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """A run directory whose job is its child.py; nothing of it may live on."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(SUBSTITUTE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    launch.stopping.clear()
+    yield Run(tmp_path / "run")
+    launch.stopping.clear()
+    wait_until(lambda: not living(tmp_path / "run"))
+
+
+def living(root: Path) -> list[int]:
+    """Return the processes whose command line ends in this run directory."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if str(root).encode() in words:
+            found.append(int(entry.name))
+    return found
+
+
+def wait_until(so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def do(run: Run, child: str, hours: float = 1.0, verb: str = "select") -> list[str]:
+    """Launch a job that is this script; return its lines."""
+    run.root.mkdir(exist_ok=True)
+    (run.root / "child.py").write_text(child)
+    lines: list[str] = []
+    launch.launch(run, verb, Limits(hours=hours), lines.append)
+    return lines
+
+
+def test_every_line_is_heard_in_order(run: Run) -> None:
+    child = "import sys\nfor i in range(500): print('step', i)\nprint('é\\udcff', end='')"
+    child = f"import sys\nsys.stdout.reconfigure(errors='surrogateescape')\n{child}"
+    lines = do(run, child)
+    assert lines[:-1] == [f"step {i}" for i in range(500)]
+    assert lines[-1] == "é\N{REPLACEMENT CHARACTER}", "the last one has no newline"
+
+
+def test_a_second_launch_goes_on_in_the_same_log(run: Run) -> None:
+    assert do(run, "print('one')") == ["one"]
+    assert do(run, "print('two')") == ["two"]
+    assert run.log.read_text() == "one\ntwo\n"
+
+
+def test_a_failure_carries_the_childs_own_sentence(run: Run) -> None:
+    child = "print('step 1')\nprint('error: no shards in here')\nprint('bye')\nraise SystemExit(3)"
+    with pytest.raises(LaunchError, match="exit code 3: no shards in here") as caught:
+        do(run, child)
+    assert caught.value.returncode == 3
+    assert caught.value.tail.splitlines()[0] == "step 1"
+    # What the last launch said is not what this one says.
+    with pytest.raises(LaunchError, match=r"exit code 7: see the end of .*log\.txt") as caught:
+        do(run, "raise SystemExit(7)")
+    assert caught.value.tail == ""
+
+
+def test_a_killed_child_is_a_failure(run: Run) -> None:
+    with pytest.raises(LaunchError, match="exit code -9") as caught:
+        do(run, "import os\nos.kill(os.getpid(), 9)")
+    assert caught.value.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("verb", ["select", "train"])
+def test_a_real_job_without_a_job(tmp_path: Path, verb: str) -> None:
+    """Training says so through all that torchrun adds."""
+    run = Run(tmp_path / "run")
+    with pytest.raises(LaunchError, match=r"run is no run directory: .*job\.json is missing") as it:
+        launch.launch(run, verb, Limits(), lambda _: None)
+    assert it.value.returncode == (4 if verb == "select" else 1)
+    assert f"{verb} job ended with exit code" in str(it.value)
+
+
+def test_past_its_time_it_is_stopped_politely(run: Run) -> None:
+    with pytest.raises(LaunchError, match=r"past its time limit.*limits\.job_hours"):
+        do(run, SAVER, hours=1.5 / 3600)
+    assert (run.root / "saved").exists()
+
+
+def test_a_stopped_flow_stops_its_job(run: Run) -> None:
+    def stop() -> None:
+        wait_until(lambda: run.log.exists() and "begun" in run.log.read_text())
+        launch.stopping.set()
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    with pytest.raises(LaunchError, match="stopped with its flow"):
+        do(run, SAVER)
+    stopper.join()
+    assert (run.root / "saved").exists()
+
+
+def test_one_that_does_not_listen_is_killed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "GRACE_SECONDS", 0.3)
+    with pytest.raises(LaunchError, match="past its time limit"):
+        do(run, STUBBORN, hours=1.5 / 3600)
+    assert run.log.read_text() == "begun\n"
+
+
+def test_whatever_ends_us_ends_the_child(run: Run) -> None:
+    def fall(line: str) -> None:
+        raise KeyboardInterrupt(line)
+
+    run.root.mkdir()
+    (run.root / "child.py").write_text(SAVER)
+    with pytest.raises(KeyboardInterrupt, match="begun"):
+        launch.launch(run, "select", Limits(), fall)
+    assert (run.root / "saved").exists()
+
+
+def test_the_child_is_in_a_session_of_its_own(run: Run) -> None:
+    lines = do(run, "import os\nprint(os.getsid(0) == os.getpid(), os.getppid())")
+    assert lines == [f"True {os.getpid()}"]
+
+
+def test_a_killed_parent_leaves_no_child(run: Run) -> None:
+    run.root.mkdir()
+    (run.root / "child.py").write_text(SLEEPER)
+    code = (
+        "import sys; from pathlib import Path; from flows.launch import *\n"
+        "launch(Run(Path(sys.argv[1])), 'select', Limits(), lambda line: print(line, flush=True))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(run.root)], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout
+        assert parent.stdout.readline() == "begun\n"
+        assert len(living(run.root)) == 2
+        parent.send_signal(signal.SIGKILL)
+    wait_until(lambda: not living(run.root))
