@@ -66,4 +66,5 @@ def brute_force(estimate: Tensor, mixtures: Tensor) -> Tensor:
 def by_lstsq(estimate: Tensor, mixtures: Tensor) -> Tensor:
     """Return [B, S] by the paper's heuristic: least squares on the first channel."""
     solution = torch.linalg.lstsq(estimate[:, :, 0].mT, mixtures[:, :, 0].mT).solution
-    return (solution[..., 0] >= solution[..., 1]).float()
+    first: Tensor = solution[..., 0] >= solution[..., 1]
+    return first.float()

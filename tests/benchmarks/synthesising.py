@@ -11,7 +11,7 @@ from pipelines.synthesis.songs import render_mixture
 from tests.benchmarks.measure import Result, Variant, in_turns
 
 CONFIG = SynthesisConfig(
-    tracks=3, track_seconds=24, train_songs=1, validation_songs=0, test_songs=1,
+    tracks=3, track_seconds=24, train_songs=1, validation_songs=1, test_songs=1,
     song_seconds=24, damaged=False, workers=1,
 )  # fmt: skip
 ROUNDS = 3

@@ -7,7 +7,7 @@ import pytest
 
 from storage.errors import ManifestError
 from storage.layout import Home
-from storage.marks import Mark, Work, all_marks, commit, find_fault, standing
+from storage.marks import Mark, Standing, Work, all_marks, commit, find_fault, standing
 
 WORK = Work("pack", 1, {"rate": 44_100}, {"unit": "abc"})
 
