@@ -52,5 +52,5 @@ HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 \
 
 # The kernel spares PID 1 the signals that it does not handle, and leaves it every orphan: tini
 # passes SIGTERM on and buries them.
-ENTRYPOINT ["/usr/bin/tini", "--", "stemworks"]
+ENTRYPOINT ["/usr/bin/tini", "-g", "--", "stemworks"]
 CMD ["--help"]

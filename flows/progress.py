@@ -14,6 +14,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 UI_SECONDS = 5.0
 """Between two updates of a progress artifact, and between two sampled lines of a job's log."""
+LOG_SECONDS = 20.0
+"""Between two lines on a stage's progress where there is no terminal to show bars in."""
 
 
 class Board:
@@ -24,12 +26,14 @@ class Board:
         self._quiet = quiet
         self._lock = threading.Lock()
         self._bars: dict[str, TaskID] = {}
+        self._said: dict[str, float] = {}
         self._progress = Progress(
             TextColumn("{task.description:<24}"),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeElapsedColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
+            # A job may print brackets, which are not the console's markup.
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
             console=console,
             disable=quiet or not console.is_terminal,
         )
@@ -44,9 +48,19 @@ class Board:
     def advance(self, label: str, share: float, note: str) -> None:
         """Move a stage's bar; `share` is from 0 to 1."""
         with self._lock:
+            if not self._console.is_terminal:
+                self._say(label, share, note)
+                return
             if label not in self._bars:
                 self._bars[label] = self._progress.add_task(label, total=1.0, note=note)
             self._progress.update(self._bars[label], completed=share, note=note[:60])
+
+    def _say(self, label: str, share: float, note: str) -> None:
+        """Where there are no bars, print a line now and then."""
+        now = time.monotonic()
+        if not self._quiet and now - self._said.setdefault(label, now) >= LOG_SECONDS:
+            self._said[label] = now
+            self._console.print(f"{label:<28} {share:.0%} {note}", highlight=False, soft_wrap=True)
 
     def settle(self, label: str, outcome: str) -> None:
         """Say how a stage ended, and take its bar away."""

@@ -74,9 +74,13 @@ def run(order: Order, force: list[str], view: View) -> None:
     for label in force:
         _force(home, outlooks, label)
     connect()
-    from flows.flow import stemworks  # noqa: PLC0415  Prefect reads its settings on import
+    # Prefect reads its settings when it is imported.
+    from prefect import tags  # noqa: PLC0415
 
-    outcome = stemworks(config, str(home.root), order.part)
+    from flows.flow import stemworks  # noqa: PLC0415
+
+    with tags(order.recipe):
+        outcome = stemworks(config, str(home.root), order.part)
     show_outcome(outcome, view)
 
 

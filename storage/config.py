@@ -21,7 +21,12 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        use_attribute_docstrings=True,
+        # Heads the group of fields in the orchestrator's form.
+        model_title_generator=lambda cls: cls.__name__.removesuffix("Config"),
     )
 
     RUNTIME: ClassVar[frozenset[str]] = frozenset()

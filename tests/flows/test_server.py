@@ -113,8 +113,8 @@ def test_a_real_server_obeys_them(works: Works) -> None:
     address = f"http://127.0.0.1:{works.port}"
     shown = httpx.get(f"{address}/ui-settings").json()
     assert shown["api_url"] == f"{address}/api"
-    assert shown["show_promotional_content"] is False
     settled = httpx.get(f"{address}/api/admin/settings").json()
+    assert settled["server"]["ui"]["show_promotional_content"] is False
     assert settled["server"]["analytics_enabled"] is False
     assert settled["home"] == str(works.state / "prefect")
     assert httpx.get(f"{address}/v2/", follow_redirects=True).status_code == 200

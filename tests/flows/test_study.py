@@ -164,7 +164,8 @@ def _wait_for_no_job(home: Path) -> None:
         time.sleep(0.2)
 
 
-def test_interrupted_by_a_person(works: Works, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_resumably(works: Works, tmp_path: Path, signal_number: int, code: int) -> None:
     home = tmp_path / "home"
     process = works.start(*works.order("pretrain", home, "pretraining.loop.steps=2000"))
     deadline = time.monotonic() + 200
@@ -172,8 +173,8 @@ def test_interrupted_by_a_person(works: Works, tmp_path: Path) -> None:
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal_number)
     output = process.communicate(timeout=120)[0]
-    assert process.returncode == 130, output
+    assert process.returncode == code, output
     assert "Traceback" not in output
     _wait_for_no_job(home)

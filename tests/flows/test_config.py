@@ -1,0 +1,136 @@
+"""A study is one frozen value: what of it decides the result, and what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flows.config import LimitsConfig, StudyConfig
+from flows.recipes import named
+from flows.running import Order
+from flows.study import claim
+from storage.config import Config
+from storage.errors import ConfigError, HomeConflictError
+from storage.layout import Home
+
+SMOKE = named("smoke")
+
+RUNTIME = {
+    "data.root", "fma.units_per_task", "fma.workers", "synthesis.workers", "limits.job_hours",
+    "limits.gpu_jobs", "pretraining.runtime.processes", "pretraining.runtime.threads",
+    "pretraining.runtime.loader_workers", "pretraining.runtime.micro_batch",
+    "pretraining.runtime.device", "finetuning.runtime.processes", "finetuning.runtime.threads",
+    "finetuning.runtime.loader_workers", "finetuning.runtime.micro_batch",
+    "finetuning.runtime.device", "evaluation.separate.batch_size",
+}  # fmt: skip
+"""Every setting that says where or how fast, by hand."""
+
+
+def leaves(values: Any, path: str = "") -> dict[str, Any]:
+    """Return every single setting by its dotted path."""
+    if not isinstance(values, dict):
+        return {path: values}
+    return {
+        name: leaf
+        for key, value in values.items()
+        for name, leaf in leaves(value, f"{path}.{key}".strip(".")).items()
+    }
+
+
+LEAVES = leaves(SMOKE.model_dump(mode="json"))
+
+
+def other(path: str, value: Any) -> StudyConfig | None:
+    """Return the study with one setting changed, or nothing if every change is refused."""
+    changes: list[Any] = [not value] if isinstance(value, bool) else []
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        changes = [change for change in (value * 2, value + 1, value / 2) if change != value]
+    if isinstance(value, str | None):
+        words = ("0" * 40, "cpu", "drop", "official", "wav", "rms", "bf16", "lstsq")
+        changes = [word for word in words if word != value]
+    for change in changes:
+        try:
+            return SMOKE.override([f"{path}={json.dumps(change)}"])
+        except ConfigError:
+            continue
+    return None
+
+
+@pytest.mark.parametrize("path", sorted(LEAVES))
+def test_a_setting_decides_the_result_or_the_runtime(path: str) -> None:
+    changed = other(path, LEAVES[path])
+    if changed is None:
+        assert path.endswith(".kind") or isinstance(LEAVES[path], list), "only these are fixed"
+        return
+    assert changed != SMOKE
+    assert (changed.digest() == SMOKE.digest()) == (path in RUNTIME)
+
+
+def test_every_runtime_setting_exists() -> None:
+    assert set(LEAVES) >= RUNTIME
+
+
+@given(st.integers(1, 1000), st.floats(0.01, 1e4), st.text(max_size=20))
+def test_neither_limits_nor_places_decide(jobs: int, hours: float, root: str) -> None:
+    settings = [
+        f"limits.gpu_jobs={jobs}",
+        f"limits.job_hours={hours}",
+        f"data.root={json.dumps(root)}",
+    ]
+    assert SMOKE.override(settings).digest() == SMOKE.digest()
+
+
+@pytest.mark.parametrize("name", ["demo", "fma_large.2", "a-b", "0"])
+def test_names_that_make_good_file_names(name: str) -> None:
+    assert SMOKE.override([f'name="{name}"']).name == name
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "-x", "A", "a b", "../a", "ä", "a\n"])
+def test_names_that_do_not(name: str) -> None:
+    with pytest.raises(ConfigError, match="'name' ="):
+        SMOKE.override([f"name={json.dumps(name)}"])
+
+
+@pytest.mark.parametrize("setting", ["limits.job_hours=0", "limits.gpu_jobs=0", "limits.job_hour=1"])
+def test_limits_are_refused_at_once(setting: str) -> None:
+    with pytest.raises(ConfigError, match=r"job_hour|gpu_jobs"):
+        SMOKE.override([setting])
+
+
+def test_defaults_are_documented() -> None:
+    """Every setting of the study's own configs says what it is, or is itself a config."""
+    for kind in (StudyConfig, LimitsConfig):
+        for name, field in kind.model_fields.items():
+            is_config = isinstance(field.default, Config)
+            assert field.description or is_config or name in ("finetuning",), name
+
+
+def test_an_order_knows_its_archives_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = Order("study", "smoke", ["data.root=archives"], "home").config
+    assert config.data.root == str(tmp_path / "archives")
+    assert config.digest() == SMOKE.digest()
+
+
+def test_an_order_for_no_flow() -> None:
+    with pytest.raises(ConfigError, match="the flows are study, fma, musdb, pretrain"):
+        Order("everything", "smoke", [], "home")
+
+
+def test_a_home_keeps_one_configuration_under_a_name(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    claim(home, SMOKE)
+    faster = SMOKE.override(["fma.workers=3"])
+    claim(home, faster)
+    held = json.loads(home.study("smoke").read_text())
+    assert StudyConfig.parse(held["config"]) == faster, "the last one's runtime settings are kept"
+    before = home.study("smoke").read_bytes()
+    with pytest.raises(HomeConflictError, match="fma.seed: 0 -> 1"):
+        claim(home, SMOKE.override(["fma.seed=1"]))
+    assert home.study("smoke").read_bytes() == before
+    claim(home, SMOKE.override(["fma.seed=1", "name=other"]))

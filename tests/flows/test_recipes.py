@@ -1,0 +1,109 @@
+"""Recipes are complete values; the paper's follow what was published."""
+
+import json
+
+import pytest
+
+from flows.config import StudyConfig
+from flows.recipes import RECIPES, named
+from pipelines.config import MUSDB_VALIDATION
+from storage.errors import ConfigError
+from training.config import MixitData, MixitObjective, StemsData, SupervisedObjective
+
+PAPER = ("paper_small", "paper_medium", "paper_large")
+SIZES = {
+    "paper_small": (4, 96, 128, 4, 4),
+    "paper_medium": (6, 128, 192, 8, 8),
+    "paper_large": (9, 192, 256, 8, 8),
+}
+"""Blocks, width, hidden, heads, groups."""
+EPOCH = 1019
+"""Optimiser steps of one pre-training epoch."""
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_survives_json(name: str) -> None:
+    config = named(name)
+    again = StudyConfig.parse(json.loads(json.dumps(config.model_dump(mode="json"))))
+    assert again == config
+    assert again.digest() == config.digest()
+    assert json.loads(json.dumps(config.what_matters())) == again.what_matters()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_named_as_it_is_called_and_says_what_it_is(name: str) -> None:
+    assert named(name).name == name
+    assert (RECIPES[name].__doc__ or "").endswith((".", "?"))
+
+
+def test_recipes_differ() -> None:
+    digests = {named(name).digest() for name in RECIPES}
+    assert len(digests) == len(RECIPES)
+
+
+def test_unknown_recipe_lists_those_there_are() -> None:
+    with pytest.raises(ConfigError, match="unknown recipe 'papers'") as caught:
+        named("papers")
+    assert all(name in str(caught.value) for name in RECIPES)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_both_halves_fit_each_other(name: str) -> None:
+    """Fine-tuning takes the pre-trained separator over and keeps four of its outputs."""
+    config = named(name)
+    before, after = config.pretraining.model, config.finetuning.model
+    assert after == before.model_copy(update={"outputs": 4})
+    assert before.outputs >= 4
+    assert isinstance(config.pretraining.data, MixitData)
+    assert isinstance(config.pretraining.objective, MixitObjective)
+    assert isinstance(config.finetuning.data, StemsData)
+    assert isinstance(config.finetuning.objective, SupervisedObjective)
+    assert config.pretraining.data.segment_seconds <= config.fma.clips.seconds
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_steps(name: str) -> None:
+    config = named(name)
+    first, second = config.pretraining, config.finetuning
+    assert (first.loop.steps, second.loop.steps) == (150 * EPOCH, 900 * 110)
+    assert (first.data.batch_size, second.data.batch_size) == (128, 32)
+    assert first.data.segment_seconds == second.data.segment_seconds == 6
+    assert (first.optim.warmup_steps, second.optim.warmup_steps) == (4000, 5000)
+    assert (first.optim.decay, first.optim.decay_every) == (0.965, 2 * EPOCH)
+    assert (second.optim.decay, second.optim.decay_every) == (0.98, 2 * 110)
+    assert second.optim.hold_steps == 550 * 110
+    assert first.loop.validate_every == 2 * EPOCH
+    assert second.loop.validate_every == 5 * 110
+    peak = 5e-4 if name == "paper_large" else 1e-3
+    assert first.optim.lr == second.optim.lr == peak
+    assert first.optim.weight_decay == second.optim.weight_decay == 1e-2
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_models(name: str) -> None:
+    model = named(name).pretraining.model
+    size = (model.blocks, model.width, model.hidden, model.heads, model.groups)
+    assert size == SIZES[name]
+    assert (model.outputs, model.kernel, model.n_fft, model.hop) == (12, 8, 2048, 512)
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_papers_data(name: str) -> None:
+    config = named(name)
+    assert config.synthesis is None
+    assert config.from_scratch
+    assert config.fma.archive == "fma_large.zip"
+    assert len(config.fma.sha1 or "") == 40
+    assert len(config.musdb.md5 or "") == 32
+    assert (config.fma.clips.seconds, config.fma.clips.hop_seconds) == (10, 5)
+    assert config.musdb.validation == MUSDB_VALIDATION
+    assert len(set(MUSDB_VALIDATION)) == 14
+    separate = config.evaluation.separate
+    assert (separate.chunk_seconds, separate.hop_seconds) == (12, 6)
+
+
+@pytest.mark.parametrize("name", ["demo", "smoke", "real_tiny"])
+def test_small_recipes_are_small(name: str) -> None:
+    config = named(name)
+    assert config.pretraining.loop.steps + 2 * config.finetuning.loop.steps <= 500
+    assert config.fma.units_per_task * config.fma.unit_tracks <= 32
