@@ -4,14 +4,15 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from storage import marks
 from storage.config import Config, Json
-from storage.errors import ManifestError, StemworksError
-from storage.files import only_one, read_json, write_json
+from storage.errors import MachineError, ManifestError, StemworksError
+from storage.files import disk_errors, only_one, read_json, write_json
 from storage.layout import Home
 from storage.marks import Mark, Work
 
@@ -95,9 +96,12 @@ def perform(site: Site, stage: Stage, config: Config, inputs: Inputs) -> Perform
         started = time.monotonic()
         note = failure_note(site.home, work)
         try:
-            built = stage.build(site, config, inputs)
+            with disk_errors(site.home.root):
+                built = stage.build(site, config, inputs)
         except (StemworksError, OSError) as error:
-            write_json(note, {"stage": stage.name, "key": work.key, "error": str(error)})
+            # On a full disk not even this may be possible; the error itself matters more.
+            with suppress(MachineError):
+                write_json(note, {"stage": stage.name, "key": work.key, "error": str(error)})
             raise
         seconds = time.monotonic() - started
         mark = marks.commit(site.home, work, built.outputs, built.facts, seconds)

@@ -173,6 +173,10 @@ def test_interrupted_resumably(works: Works, tmp_path: Path, signal_number: int,
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    # Meanwhile nobody else can run the same study here.
+    second = works(*works.order("pretrain", home, "pretraining.loop.steps=2000"))
+    assert second.returncode == 4
+    assert f"is being done by another process (pid {process.pid})" in second.stderr
     process.send_signal(signal_number)
     output = process.communicate(timeout=120)[0]
     assert process.returncode == code, output
