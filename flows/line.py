@@ -84,7 +84,8 @@ class Prospect:
         found = marks.standing(self.home, work, self.deep)
         failure = last_failure(self.home, work)
         state = "done" if found.mark else "failed" if failure else "missing"
-        return Outlook(label, state, failure or found.why, stage, work, found.mark, config)
+        why = "" if found.mark else failure or found.why
+        return Outlook(label, state, why, stage, work, found.mark, config)
 
     def pack(self, config: FmaConfig, archive: str, plan: Product) -> Mapping[str, Outlook]:
         """Look every unit up."""

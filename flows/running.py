@@ -12,7 +12,7 @@ from flows.line import Outlook, Prospect
 from flows.recipes import named
 from flows.server import connect, have
 from flows.stages import forget
-from flows.study import EVERYTHING, Part, claim, follow
+from flows.study import Part, claim, follow
 from flows.views import View, show_outcome
 from storage.errors import ConfigError, DataError, MachineError, RunError
 from storage.files import disk_errors, require_space
@@ -105,21 +105,10 @@ def serve(order: Order, cron: str, view: View) -> None:
     config, home = order.config, Home.open(order.home)
     check_machine(home, config)
     address = connect()
-    from flows.flow import stemworks  # noqa: PLC0415
+    from flows import serving  # noqa: PLC0415  Prefect reads its settings on import
 
     view.show({}, f"Serving study '{config.name}' at {address}/deployments. Ctrl-C ends it.")
-    parameters = {
-        "config": config.model_dump(mode="json"),
-        "home": str(home.root),
-        "part": EVERYTHING,
-    }
-    stemworks.serve(
-        name=config.name,
-        parameters=parameters,
-        cron=cron or None,
-        tags=["stemworks", order.recipe],
-        description=f"Study '{config.name}' by recipe '{order.recipe}' in {home.root}.",
-    )
+    serving.serve(config, home, order.recipe, cron)
 
 
 def separate(checkpoint: Path, paths: list[Path]) -> None:

@@ -46,6 +46,12 @@ def is_alive(who: dict[str, int | str]) -> bool:
     return who.get("boot") == boot_id() and start_time(int(who["pid"])) == who.get("start")
 
 
+def children() -> list[int]:
+    """Return the processes that this one's threads have started and that live."""
+    listed = Path("/proc/self/task").glob("*/children")
+    return [int(pid) for path in listed for pid in path.read_text().split()]
+
+
 def bound(command: list[str]) -> list[str]:
     """Return a command that runs `command` bound to the life of the thread that starts it."""
     return [sys.executable, "-m", "storage.processes", *command]

@@ -168,3 +168,16 @@ def scores(home: Path) -> list[dict[str, Any]]:
         for line in path.read_text().splitlines()
     ]
     return sorted(lines, key=lambda row: json.dumps(row, sort_keys=True))
+
+
+def wait_for_no_job(home: Path) -> None:
+    """The training child dies with the killed orchestrator, and soon."""
+    deadline = time.monotonic() + 30
+    while True:
+        listed = subprocess.run(
+            ["ps", "-eo", "args"], capture_output=True, text=True, check=True
+        ).stdout
+        if str(home) not in listed:
+            return
+        assert time.monotonic() < deadline, listed
+        time.sleep(0.2)

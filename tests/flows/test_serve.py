@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.flows.conftest import STAGES, Works
+from tests.flows.conftest import STAGES, Works, wait_for_no_job
 
 pytestmark = pytest.mark.slow
 
@@ -62,8 +62,25 @@ def test_retry_in_the_ui_does_only_what_failed(
     assert {name for name, state in states.items() if state != "Cached"} == EVALUATIONS
 
 
-def _deployment(works: Works) -> str:
-    rows = works.api("deployments/filter", {})
+def test_sigterm_reaches_the_job(works: Works, tmp_path: Path) -> None:
+    """The job writes a checkpoint, everything ends, and the run is not left `Running`."""
+    home = tmp_path / "home"
+    order = works.order("study", home, "name=long", "pretraining.loop.steps=5000")[2:]
+    server = works.start("serve", *order)
+    deployment = wait_for(lambda: _deployment(works, "long"), server)
+    run = works.api(f"deployments/{deployment}/create_flow_run", {})["id"]
+    wait_for(lambda: list(home.glob("runs/train-*/checkpoints/step-*")), server)
+    server.send_signal(signal.SIGTERM)
+    output = server.communicate(timeout=120)[0]
+    assert "Traceback" not in output
+    wait_for_no_job(home)
+    assert _ended(works, run), "a stopped run must not look as if it ran"
+    logs = [path.read_text() for path in home.glob("runs/train-*/log.txt")]
+    assert any("stopped by a signal" in log for log in logs)
+
+
+def _deployment(works: Works, name: str = "smoke") -> str:
+    rows = works.api("deployments/filter", {"deployments": {"name": {"any_": [name]}}})
     return rows[0]["id"] if rows else ""
 
 

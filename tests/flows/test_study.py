@@ -2,14 +2,20 @@
 
 import json
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from tests import synthesised
-from tests.flows.conftest import STAGES, Works, kill_when, scores, shard_bytes
+from tests.flows.conftest import (
+    STAGES,
+    Works,
+    kill_when,
+    scores,
+    shard_bytes,
+    wait_for_no_job,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -127,7 +133,7 @@ def test_killed_while_pre_training(works: Works, finished: Path, tmp_path: Path)
     home = tmp_path / "home"
     process = works.start(*works.order("study", home))
     kill_when(process, lambda: bool(_pretraining_checkpoints(home)))
-    _wait_for_no_job(home)
+    wait_for_no_job(home)
     steps = _pretraining_checkpoints(home)
     assert steps
     packed = {path: path.read_bytes() for path in home.glob("marks/pack/*.json")}
@@ -151,19 +157,6 @@ def _pretraining_checkpoints(home: Path) -> list[Path]:
     ]
 
 
-def _wait_for_no_job(home: Path) -> None:
-    """The training child dies with the killed orchestrator, and soon."""
-    deadline = time.monotonic() + 30
-    while True:
-        listed = subprocess.run(
-            ["ps", "-eo", "args"], capture_output=True, text=True, check=True
-        ).stdout
-        if str(home) not in listed:
-            return
-        assert time.monotonic() < deadline, listed
-        time.sleep(0.2)
-
-
 @pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_resumably(works: Works, tmp_path: Path, signal_number: int, code: int) -> None:
     home = tmp_path / "home"
@@ -181,4 +174,4 @@ def test_interrupted_resumably(works: Works, tmp_path: Path, signal_number: int,
     output = process.communicate(timeout=120)[0]
     assert process.returncode == code, output
     assert "Traceback" not in output
-    _wait_for_no_job(home)
+    wait_for_no_job(home)
