@@ -51,7 +51,6 @@ HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import os, sys; from flows.server import answers; sys.exit(not answers(os.environ['PREFECT_API_URL']))"]
 
 # The kernel spares PID 1 the signals that it does not handle, and leaves it every orphan: tini
-# passes SIGTERM on and buries them. To the whole group (-g): Prefect's runner, told to stop, waits
-# for the flow that it runs and never tells it, and the flow's job would write no checkpoint.
-ENTRYPOINT ["/usr/bin/tini", "-g", "--", "stemworks"]
+# passes SIGTERM on and buries them.
+ENTRYPOINT ["/usr/bin/tini", "--", "stemworks"]
 CMD ["--help"]

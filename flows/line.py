@@ -46,7 +46,7 @@ class Outlook:
     @property
     def lacks(self) -> str:
         """Say which archive is not there, if this is the check of one that is not."""
-        if not isinstance(self.config, ArchiveConfig) or self.config.bytes:
+        if not isinstance(self.config, ArchiveConfig) or self.config.mtime_ns:
             return ""
         return (
             f"archive {self.config.path} is missing; put it there, or name its folder with "

@@ -87,13 +87,13 @@ def describe(outlook: Outlook) -> Json:
 
 def show_status(home: Home, view: View) -> None:
     """Show how far each study of a home is, from its marks alone."""
+    studies = _studies(home)
     value = {
-        name: [describe(outlook) for outlook in outlooks]
-        for name, outlooks in _studies(home).items()
+        name: [describe(outlook) for outlook in outlooks] for name, outlooks in studies.items()
     }
     rows = [
         (name, outlook.label, _coloured(outlook.state), _why(outlook))
-        for name, outlooks in _studies(home).items()
+        for name, outlooks in studies.items()
         for outlook in outlooks
     ]
     headers = ("study", "stage", "state", "why")
@@ -217,8 +217,8 @@ def _census(home: Home, study: str) -> Mark:
 
 def _why(outlook: Outlook) -> str:
     done = sum(unit.mark is not None for unit in outlook.units)
-    units = f"{done} of {len(outlook.units)} units " if outlook.units else ""
-    return units + (outlook.lacks or outlook.why)
+    units = f"{done} of {len(outlook.units)} units" if outlook.units else ""
+    return " ".join(filter(None, (units, outlook.lacks or outlook.why)))
 
 
 def _coloured(state: str) -> str:

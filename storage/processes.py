@@ -1,7 +1,8 @@
 """Processes that must not outlive the one that started them, and telling whether one still lives.
 
-`python -m storage.processes COMMAND...` becomes COMMAND, which the kernel then ends with the
-thread that started it, and which Ctrl-C reaches even when a script started it in the background.
+`python -m storage.processes PARENT COMMAND...` becomes COMMAND, which the kernel then ends with
+the thread of process PARENT that started it, and which Ctrl-C reaches even when a script started
+it in the background.
 """
 
 import ctypes
@@ -54,10 +55,13 @@ def children() -> list[int]:
 
 def bound(command: list[str]) -> list[str]:
     """Return a command that runs `command` bound to the life of the thread that starts it."""
-    return [sys.executable, "-m", "storage.processes", *command]
+    return [sys.executable, "-m", "storage.processes", str(os.getpid()), *command]
 
 
 if __name__ == "__main__":
     die_with_parent()
+    # The parent may have died before the kernel was asked.
+    if os.getppid() != int(sys.argv[1]):
+        sys.exit(1)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.execvp(sys.argv[1], sys.argv[1:])
+    os.execvp(sys.argv[2], sys.argv[2:])

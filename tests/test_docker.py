@@ -90,7 +90,7 @@ def test_every_package_is_copied(dockerfile: Path) -> None:
 def test_containers_run_as_nobody_special_under_tini(dockerfile: Path) -> None:
     assert words_of(dockerfile, "USER") == ["1000:1000"]
     [entry] = words_of(dockerfile, "ENTRYPOINT")
-    assert entry == '["/usr/bin/tini", "-g", "--", "stemworks"]'
+    assert entry == '["/usr/bin/tini", "--", "stemworks"]'
     assert "tini" in words_of(dockerfile, "RUN")[0]
     [check] = words_of(dockerfile, "HEALTHCHECK")
     code = yaml.safe_load(check.partition("CMD ")[2])[2]

@@ -35,6 +35,9 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "separating": separating.run,
 }
 
+WIDTH = 120
+"""Columns where there is no terminal to ask."""
+
 
 def main() -> None:
     """Run the benchmarks that were named, or all."""
@@ -46,6 +49,8 @@ def main() -> None:
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
     results: dict[str, Result] = {}
     started = time.monotonic()
     for name in chosen.names or BENCHMARKS:
@@ -61,7 +66,7 @@ def main() -> None:
 
 def show(console: Console, name: str, result: Result) -> None:
     """Print a benchmark's table and notes."""
-    table = Table(title=f"{result.title} [{name}]: {result.amount:g} {result.unit}")
+    table = Table(title=f"{name}: {result.title}, {result.amount:g} {result.unit}")
     table.add_column("variant")
     table.add_column("role")
     for heading in ("median s", "range s", "rounds", "time against ours"):

@@ -11,7 +11,7 @@ from training.losses.mixit import assign
 from training.losses.snr import thresholded_snr_loss
 
 BATCH, OUTPUTS, SAMPLES = 4, 8, 88_200
-ROUNDS = 5
+ROUNDS = 15
 EXACT, LSTSQ = MixitObjective(), MixitObjective(solver="lstsq")
 
 
@@ -22,7 +22,13 @@ def run() -> Result:
         [
             Variant("exact, one Gram matrix", "ours", lambda: assign(estimate, mixtures, EXACT)),
             Variant("solver = lstsq", "other", lambda: assign(estimate, mixtures, LSTSQ)),
-            Variant("brute force over waveforms", "plain", lambda: brute_force(estimate, mixtures)),
+            Variant(
+                "brute force over waveforms",
+                "plain",
+                lambda: brute_force(estimate, mixtures),
+                rounds=2,
+                warmed=False,
+            ),
             Variant(
                 "torch.linalg.lstsq on waveforms", "library", lambda: by_lstsq(estimate, mixtures)
             ),

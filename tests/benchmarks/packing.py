@@ -19,7 +19,7 @@ from tests.benchmarks.material import CONFIG, music, request, workplace
 from tests.benchmarks.measure import Result, Variant, in_turns
 
 RATE = CONFIG.filters.sample_rate
-ROUNDS = 7
+ROUNDS = 5
 
 _fresh = itertools.count()
 

@@ -12,7 +12,7 @@ from tests.benchmarks.measure import Result, Variant, in_turns
 from training.metrics import csdr_frames
 
 RATE, SECONDS, STEMS = 44_100, 10, 4
-ROUNDS = 9
+ROUNDS = 25
 
 
 def run() -> Result:

@@ -15,7 +15,7 @@ from training.models.separator import Separator
 from training.recipes import finetune_demo
 from training.separate import chunk_spans, separate
 
-SECONDS = 60
+SECONDS = 30
 CHUNKS = SeparateConfig(chunk_seconds=6, hop_seconds=3)
 """As the demo separates."""
 ROUNDS = 5

@@ -135,6 +135,7 @@ def finished(works: Works, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("finished") / "home"
     answer = works(*works.order("study", home))
     assert answer.returncode == 0, answer.stdout + answer.stderr
+    home.with_name("run.txt").write_text(works.last_run()["id"])
     return home
 
 

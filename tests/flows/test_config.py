@@ -94,7 +94,9 @@ def test_names_that_do_not(name: str) -> None:
         SMOKE.override([f"name={json.dumps(name)}"])
 
 
-@pytest.mark.parametrize("setting", ["limits.job_hours=0", "limits.gpu_jobs=0", "limits.job_hour=1"])
+@pytest.mark.parametrize(
+    "setting", ["limits.job_hours=0", "limits.gpu_jobs=0", "limits.job_hour=1"]
+)
 def test_limits_are_refused_at_once(setting: str) -> None:
     with pytest.raises(ConfigError, match=r"job_hour|gpu_jobs"):
         SMOKE.override([setting])
@@ -130,7 +132,7 @@ def test_a_home_keeps_one_configuration_under_a_name(tmp_path: Path) -> None:
     held = json.loads(home.study("smoke").read_text())
     assert StudyConfig.parse(held["config"]) == faster, "the last one's runtime settings are kept"
     before = home.study("smoke").read_bytes()
-    with pytest.raises(HomeConflictError, match="fma.seed: 0 -> 1"):
+    with pytest.raises(HomeConflictError, match=r"fma\.seed: 0 -> 1"):
         claim(home, SMOKE.override(["fma.seed=1"]))
     assert home.study("smoke").read_bytes() == before
     claim(home, SMOKE.override(["fma.seed=1", "name=other"]))

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.estimates import PACK_SECONDS_PER_MB, SUSTAINED_FLOPS, Cost, cost_of
+from flows.estimates import PACK_SECONDS_PER_MB, SUSTAINED_FLOPS, Cost, cost_of, segment_frames
 from flows.estimates import operations as operations_of
-from flows.estimates import segment_frames
 from flows.line import Outlook
 from flows.recipes import named
 from pipelines.config import FmaConfig

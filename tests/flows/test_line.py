@@ -34,9 +34,7 @@ class Sequence:
     worked: list[str] = field(default_factory=list)
     marks: dict[str, Mark] = field(default_factory=dict)
 
-    def do(
-        self, label: str, stage: Stage, config: Config, settings: Json, **inputs: Mark
-    ) -> Mark:
+    def do(self, label: str, stage: Stage, config: Config, settings: Json, **inputs: Mark) -> Mark:
         site = Site(self.home, stage.work(config, inputs).key, Silent(), settings)
         mark, cached = perform(site, stage, config, inputs)
         self.worked += [] if cached else [label]
@@ -114,7 +112,7 @@ def test_an_empty_home_waits_for_its_archives(empty: Place) -> None:
     assert seen["pack"].why == "needs plan fma"
     assert seen["census"].why == "needs plan fma, pack"
     assert seen["plan fma"].why == "needs check fma, check metadata"
-    assert seen["finetune"].why == "needs pretrain, select channels, unpack musdb, detect activity"
+    assert seen["finetune"].why == "needs pretrain, select channels and 2 more"
     assert not list(empty.home.root.iterdir()), "looking leaves nothing behind"
 
 
@@ -194,5 +192,11 @@ def test_missing_units_are_counted_and_named(done: Place) -> None:
 
 
 def test_an_archive_that_is_not_there(empty: Place, tmp_path: Path) -> None:
-    with pytest.raises(StemworksError, match="archive .* is missing"):
-        empty.but(f"data.root={tmp_path}/nowhere").look()
+    astray = empty.but(f"data.root={tmp_path}/nowhere")
+    seen = astray.look("study")
+    lacking = {label: outlook.lacks for label, outlook in seen.items() if outlook.lacks}
+    assert lacking.keys() == {"check musdb", "check fma", "check metadata"}
+    assert f"archive {tmp_path}/nowhere/fma_tiny.zip is missing" in lacking["check fma"]
+    assert not any(outlook.lacks for outlook in empty.look("study").values())
+    with pytest.raises((StemworksError, OSError)):
+        astray.run()

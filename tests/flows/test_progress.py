@@ -2,6 +2,7 @@
 
 import io
 import logging
+import time
 
 import pytest
 from hypothesis import given
@@ -68,7 +69,7 @@ def test_a_jobs_lines_are_sampled_and_warnings_never_lost(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     monkeypatch.setattr(progress, "get_run_logger", lambda: logging.getLogger("job"))
     watch = StageWatch("pretrain", Board(Console(file=io.StringIO())))
     with caplog.at_level(logging.INFO, "job"):

@@ -3,6 +3,7 @@
 import http.server
 import os
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -175,8 +176,11 @@ def test_a_named_server_that_is_away() -> None:
         server.connect()
 
 
-def test_anothers_port_is_not_taken_over(tmp_path: Path, healthy: int) -> None:
+def test_anothers_port_is_not_taken_over(
+    tmp_path: Path, healthy: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not even one at which a Prefect server answers that we did not start."""
+    monkeypatch.setattr(subprocess, "Popen", None)
     os.environ["STEMWORKS_STATE"] = str(tmp_path)
     os.environ["STEMWORKS_SERVER_PORT"] = str(healthy)
     with pytest.raises(MachineError, match=f"port {healthy} on 127.0.0.1 is in use"):

@@ -194,7 +194,7 @@ def test_a_failure_is_noted_until_it_succeeds(bench: Bench, error: Exception) ->
     with pytest.raises(type(error)):
         bench.do(stage)
     assert last_failure(bench.home, work) == str(error)
-    assert standing(bench.home, work).why == "missing"
+    assert standing(bench.home, work).mark is None
     bench.error = None
     bench.built.clear()
     bench.do(stage)

@@ -1,0 +1,154 @@
+"""Is this machine fit? What is wrong is named with what to do, and ends with its exit code."""
+
+import importlib.metadata
+import io
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from rich.console import Console
+
+from flows import server
+from flows.doctor import examine
+from flows.views import View
+from storage.errors import MachineError
+from storage.layout import Home
+from tests.flows.conftest import Works
+
+
+def torch_says(monkeypatch: pytest.MonkeyPatch, code: int, out: str, err: str) -> None:
+    answer = subprocess.CompletedProcess([], code, out, err)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
+
+
+@pytest.fixture
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server of anybody's, and nobody asks torch."""
+    torch_says(monkeypatch, 0, "NVIDIA H200, NVIDIA H200\n", "")
+    monkeypatch.setenv("STEMWORKS_STATE", str(tmp_path))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr(server, "port_taken", lambda _: False)
+
+
+def findings(home: Path) -> dict[str, dict[str, str]]:
+    """Examine, and return what was shown by its name, even if something was wrong."""
+    console = Console(file=io.StringIO(), width=300, _environ={})
+    assert isinstance(console.file, io.StringIO)
+    try:
+        examine(Home(home), View(console, as_json=True))
+    except MachineError:
+        shown = json.loads(console.file.getvalue())
+        assert any(row["verdict"] == "wrong" for row in shown)
+    else:
+        shown = json.loads(console.file.getvalue())
+        assert not any(row["verdict"] == "wrong" for row in shown)
+    return {row["name"]: row for row in shown}
+
+
+def test_the_real_environment(works: Works, tmp_path: Path) -> None:
+    answer = works("doctor", "--json", "--home", str(tmp_path))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    rows = json.loads(answer.stdout)
+    for row in rows:
+        assert row.keys() == {"name", "verdict", "found", "remedy"}
+        assert row["verdict"] in ("ok", "note")
+        assert bool(row["remedy"]) <= (row["verdict"] == "note" or row["found"] == "not running")
+    found = {row["name"]: row["found"] for row in rows}
+    assert found["Prefect server"] == f"http://127.0.0.1:{works.port}/v2"
+    assert {"python", "prefect", "sqlalchemy", "ffmpeg", "disk", "GPU"} <= found.keys()
+
+
+def test_for_people(quick: None, tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=200, _environ={})
+    examine(Home(tmp_path / "not" / "there" / "yet"), View(console, as_json=False))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert "NVIDIA H200, NVIDIA H200" in text
+    assert "the next run starts it" in text
+    assert list(tmp_path.iterdir()) == [], "looking leaves nothing behind"
+
+
+@pytest.mark.parametrize(("package", "version"), [("sqlalchemy", "2.1.0"), ("fastapi", "0.151.0")])
+def test_a_version_with_a_known_fault(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, version: str
+) -> None:
+    real = importlib.metadata.version
+
+    def other(name: str) -> str:
+        return version if name == package else real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", other)
+    row = findings(tmp_path)[package]
+    assert row["verdict"] == "wrong"
+    assert row["found"].startswith(f"{version}, not <")
+    with pytest.raises(MachineError, match=f"{package}: {version}, not .*; run 'make setup'"):
+        examine(Home(tmp_path), View(Console(file=io.StringIO()), as_json=True))
+
+
+def test_a_package_that_is_not_there(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.metadata.version
+
+    def without(name: str) -> str:
+        if name == "soxr":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", without)
+    assert findings(tmp_path)["soxr"]["found"] == "not installed"
+
+
+def test_no_ffmpeg_and_little_space_are_notes(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    usage: Any = mock.Mock(free=1_000_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    rows = findings(tmp_path)
+    assert rows["ffmpeg"]["verdict"] == rows["disk"]["verdict"] == "note"
+    assert "museval" in rows["ffmpeg"]["remedy"]
+    assert rows["disk"]["found"] == "1 GB free"
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict", "found"),
+    [
+        ((0, "\n", ""), "note", "none"),
+        ((1, "", "Traceback ...\nImportError: libcuda\n"), "wrong", "ImportError: libcuda"),
+        ((-9, "", ""), "wrong", "torch does not import"),
+    ],
+)
+@pytest.mark.usefixtures("quick")
+def test_what_torch_says(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: tuple[int, str, str],
+    verdict: str,
+    found: str,
+) -> None:
+    torch_says(monkeypatch, *said)
+    row = findings(tmp_path)["GPU"]
+    assert (row["verdict"], row["found"]) == (verdict, found)
+
+
+def test_the_port_is_anothers(quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEMWORKS_SERVER_PORT", "4321")
+    monkeypatch.setattr(server, "port_taken", lambda place: place.port == 4321)
+    row = findings(tmp_path)["Prefect server"]
+    assert row["verdict"] == "wrong"
+    assert "port 4321" in row["found"]
+    assert "STEMWORKS_SERVER_PORT" in row["remedy"]
+
+
+def test_a_named_server_that_is_away(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    row = findings(tmp_path)["Prefect server"]
+    assert (row["verdict"], row["found"]) == ("wrong", "http://127.0.0.1:9/api")
+    assert "PREFECT_API_URL" in row["remedy"]
