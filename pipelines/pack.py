@@ -134,14 +134,15 @@ def _what_shapes(config: FmaConfig) -> Json:
 def _pack(request: PackRequest, corpus: Corpus) -> tuple[list[LedgerRow], list[Path]]:
     """Write a unit's shards and ledger; return its rows and tars."""
     config, unit = request.config, request.unit
-    writer = ShardWriter(
-        partial(corpus.shard, unit.id), config.shards.max_bytes, config.shards.codec
-    )
+    path_of, form = partial(corpus.shard, unit.id), config.shards
     with ArchiveReader(request.archive) as archive, disk_errors(corpus.root):
         _require_planned(unit, archive)
         corpus.shards.mkdir(parents=True, exist_ok=True)
         # A file without a name: no crash leaves it behind.
-        with tempfile.TemporaryFile(dir=corpus.root) as spool:
+        with (
+            tempfile.TemporaryFile(dir=corpus.root) as spool,
+            ShardWriter(path_of, form.max_bytes, form.codec) as writer,
+        ):
             crop = _Crop(spool)
             rows = [_account(track, archive, config, crop) for track in unit.tracks]
             for key, audio, info in crop.shuffled(config.seed):

@@ -10,8 +10,10 @@ import json
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from storage.audio import Codec, Waveform, decode_window
 from storage.errors import IntegrityError, ManifestError
@@ -49,24 +51,41 @@ class ShardIndex(Record):
 class ShardWriter:
     """Writes samples to numbered tars, opening a new one before `max_bytes` is passed.
 
-    Each tar arrives under its name only when it is whole.
+    Each tar arrives under its name only when it is whole; what is not, when the writer is left by
+    an error, leaves nothing.
     """
 
     def __init__(self, path_of: Callable[[int], Path], max_bytes: int, codec: Codec) -> None:
         self._path_of = path_of
         self._max_bytes = max_bytes
         self._codec = codec
-        self._members: list[tuple[str, bytes]] = []
         self._entries: list[ClipEntry] = []
         self._offset = 0
         self._written: list[Path] = []
+        self._arrival = ExitStack()
+        self._tar: tarfile.TarFile | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._arrival.__exit__(kind, error, trace)
 
     def add(self, key: str, audio: bytes, info: dict[str, Any]) -> None:
         """Add one sample. `info` needs `track` and `split`; it becomes the sample's JSON."""
         note = json.dumps(info, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
         size = _padded(len(audio)) + _padded(len(note))
-        if self._members and self._offset + size > self._max_bytes:
-            self._flush()
+        if self._tar and self._offset + size > self._max_bytes:
+            self._finish()
+        tar = self._tar or self._begin()
         self._entries.append(
             ClipEntry(
                 key=key,
@@ -78,26 +97,30 @@ class ShardWriter:
                 crc=zlib.crc32(audio),
             )
         )
-        self._members += [(f"{key}.{self._codec}", audio), (f"{key}.json", note)]
+        for name, data in ((f"{key}.{self._codec}", audio), (f"{key}.json", note)):
+            tar.addfile(_member(name, len(data)), io.BytesIO(data))
         self._offset += size
 
     def close(self) -> list[Path]:
-        """Write what is left; return the tars in order. A writer given nothing writes no tar."""
-        if self._members:
-            self._flush()
+        """Finish the last tar; return all in order. A writer given nothing writes no tar."""
+        if self._tar:
+            self._finish()
         return self._written
 
-    def _flush(self) -> None:
+    def _begin(self) -> tarfile.TarFile:
         path = self._path_of(len(self._written))
-        with (
-            arriving(path) as temporary,
-            tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar,
-        ):
-            for name, data in self._members:
-                tar.addfile(_member(name, len(data)), io.BytesIO(data))
+        temporary = self._arrival.enter_context(arriving(path))
+        self._tar = self._arrival.enter_context(
+            tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT)
+        )
+        return self._tar
+
+    def _finish(self) -> None:
+        path = self._path_of(len(self._written))
+        self._arrival.close()
         write_json(shard_offsets(path), [entry.model_dump() for entry in self._entries])
         self._written.append(path)
-        self._members, self._entries, self._offset = [], [], 0
+        self._tar, self._entries, self._offset = None, [], 0
 
 
 class ShardReader:
