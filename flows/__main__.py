@@ -191,6 +191,8 @@ def _view(as_json: bool) -> "View":
 def main() -> None:
     """Run the command line; every foreseen error is one sentence and an exit code."""
     signal.signal(signal.SIGTERM, _terminated)
+    # A script that starts this in the background has it ignore Ctrl-C, and every child with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(guarded(lambda: app(standalone_mode=False)))
 
 

@@ -111,7 +111,7 @@ class ShardWriter:
         path = self._path_of(len(self._written))
         temporary = self._arrival.enter_context(arriving(path))
         self._tar = self._arrival.enter_context(
-            tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT)
+            tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115  entered here
         )
         return self._tar
 
