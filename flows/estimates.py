@@ -14,7 +14,7 @@ from storage.layout import Home
 from storage.marks import Mark
 from training.config import BsLocoformerConfig, TrainConfig
 
-PACK_SECONDS_PER_MB = 0.35
+PACK_SECONDS_PER_MB = 0.22
 """Core-seconds to unzip, decode, resample and encode a megabyte of MP3 (see BENCHMARKS.md)."""
 SUSTAINED_FLOPS = 150e12
 """What a data-centre GPU is assumed to sustain in bf16 until this home has measured better."""
