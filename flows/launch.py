@@ -28,7 +28,7 @@ ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": str(16 << 30),
 }
 """Keep freed memory in the process: training on a CPU asks for the same large blocks at each step,
-and having the kernel clear them anew costs a quarter of its time (see BENCHMARKS.md)."""
+and having the kernel clear them anew costs a third of its time (see BENCHMARKS.md)."""
 
 stopping = threading.Event()
 """Set when the flow is interrupted: jobs then end themselves, resumably."""

@@ -4,6 +4,7 @@ Both objectives score in the domain where each mixture's channels have STFT RMS 
 do (the level matters only to the losses' small constants). P counts mixtures or stems.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ class Outcome(NamedTuple):
     logs: dict[str, Tensor]
 
 
-class Objective:
+class Objective(ABC):
     """References and a model's forward pass -> loss."""
 
     def __init__(self, config: ObjectiveConfig, model: BsLocoformerConfig) -> None:
@@ -46,8 +47,8 @@ class Objective:
         estimate_BSCT = forward(mixture_BCT.unsqueeze(1)).float()
         return self._score(estimate_BSCT, references_BPCT)
 
-    def _score(self, estimate_BSCT: Tensor, references_BPCT: Tensor) -> Outcome:
-        raise NotImplementedError
+    @abstractmethod
+    def _score(self, estimate_BSCT: Tensor, references_BPCT: Tensor) -> Outcome: ...
 
 
 class Mixit(Objective):
