@@ -23,6 +23,7 @@ from storage.errors import RunError, StemworksError
 from storage.files import only_one
 from storage.layout import Home
 from storage.marks import Mark
+from training.report import published
 
 THREADS = 8
 """Stages that may wait or work at once; GPU jobs and packing take turns among themselves."""
@@ -126,6 +127,9 @@ def _publish(home: Home, marks: dict[str, Mark]) -> Json:
         pages.run_card(home, marks), key="run-card", description="The study on one page"
     )
     create_table_artifact(scores.records(), key="scores", description="Scores in dB")
+    create_table_artifact(
+        published.records(), key="published-scores", description=published.CAUTION
+    )
     census = marks["census"].facts
     rows = [{"outcome": "kept", "reason": "", "tracks": census["kept"]}]
     for outcome in ("filtered", "quarantined"):

@@ -8,7 +8,7 @@ from storage.errors import ConfigError
 from training import recipes as training
 from training.config import EvaluateConfig, SelectConfig, SeparateConfig, TrainConfig
 
-DEMO_FMA = {"archive": "fma_demo.zip", "unit_tracks": 8, "units_per_task": 2, "error_budget": 0.2}
+DEMO_FMA = {"archive": "fma_demo.zip", "unit_tracks": 8, "error_budget": 0.2}
 DEMO_MUSDB = MusdbConfig(archive="musdb18hq_demo.zip")
 
 
@@ -39,7 +39,7 @@ def smoke() -> StudyConfig:
             song_seconds=8,
             damaged=False,
         ),
-        fma=FmaConfig.parse({**DEMO_FMA, "unit_tracks": 2, "units_per_task": 1}),
+        fma=FmaConfig.parse({**DEMO_FMA, "unit_tracks": 2}),
         musdb=DEMO_MUSDB,
         pretraining=training.pretrain_smoke(),
         selection=SelectConfig(chunk_seconds=1),
@@ -60,7 +60,6 @@ def real_tiny() -> StudyConfig:
             sha1="0a4077d0994cb8ee3b4138bdc1f00e07392001b2",
             metadata_sha1="075773019ddd086046eda5e928f48f85e8e47b9b",
             unit_tracks=4,
-            units_per_task=2,
             # Three of its seventeen tracks are damaged on purpose.
             error_budget=0.25,
         ),

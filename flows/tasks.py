@@ -19,6 +19,7 @@ from flows.line import Product
 from flows.progress import Board, StageWatch
 from flows.stages import Inputs, Site, Stage, perform
 from pipelines.config import FmaConfig
+from pipelines.fanout import cores
 from storage.config import Config, Json
 from storage.errors import MachineError, RunError
 from storage.layout import Home
@@ -27,6 +28,8 @@ from storage.marks import Mark, standing
 GPU_LIMIT = "gpu"
 """The global concurrency limit that GPU jobs share: one at a time, unless it is raised."""
 LEASE_SECONDS = 60
+PACKING_TASKS = 150
+"""At most, of one flow run: beyond some 200 tasks the server lags and its graph goes blank."""
 RETRIES = 2
 RETRY_SECONDS = [10.0, 60.0]
 
@@ -83,7 +86,7 @@ class PrefectLine:
         if not plan.state.is_completed():
             raise RunError("nothing can be packed without a plan")
         names = list(corpora.pack_requests(self.home, plan.result(), config))
-        size = config.units_per_task
+        size = config.units_per_task or max(cores(), -(-len(names) // PACKING_TASKS))
         batches = [names[start : start + size] for start in range(0, len(names), size)]
         return {_batch_label(batch): self._pack(config, archive, plan, batch) for batch in batches}
 

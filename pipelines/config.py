@@ -84,8 +84,8 @@ class FmaConfig(Config):
     """The census fails the run when a larger share of tracks than this is quarantined."""
     track_seconds: PositiveFloat = 7200.0
     """A longer track is quarantined as `too_long` before it fills the memory."""
-    units_per_task: PositiveInt = 4
-    """Units in one orchestrated task."""
+    units_per_task: NonNegativeInt = 0
+    """Units in one orchestrated task; 0 takes as many as keep every core busy and the tasks few."""
     workers: NonNegativeInt = 0
     """Processes that decode; 0 takes one per core."""
 

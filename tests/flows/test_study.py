@@ -42,7 +42,9 @@ def test_archives_become_a_scored_separator(works: Works, finished: Path) -> Non
     assert {row["song"] for row in scores(finished)} == {synthesised.TEST_SONG}
     assert {row["stem"] for row in scores(finished)} == {"bass", "drums", "vocals", "other"}
     artifacts = works.api("artifacts/filter", {})
-    assert {"run-card", "scores", "census"} <= {artifact["key"] for artifact in artifacts}
+    assert {"run-card", "scores", "published-scores", "census"} <= {
+        artifact["key"] for artifact in artifacts
+    }
 
 
 def test_census_closes(works: Works, finished: Path) -> None:

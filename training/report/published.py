@@ -70,3 +70,16 @@ TABLE_1 = (
         Pair(9.90, 9.72),
     ),
 )
+
+
+def records() -> list[dict[str, str | float]]:
+    """Return one flat mapping per line of the table, cSDR and uSDR of each stem side by side."""
+    return [
+        {"id": row.id, "model": row.model}
+        | {
+            f"{stem} {metric}": value
+            for stem in ("vocals", "bass", "drums", "other", "average")
+            for metric, value in zip(("cSDR", "uSDR"), getattr(row, stem), strict=True)
+        }
+        for row in TABLE_1
+    ]

@@ -9,7 +9,7 @@ import pytest
 from storage.records import SongScore
 from training.config import STEMS
 from training.report import ScoreTable, gain_line, gain_over_trivial, score_table
-from training.report.published import TABLE_1
+from training.report.published import TABLE_1, records
 from training.report.tables import STEM_COLUMNS, TRIVIAL, ScoreLine, decibels, signed
 
 
@@ -165,3 +165,9 @@ def test_a_command_that_prints_a_table_loads_no_drawing_library() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_published_rows_average_their_stems() -> None:
+    for row in records():
+        stems = [float(row[f"{stem} uSDR"]) for stem in ("vocals", "bass", "drums", "other")]
+        assert abs(sum(stems) / 4 - float(row["average uSDR"])) < 0.011, row
