@@ -121,6 +121,7 @@ def test_workers_die_with_their_parent(tmp_path: Path, end: signal.Signals) -> N
         parent.wait(20)
     finally:
         parent.kill()
+        parent.wait()
     deadline = time.monotonic() + 20
     while any(start_time(pid) for pid in workers):
         assert time.monotonic() < deadline, "a worker outlived its parent"
