@@ -121,7 +121,11 @@ class PrefectLine:
         mark = standing(site.home, stage.work(config, marks)).mark
         cached = mark is not None
         if mark is None:
+            log = get_run_logger()
+            if stage.kind == "gpu":
+                log.info("waits for its turn at the GPU")
             with self._turns[stage.kind], _slot(stage.kind):
+                log.info("begins")
                 mark, cached = perform(site, stage, config, marks)
         if cached:
             watch.reuse()
