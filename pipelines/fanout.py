@@ -5,9 +5,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.context import SpawnContext, SpawnProcess
 from types import ModuleType
 from typing import Any, TypeVar
@@ -40,20 +41,26 @@ def fan_out(
     tell = on_done or (lambda _: None)
     if count <= 1:
         return _in_turn(function, items, tell)
+    with worker_pool(count) as pool:
+        return _gather([pool.submit(function, item) for item in items], tell)
+
+
+@contextmanager
+def worker_pool(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Start processes that never outlive this one; an error in the block ends them at once."""
     context = _WorkerContext()
-    executor = ProcessPoolExecutor(
+    pool = ProcessPoolExecutor(
         count, mp_context=context, initializer=_start_worker, initargs=(os.getpid(),)
     )
-    futures = [executor.submit(function, item) for item in items]
     try:
-        return _gather(futures, tell)
+        yield pool
     except BaseException:
         # Whatever is half done is done again from its start: waiting for it would be in vain.
-        executor.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
         context.kill()
         raise
     finally:
-        executor.shutdown()
+        pool.shutdown(cancel_futures=True)
 
 
 def cores() -> int:

@@ -1,16 +1,13 @@
 """Fan work out over processes and take the results in order, a bounded number ahead."""
 
-import multiprocessing
-import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.connection import wait
 from typing import TypeVar
 
+from pipelines.fanout import cores, worker_pool
 from storage.errors import RunError
 
 Job = TypeVar("Job")
@@ -54,27 +51,9 @@ class Crew:
 @contextmanager
 def hire(workers: int) -> Iterator[Crew]:
     """Start `workers` processes (0: one per core) and see them off at the end."""
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or cores()
     if workers == 1:
         yield Crew(1, None)
         return
-    # Spawned, not forked: the caller may hold threads and locks.
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_leave_with_parent
-    )
-    try:
+    with worker_pool(workers) as pool:
         yield Crew(workers, pool)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _leave_with_parent() -> None:
-    """End this process when its parent dies: a killed run must not leave workers behind."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()
-
-
-def _watch(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)
