@@ -20,8 +20,8 @@ system:
 	  else echo "Install ffmpeg first: sudo apt-get install ffmpeg"; exit 1; fi; fi
 
 .venv/.ready: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
-	  || { echo "Python 3.11 or 3.12 is needed: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+	  || { echo "The lock is for Python 3.11; name it: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	# Without dependencies: the lock is whole. It leaves out pyaudio, which tinysoundfont asks for
 	# and needs only to play through a loudspeaker.

@@ -26,8 +26,9 @@ PATHS = {
 
 def _train(site: Site, config: TrainConfig, inputs: Inputs) -> Built:
     run = _run(site, "train", config, inputs)
-    rows = [row for row in run.read_metrics() if row.get("kind") == "train"]
-    validations = [row["loss"] for row in run.read_metrics() if row.get("kind") == "validation"]
+    logged = run.read_metrics()
+    rows = [row for row in logged if row.get("kind") == "train"]
+    validations = [row["loss"] for row in logged if row.get("kind") == "validation"]
     facts: Json = {"steps": config.loop.steps}
     if rows:
         facts |= {"first_loss": rows[0]["loss"], "last_loss": rows[-1]["loss"]}
