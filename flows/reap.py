@@ -11,7 +11,14 @@ from pathlib import Path
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    TaskRunFilter,
+    TaskRunFilterState,
+    TaskRunFilterStateType,
+)
+from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
@@ -21,6 +28,11 @@ from storage.errors import ManifestError
 from storage.files import read_json, write_json
 from storage.processes import identity, is_alive
 
+UNFINISHED = TaskRunFilter(
+    state=TaskRunFilterState(
+        type=TaskRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])
+    )
+)
 GPU_JOBS = 1
 """GPU jobs at a time, until the limit is raised in the UI."""
 
@@ -76,6 +88,10 @@ def _bury(client: SyncPrefectClient, note: Path) -> str:
         message="Its process is gone. Run it again: what is done stays done."
     )
     client.set_flow_run_state(run.id, state, force=True)
+    for task in client.read_task_runs(
+        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])), task_run_filter=UNFINISHED
+    ):
+        client.set_task_run_state(task.id, state, force=True)
     return run.name
 
 

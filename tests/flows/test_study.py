@@ -129,7 +129,10 @@ def test_killed_while_packing(works: Works, finished: Path, tmp_path: Path) -> N
     crashed = works.api(
         "flow_runs/filter", {"flow_runs": {"state": {"name": {"any_": ["Crashed"]}}}}
     )
-    assert "fma smoke" in {run["name"] for run in crashed}
+    dead = [run["id"] for run in crashed if run["name"] == "fma smoke"]
+    assert dead
+    tasks = {state for run in dead for state in works.states(run).values()}
+    assert "Running" not in tasks
 
 
 def test_killed_while_pre_training(works: Works, finished: Path, tmp_path: Path) -> None:
