@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -117,7 +117,7 @@ class PrefectLine:
 
     def _perform(self, site: Site, stage: Stage, config: Config, marks: Inputs) -> Any:
         """Do one stage when its turn comes; a stage done before is `Cached`."""
-        watch: Any = site.watch
+        watch = cast("StageWatch", site.watch)
         mark = standing(site.home, stage.work(config, marks)).mark
         cached = mark is not None
         if mark is None:

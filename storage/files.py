@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -60,17 +60,10 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def hash_file(
-    path: Path, algorithm: str = "sha256", progress: Callable[[int], None] | None = None
-) -> str:
-    """Return a file's checksum in hex; `progress` is called with each block's bytes."""
-    digest = hashlib.new(algorithm)
+def hash_file(path: Path) -> str:
+    """Return a file's sha256 in hex."""
     with path.open("rb") as stream:
-        while block := stream.read(BLOCK):
-            digest.update(block)
-            if progress:
-                progress(len(block))
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

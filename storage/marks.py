@@ -11,6 +11,7 @@ import platform
 import socket
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,9 +121,13 @@ def find_fault(home: Home, mark: Mark, deep: bool = False) -> str:
             return f"{output.path} is gone"
         if status.st_size != output.bytes:
             return f"{output.path} has {status.st_size} bytes, not {output.bytes}"
-        trusted = status.st_mtime_ns == output.mtime_ns and not deep
-        if not trusted and hash_file(path) != output.sha256:
+        timely = status.st_mtime_ns == output.mtime_ns
+        if timely and not deep:
+            continue
+        if hash_file(path) != output.sha256:
             return f"{output.path} is altered"
+        if not timely:
+            _restore_time(path, status, output.mtime_ns)
     return ""
 
 
@@ -164,6 +169,16 @@ def builder() -> dict[str, Any]:
         "pid": os.getpid(),
         "python": platform.python_version(),
     }
+
+
+def _restore_time(path: Path, status: os.stat_result, mtime_ns: int) -> None:
+    """Give a copied file its old time back, so that it is not read again at each look.
+
+    Not if it changed while it was read, and not in a home that may only be read.
+    """
+    with suppress(OSError):
+        if path.stat().st_mtime_ns == status.st_mtime_ns:
+            os.utime(path, ns=(status.st_atime_ns, mtime_ns))
 
 
 def _describe(home: Home, label: str, path: Path) -> Output:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from storage import marks
 from storage.errors import ManifestError
+from storage.files import hash_file
 from storage.layout import Home
 from storage.marks import Mark, Standing, Work, all_marks, commit, find_fault, standing
 
@@ -37,6 +39,24 @@ def test_a_home_may_move(tmp_path: Path) -> None:
     mark = build(Home(tmp_path / "home"))
     (tmp_path / "home").rename(tmp_path / "moved")
     assert standing(Home(tmp_path / "moved"), WORK).mark == mark
+
+
+def test_a_copied_home_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(tmp_path / "home")
+    build(home)
+    for path in home.root.glob("*.tar"):
+        os.utime(path, ns=(1, 1))
+    read: list[Path] = []
+
+    def hashed(path: Path) -> str:
+        read.append(path)
+        return hash_file(path)
+
+    monkeypatch.setattr(marks, "hash_file", hashed)
+    assert standing(home, WORK).mark
+    assert len(read) == 2
+    assert standing(home, WORK).mark
+    assert len(read) == 2
 
 
 @pytest.mark.parametrize(
