@@ -1,6 +1,6 @@
 """A study as one frozen value: what the command line overrides and the Prefect UI shows."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -12,10 +12,17 @@ from training.config import EvaluateConfig, SelectConfig, TrainConfig
 class SourceConfig(Config):
     """Where the archives are."""
 
-    RUNTIME: ClassVar[frozenset[str]] = frozenset({"root"})
+    RUNTIME: ClassVar[frozenset[str]] = frozenset({"root", "access", "mirror", "connections"})
 
     root: str = "archives"
     """Folder that holds the archives. Left unread when the study synthesises its own."""
+    access: Literal["local", "download", "range"] = "local"
+    """`local`: the archives lie in `root`. `download`: those that do not are fetched to it whole
+    first. `range`: as `download`, but the FMA's tracks are read in place, by HTTP ranges."""
+    mirror: str = ""
+    """Address of a folder that serves the archives under their names; none: their publishers."""
+    connections: Annotated[int, Field(ge=1, le=16)] = 6
+    """To a server at a time."""
 
 
 class LimitsConfig(Config):

@@ -42,6 +42,11 @@ class FilterConfig(Config):
     """dBFS. A second whose power (mean over channels and samples) is below is silent."""
     silent_seconds: NonNegativeInt = 5
     """A clip with more silent seconds than this is dropped."""
+    licences: tuple[str, ...] = ()
+    """Licences allowed, as shell patterns such as `*Attribution*`, whatever the case; none given
+    allows all. Others are filtered as `licence`."""
+    duplicates: Literal["drop", "keep"] = "drop"
+    """Tracks whose bytes are those of another are filtered as `duplicate`, or packed again."""
 
 
 class ClipConfig(Config):
@@ -55,8 +60,13 @@ class ClipConfig(Config):
 class ShardConfig(Config):
     """How clips are stored."""
 
+    storage: Literal["clips", "segments"] = "clips"
+    """`clips`: each clip is a sample. `segments`: each kept second is stored once, in samples of
+    one hop, and clips are cut when they are read: about half the bytes."""
     codec: Literal["flac", "wav"] = "flac"
     """16-bit either way."""
+    compression: Annotated[int, Field(ge=0, le=8)] = 4
+    """Of FLAC: 0 fastest, 8 smallest."""
     max_bytes: PositiveInt = 1_000_000_000
     """A unit's shard is closed and a new one opened before it would grow past this."""
 
@@ -64,10 +74,14 @@ class ShardConfig(Config):
 class FmaConfig(Config):
     """A Free Music Archive corpus."""
 
-    RUNTIME: ClassVar[frozenset[str]] = frozenset({"units_per_task", "workers"})
+    RUNTIME: ClassVar[frozenset[str]] = frozenset(
+        {"units_per_task", "workers", "engine", "scheduler", "timeout_seconds", "memory_mb"}
+    )
 
+    source: Literal["archive", "folder"] = "archive"
+    """A zip in the FMA's layout, or any folder of audio files."""
     archive: str = "fma_full.zip"
-    """File name of the archive, in the data root."""
+    """Name of the archive, or of the folder, in the data root."""
     sha1: str | None = None
     """The archive's published sha1; checked before anything is read."""
     metadata: str = "fma_metadata.zip"
@@ -82,12 +96,20 @@ class FmaConfig(Config):
     """Seed of the permutation of tracks into units."""
     error_budget: Unit = 0.05
     """The census fails the run when a larger share of tracks than this is quarantined."""
-    track_seconds: PositiveFloat = 7200.0
-    """A longer track is quarantined as `too_long` before it fills the memory."""
+    track_seconds: PositiveFloat = 14_400.0
+    """A longer track is quarantined as `too_long` before it fills the disk."""
+    timeout_seconds: PositiveFloat = 900.0
+    """A track that takes longer to decode and cut is quarantined as `timeout`."""
+    memory_mb: PositiveInt = 600
+    """A track that needs more memory is quarantined as `memory`."""
     units_per_task: NonNegativeInt = 0
     """Units in one orchestrated task; 0 takes as many as keep every core busy and the tasks few."""
     workers: NonNegativeInt = 0
     """Processes that decode; 0 takes one per core."""
+    engine: Literal["local", "dask"] = "local"
+    """Where units are packed: in processes of this machine, or by the workers of a Dask cluster."""
+    scheduler: str = ""
+    """Address of the Dask scheduler, such as `tcp://host:8786`."""
 
 
 class ActivityConfig(Config):

@@ -8,6 +8,7 @@
       DataError            a recording, an archive or a table is not what it claims to be
         IntegrityError     bytes do not match their checksum
         DecodeError        audio cannot be decoded
+        SourceError        a server does not deliver an archive, or delivers another one
         ManifestError      a row is malformed or missing
       RunError             a run cannot start, resume or finish
         CheckpointError    weights cannot be read, or do not fit the model or the recipe
@@ -52,6 +53,10 @@ class DecodeError(DataError):
     def __init__(self, message: str, reason: str = "decode_error") -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class SourceError(DataError):
+    """A server does not deliver an archive, or delivers another one than was planned."""
 
 
 class ManifestError(DataError):

@@ -20,9 +20,18 @@ class Track(Record):
     """Its name inside the archive."""
     bytes: int
     """Uncompressed size."""
-    crc: int
+    crc: int | None = None
+    """Of its bytes (zlib crc32), as a zip's directory promises; a folder promises none."""
+    offset: int = 0
+    """Where its local header begins in the zip."""
+    packed_bytes: int = 0
+    """Size as stored in the zip."""
+    method: int = 0
+    """How it is stored in the zip: 0 as it is, 8 deflated, 12 by bzip2."""
     sha1: str | None = None
-    """From the archive's own `checksums`."""
+    """From the archive's own `checksums`, or of a folder's file."""
+    duplicate_of: str = ""
+    """The first track whose bytes are the same, if that is another."""
     split: Literal["training", "validation", "test"] = "training"
     artist: str = ""
     title: str = ""
