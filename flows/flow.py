@@ -20,7 +20,6 @@ from flows.study import EVERYTHING, Part, claim, follow
 from flows.tasks import PrefectLine
 from storage.config import Json
 from storage.errors import RunError, StemworksError
-from storage.files import only_one
 from storage.layout import Home
 from storage.marks import Mark
 from training.report import published
@@ -65,7 +64,7 @@ def stemworks(config: StudyConfig, home: str = "home", part: Part = EVERYTHING) 
 
 @contextmanager
 def _alone(home: Home, config: StudyConfig) -> Iterator[None]:
-    with only_one(home.lock(f"study-{config.name}"), f"study '{config.name}' in {home.root}"):
+    with home.alone(f"study-{config.name}", f"study '{config.name}' in {home.url}"):
         claim(home, config)
         yield
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from flows.launch import Limits, launch
 from flows.stages import Built, Inputs, Site, Stage, Watch
+from storage import marks
 from storage.config import Config, Json
 from storage.errors import RunError
 from storage.layout import Home
 from storage.manifests import read_rows
+from storage.mirror import Mirror
 from storage.records import ChannelMap, SongScore
 from storage.runs import Job, Run, Verb
 from training.config import EvaluateConfig, SelectConfig, TrainConfig
@@ -55,9 +57,10 @@ def _evaluate(site: Site, config: EvaluateConfig, inputs: Inputs) -> Built:
 def _run(site: Site, verb: Verb, config: Config, inputs: Inputs) -> Run:
     """Launch one job and wait for it; its metrics are shown as they come."""
     run = Run(site.home.run(verb, site.key))
-    run.prepare(Job(verb=verb, inputs=_paths(site.home, inputs), recipe=plain_recipe(config)))
     limits = Limits(processes_of(config), site.settings["job_hours"])
-    launch(run, verb, limits, ticker(site.watch))
+    with Mirror(site.home, run.root).kept():
+        run.prepare(Job(verb=verb, inputs=_paths(site.home, inputs), recipe=plain_recipe(config)))
+        launch(run, verb, limits, ticker(site.watch))
     if not run.result.is_dir():
         raise RunError(f"{verb} job in {run.root} ended well but left no result; see {run.log}")
     return run
@@ -88,11 +91,15 @@ def processes_of(config: Config) -> int:
 
 
 def _paths(home: Home, inputs: Inputs) -> dict[str, str]:
-    paths = {"home": str(home.root)}
+    """Bring what the job reads to this machine, the clips excepted, and say where it is."""
+    marks.fetch(home, inputs.values(), lambda output: True)
+    paths = {"home": home.url}
     for name, mark in inputs.items():
         path = mark.path(home, PATHS[name])
         # A model is a folder: weights and the JSON that explains them.
         paths[name] = str(path.parent if name == "model" else path)
+        if name == "index":
+            paths["corpus"] = home.relative(path.parent)
     return paths
 
 

@@ -10,6 +10,7 @@ from storage.layout import Home
 from storage.manifests import read_rows
 from storage.marks import Mark
 from storage.records import SongScore
+from storage.runs import Run
 from training.report import (
     Curve,
     Lineage,
@@ -30,6 +31,7 @@ NAMES = {
 
 def _report(site: Site, config: StudyConfig, inputs: Inputs) -> Built:
     home, page = site.home, site.home.report(config.name)
+    marks.fetch(home, inputs.values(), lambda output: True)
     rows = tuple(
         Row(name=name, scores=scores, excerpts=scores.parent / "excerpts")
         for name, scores in score_files(home, inputs).items()
@@ -45,7 +47,7 @@ def _report(site: Site, config: StudyConfig, inputs: Inputs) -> Built:
     )
     write_report(material, page)
     tuned = [score.usdr for score in _scores(home, inputs["evaluate finetune"])]
-    facts = {"page": str(page), "scored": sum(value is not None for value in tuned)}
+    facts = {"page": home.spell(page), "scored": sum(value is not None for value in tuned)}
     return Built({"report.html": page}, facts)
 
 
@@ -90,7 +92,7 @@ def _scores(home: Home, mark: Mark) -> list[SongScore]:
 
 def _curves(home: Home, inputs: Inputs) -> tuple[Curve, ...]:
     return tuple(
-        Curve(name=label, metrics=home.run("train", inputs[label].key) / "metrics.jsonl")
+        Curve(name=label, metrics=home.fetch(Run(home.run("train", inputs[label].key)).metrics))
         for label in ("pretrain", "finetune", "train from scratch")
         if label in inputs
     )

@@ -80,7 +80,7 @@ def run(order: Order, force: list[str], view: View) -> None:
     from flows.flow import stemworks  # noqa: PLC0415
 
     with tags(order.recipe):
-        outcome = stemworks(config, str(home.root), order.part)
+        outcome = stemworks(config, home.url, order.part)
     show_outcome(outcome, view)
 
 
@@ -88,9 +88,10 @@ def check_machine(home: Home, config: StudyConfig) -> None:
     """Raise `MachineError` if the machine lacks what this study needs."""
     with disk_errors(home.root):
         home.root.mkdir(parents=True, exist_ok=True)
-        probe = home.root / ".writable"
-        probe.touch()
-        probe.unlink()
+    # The same in a bucket: whether it is there, and may be written to.
+    probe = home.root / ".writable"
+    home.write(probe, b"")
+    home.remove(probe)
     require_space(home.root, SPACE, "a study")
     missing = [name for name in ("ffmpeg", "ffprobe") if not have(name)]
     if config.evaluation.museval and missing:
@@ -144,4 +145,4 @@ def _force(home: Home, outlooks: list[Outlook], label: str) -> None:
         forget(home, outlook.stage, outlook.work)
     for unit in outlook.units:
         if unit.work:
-            home.mark(unit.work.stage, unit.work.key).unlink(missing_ok=True)
+            home.remove(home.mark(unit.work.stage, unit.work.key))

@@ -35,11 +35,11 @@ def serve(config: StudyConfig, home: Home, recipe: str, cron: str) -> None:
         name=config.name,
         parameters={
             "config": config.model_dump(mode="json"),
-            "home": str(home.root),
+            "home": home.url,
             "part": EVERYTHING,
         },
         cron=cron or None,
         tags=["stemworks", recipe],
-        description=f"Study '{config.name}' by recipe '{recipe}' in {home.root}.",
+        description=f"Study '{config.name}' by recipe '{recipe}' in {home.url}.",
     )
     asyncio.run(runner.start())

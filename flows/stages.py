@@ -1,7 +1,7 @@
 """What a stage is, and doing one exactly once. No Prefect here: a stage can run in a test."""
 
+import json
 import logging
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from storage import marks
 from storage.config import Config, Json
 from storage.errors import MachineError, ManifestError, StemworksError
-from storage.files import disk_errors, only_one, read_json, write_json
+from storage.files import disk_errors
 from storage.layout import Home
 from storage.marks import Mark, Work
 
@@ -89,7 +89,7 @@ def perform(site: Site, stage: Stage, config: Config, inputs: Inputs) -> Perform
     found = marks.standing(site.home, work)
     if found.mark:
         return Performed(found.mark, cached=True)
-    with only_one(site.home.lock(work.name), f"stage {stage.name}"):
+    with site.home.alone(work.name, f"stage {stage.name}"):
         found = marks.standing(site.home, work)
         if found.mark:
             return Performed(found.mark, cached=True)
@@ -101,11 +101,12 @@ def perform(site: Site, stage: Stage, config: Config, inputs: Inputs) -> Perform
         except (StemworksError, OSError) as error:
             # On a full disk not even this may be possible; the error itself matters more.
             with suppress(MachineError):
-                write_json(note, {"stage": stage.name, "key": work.key, "error": str(error)})
+                why = {"stage": stage.name, "key": work.key, "error": str(error)}
+                site.home.write(note, json.dumps(why).encode())
             raise
         seconds = time.monotonic() - started
         mark = marks.commit(site.home, work, built.outputs, built.facts, seconds)
-        note.unlink(missing_ok=True)
+        site.home.remove(note)
     return Performed(mark, cached=False)
 
 
@@ -117,13 +118,13 @@ def failure_note(home: Home, work: Work) -> Path:
 def last_failure(home: Home, work: Work) -> str:
     """Return why a piece of work failed last, or an empty string if it did not."""
     try:
-        return str(read_json(failure_note(home, work))["error"])
-    except ManifestError:
+        return str(json.loads(home.read(failure_note(home, work)))["error"])
+    except (ManifestError, ValueError, KeyError):
         return ""
 
 
 def forget(home: Home, stage: Stage, work: Work) -> None:
     """Undo a stage, so that it is done again from its beginning."""
-    home.mark(work.stage, work.key).unlink(missing_ok=True)
+    home.remove(home.mark(work.stage, work.key))
     if stage.folder:
-        shutil.rmtree(stage.folder(home, work.key), ignore_errors=True)
+        home.clear(stage.folder(home, work.key))

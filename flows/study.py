@@ -1,5 +1,6 @@
 """The paper as one function: every arrow from archives to report is drawn here, and only here."""
 
+import json
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -8,7 +9,6 @@ from flows.config import StudyConfig
 from flows.line import Line, Product
 from storage.config import Json, differences
 from storage.errors import HomeConflictError, ManifestError
-from storage.files import read_json, write_json
 from storage.layout import Home
 
 Part = Literal["study", "fma", "musdb", "pretrain"]
@@ -130,18 +130,19 @@ def claim(home: Home, config: StudyConfig) -> None:
     """
     path, wanted = home.study(config.name), config.what_matters()
     try:
-        held = read_json(path)["matters"]
-    except (ManifestError, KeyError):
+        held = json.loads(home.read(path))["matters"]
+    except (ManifestError, ValueError, KeyError):
         held = wanted
     changed = differences(held, wanted)
     if changed:
         raise HomeConflictError(
-            f"home {home.root} holds study '{config.name}' with other settings "
+            f"home {home.url} holds study '{config.name}' with other settings "
             f"({'; '.join(changed[:5])}{'; ...' if len(changed) > 5 else ''}); use another --home, "
             "or another name with '--set name=NAME'"
         )
     # The rest of the configuration may differ from run to run: the last one's is kept.
-    write_json(path, {"matters": wanted, "config": config.model_dump(mode="json")})
+    held = {"matters": wanted, "config": config.model_dump(mode="json")}
+    home.write(path, (json.dumps(held, indent=2, sort_keys=True) + "\n").encode())
 
 
 def _time(config: StudyConfig) -> Json:

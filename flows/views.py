@@ -16,7 +16,6 @@ from flows.study import follow
 from storage import marks
 from storage.config import Json
 from storage.errors import ConfigError, DataError, StemworksError
-from storage.files import read_json
 from storage.layout import Home
 from storage.manifests import read_rows
 from storage.marks import Mark
@@ -75,7 +74,7 @@ def show_plan(config: StudyConfig, home: Home, outlooks: list[Outlook], view: Vi
         "stages": [{**describe(outlook), **vars(cost)} for outlook, cost in pairs],
         "remaining": vars(total),
     }
-    view.show(value, table_of(f"Plan of '{config.name}' in {home.root}", headers, rows))
+    view.show(value, table_of(f"Plan of '{config.name}' in {home.url}", headers, rows))
 
 
 def describe(outlook: Outlook) -> Json:
@@ -97,7 +96,7 @@ def show_status(home: Home, view: View) -> None:
         for outlook in outlooks
     ]
     headers = ("study", "stage", "state", "why")
-    view.show(value, table_of(f"Studies in {home.root}", headers, rows))
+    view.show(value, table_of(f"Studies in {home.url}", headers, rows))
 
 
 def show_census(home: Home, study: str, view: View) -> None:
@@ -139,7 +138,7 @@ def retry(home: Home, reason: str, view: View) -> None:
         known = ", ".join(found) or "none"
         raise ConfigError(f"no track is quarantined for '{reason}'; the reasons here are: {known}")
     for mark in found[reason]:
-        home.mark(mark.stage, mark.key).unlink(missing_ok=True)
+        marks.forget(home, mark)
     units = len(found[reason])
     view.show(
         {"reason": reason, "units": units},
@@ -183,16 +182,16 @@ def show_outcome(outcome: Mapping[str, Any], view: View) -> None:
 
 
 def _studies(home: Home) -> dict[str, list[Outlook]]:
-    paths = sorted((home.root / "studies").glob("*.json"))
-    if not paths:
-        raise ConfigError(f"{home.root} holds no study; run one, or give another --home")
-    return {path.stem: _outlooks(home, path) for path in paths}
+    names = sorted(home.store.listing("studies"))
+    if not names:
+        raise ConfigError(f"{home.url} holds no study; run one, or give another --home")
+    return {Path(name).stem: _outlooks(home, home.read(home.path(name))) for name in names}
 
 
-def _outlooks(home: Home, path: Path) -> list[Outlook]:
+def _outlooks(home: Home, study: bytes) -> list[Outlook]:
     prospect = Prospect(home)
     try:
-        follow(prospect, StudyConfig.parse(read_json(path)["config"]), home)
+        follow(prospect, StudyConfig.parse(json.loads(study)["config"]), home)
     except StemworksError as error:
         prospect.outlooks.append(Outlook("archives", "failed", str(error)))
     return prospect.outlooks
@@ -201,7 +200,7 @@ def _outlooks(home: Home, path: Path) -> list[Outlook]:
 def _census(home: Home, study: str) -> Mark:
     studies = _studies(home)
     if study and study not in studies:
-        raise ConfigError(f"{home.root} holds no study '{study}'; it has {', '.join(studies)}")
+        raise ConfigError(f"{home.url} holds no study '{study}'; it has {', '.join(studies)}")
     found = {
         name: outlook.mark
         for name, outlooks in studies.items()
@@ -209,9 +208,9 @@ def _census(home: Home, study: str) -> Mark:
         if outlook.label == corpora.CENSUS.name and outlook.mark and study in ("", name)
     }
     if not found:
-        raise ConfigError(f"{home.root} has no census yet; run the flow 'fma' or 'study' first")
+        raise ConfigError(f"{home.url} has no census yet; run the flow 'fma' or 'study' first")
     if len({mark.key for mark in found.values()}) > 1:
-        raise ConfigError(f"{home.root} has several; choose one with --study: {', '.join(found)}")
+        raise ConfigError(f"{home.url} has several; choose one with --study: {', '.join(found)}")
     return next(iter(found.values()))
 
 

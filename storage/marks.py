@@ -6,11 +6,15 @@ whose outputs are gone or altered counts as missing. What follows is keyed by th
 *content*, so rebuilding the same bytes leaves it done.
 """
 
+import hashlib
+import json
 import os
 import platform
 import socket
+import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +24,20 @@ from pydantic import ValidationError
 
 from storage.config import Json, digest_of
 from storage.errors import ManifestError
-from storage.files import hash_file, read_json, write_json
+from storage.files import hash_file
 from storage.layout import Home
+from storage.objects import FolderStore, Seen
 from storage.records import Record, plain
+
+AT_ONCE = 16
+"""Requests to a store at a time, where many marks are looked up or many outputs fetched."""
+FEW = 8
+"""Outputs up to which each is looked at by itself, and not by listing its folder."""
+
+STRETCH = 64 << 20
+"""Bytes read at a time of an object that is compared with its checksum."""
+
+Look = Callable[[str], Seen | None]
 
 
 class Output(Record):
@@ -34,8 +49,8 @@ class Output(Record):
     """What the file is to its stage; decides the digest together with the content."""
     bytes: int
     sha256: str
-    mtime_ns: int
-    """A file still of this size and time is taken as unaltered without reading it."""
+    version: str
+    """What a look tells of it; while that stays, it is taken as unaltered without reading it."""
 
 
 class Mark(Record):
@@ -57,10 +72,14 @@ class Mark(Record):
     finished: str
 
     def path(self, home: Home, label: str) -> Path:
-        """Return the output with this label; raise `ManifestError` if there is none."""
+        """Return the output with this label, on this machine.
+
+        Raises:
+            ManifestError: there is none.
+        """
         for output in self.outputs:
             if output.label == label:
-                return home.path(output.path)
+                return home.fetch(home.path(output.path), output.sha256)
         raise ManifestError(f"stage {self.stage} ({self.key}) has no output '{label}'")
 
     @property
@@ -99,36 +118,63 @@ class Standing:
 
 
 def standing(home: Home, work: Work, deep: bool = False) -> Standing:
-    """Look a piece of work up; `deep` reads every output again instead of trusting its time."""
+    """Look a piece of work up; `deep` reads every output again instead of trusting its version."""
+    return _standing(home, work, deep, None)
+
+
+def standings(home: Home, works: Sequence[Work], deep: bool = False) -> list[Standing]:
+    """Look many pieces of work up, in their order; a bucket is listed, not asked for each."""
+    if not home.remote:
+        return [standing(home, work, deep) for work in works]
+    look = _Listed(home)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(lambda work: _standing(home, work, deep, look), works))
+
+
+def _standing(home: Home, work: Work, deep: bool, look: Look | None) -> Standing:
     path = home.mark(work.stage, work.key)
-    if not path.exists():
+    if look and look(home.relative(path)) is None:
         return Standing(None, "")
     try:
-        mark = Mark.model_validate(read_json(path))
-    except (ManifestError, ValidationError):
+        text = home.read(path)
+    except ManifestError:
+        return Standing(None, "")
+    try:
+        mark = Mark.model_validate_json(text)
+    except ValidationError:
         return Standing(None, "its mark is unreadable")
-    fault = find_fault(home, mark, deep)
+    fault = find_fault(home, mark, deep, look)
     return Standing(None, fault) if fault else Standing(mark)
 
 
-def find_fault(home: Home, mark: Mark, deep: bool = False) -> str:
+def find_fault(home: Home, mark: Mark, deep: bool = False, look: Look | None = None) -> str:
     """Return which output of a mark is gone or altered, or an empty string."""
+    if look is None:
+        look = _Listed(home) if home.remote and len(mark.outputs) > FEW else home.seen
     for output in mark.outputs:
-        path = home.path(output.path)
-        try:
-            status = path.stat()
-        except (FileNotFoundError, NotADirectoryError):
+        seen = look(output.path)
+        if seen is None:
             return f"{output.path} is gone"
-        if status.st_size != output.bytes:
-            return f"{output.path} has {status.st_size} bytes, not {output.bytes}"
-        timely = status.st_mtime_ns == output.mtime_ns
+        if seen.bytes != output.bytes:
+            return f"{output.path} has {seen.bytes} bytes, not {output.bytes}"
+        timely = seen.version == output.version
         if timely and not deep:
             continue
-        if hash_file(path) != output.sha256:
+        if _hash(home, output) != output.sha256:
             return f"{output.path} is altered"
-        if not timely:
-            _restore_time(path, status, output.mtime_ns)
+        if not timely and _is_file(home, output):
+            _restore_time(home.path(output.path), seen, output)
     return ""
+
+
+def fetch(home: Home, marks: Iterable[Mark], wanted: Callable[[Output], bool]) -> None:
+    """Bring those outputs of done work to this machine that are not here, several at a time."""
+    if not home.remote:
+        return
+    outputs = [output for mark in marks for output in mark.outputs if wanted(output)]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in pool.map(lambda one: home.fetch(home.path(one.path), one.sha256), outputs):
+            pass
 
 
 def commit(
@@ -149,17 +195,23 @@ def commit(
         built_by=builder(),
         finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
-    write_json(home.mark(work.stage, work.key), plain(mark))
+    text = json.dumps(plain(mark), indent=2, sort_keys=True, allow_nan=False) + "\n"
+    home.write(home.mark(work.stage, work.key), text.encode())
     return mark
 
 
 def all_marks(home: Home) -> Iterable[Mark]:
     """Yield every readable mark of a home, oldest name first."""
-    for path in sorted(home.marks.glob("*/*.json")):
-        try:
-            yield Mark.model_validate(read_json(path))
-        except (ManifestError, ValidationError):
-            continue
+    names = [name for name in home.store.listing("marks") if name.endswith(".json")]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for text in pool.map(home.store.read, sorted(names)):
+            with suppress(ValidationError):
+                yield Mark.model_validate_json(text)
+
+
+def forget(home: Home, mark: Mark) -> None:
+    """Undo a mark: its work counts as not done."""
+    home.remove(home.mark(mark.stage, mark.key))
 
 
 def builder() -> dict[str, Any]:
@@ -171,23 +223,62 @@ def builder() -> dict[str, Any]:
     }
 
 
-def _restore_time(path: Path, status: os.stat_result, mtime_ns: int) -> None:
+class _Listed:
+    """Looks at many objects of a bucket by few listings: one per corpus, run or stage of marks."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._folders: dict[str, dict[str, Seen]] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, spelled: str) -> Seen | None:
+        if Path(spelled).is_absolute():
+            return self._home.seen(spelled)
+        folder = "/".join(spelled.split("/")[:2])
+        with self._lock:
+            if folder not in self._folders:
+                self._folders[folder] = self._home.store.listing(folder)
+            return self._folders[folder].get(spelled)
+
+
+def _hash(home: Home, output: Output) -> str:
+    """Read an output from beginning to end where it rests; return its sha256."""
+    if _is_file(home, output):
+        return hash_file(home.path(output.path))
+    digest = hashlib.sha256()
+    for start in range(0, output.bytes, STRETCH):
+        length = min(STRETCH, output.bytes - start)
+        digest.update(home.store.read(output.path, start, length))
+    return digest.hexdigest()
+
+
+def _is_file(home: Home, output: Output) -> bool:
+    return not home.remote or Path(output.path).is_absolute()
+
+
+def _restore_time(path: Path, seen: Seen, output: Output) -> None:
     """Give a copied file its old time back, so that it is not read again at each look.
 
     Not if it changed while it was read, and not in a home that may only be read.
     """
     with suppress(OSError):
-        if path.stat().st_mtime_ns == status.st_mtime_ns:
-            os.utime(path, ns=(status.st_atime_ns, mtime_ns))
+        status = path.stat()
+        if str(status.st_mtime_ns) == seen.version:
+            os.utime(path, ns=(status.st_atime_ns, int(output.version)))
 
 
 def _describe(home: Home, label: str, path: Path) -> Output:
-    # The time is taken before the content is read: a file that changes meanwhile is not trusted.
-    status = path.stat()
+    # The version is taken before the content is read: what changes meanwhile is not trusted.
+    seen = FolderStore(path.parent).seen(path.name)
+    if seen is None:
+        raise ManifestError(f"{path} was to be the output '{label}', but is not there")
+    sha256 = hash_file(path)
+    if home.remote and home.holds(path):
+        seen = home.store.put(home.relative(path), path, sha256)
     return Output(
         path=home.relative(path),
         label=label,
-        bytes=status.st_size,
-        sha256=hash_file(path),
-        mtime_ns=status.st_mtime_ns,
+        bytes=seen.bytes,
+        sha256=sha256,
+        version=seen.version,
     )

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from storage.config import Config, Json
 from storage.errors import ManifestError, RunError
 from storage.files import read_json, write_json
+from storage.layout import Home
 
 Verb = Literal["train", "select", "evaluate"]
 
@@ -27,23 +28,27 @@ class Job(Config):
 
     verb: Verb
     inputs: dict[str, str]
-    """Absolute paths by name: `index`, `songs`, `activity`, `model`, `channels`, and `home`, the
-    root that the songs' folders are relative to."""
+    """Absolute paths on this machine by name: `index`, `songs`, `activity`, `model`, `channels`.
+    Also `home`, which the songs' folders are relative to, as `Home.open` takes it; and `corpus`,
+    the folder in it that holds the shards of `index`."""
     recipe: Json
     """The verb's own config as plain values."""
 
     def path(self, name: str) -> Path:
-        """Return an input's path.
+        """Return an input's path; raise `RunError` if the job names no such input."""
+        return Path(self._input(name))
 
-        Raises:
-            RunError: the job names no such input.
-        """
+    def home(self) -> Home:
+        """Return the home of the inputs; raise `RunError` if the job names none."""
+        return Home.open(self._input("home"))
+
+    def _input(self, name: str) -> str:
         if name not in self.inputs:
             named = ", ".join(sorted(self.inputs)) or "none"
             raise RunError(
                 f"the {self.verb} job names no input '{name}' but {named}; add it to job.json"
             )
-        return Path(self.inputs[name])
+        return self.inputs[name]
 
 
 class Run:

@@ -41,7 +41,7 @@ def select(run: Run) -> None:
     with join(RuntimeConfig()) as place:
         model = load_model(job.path("model")).to(place.device)
         rate = model.config.sample_rate
-        corpus = StemCorpus.open(job.path("songs"), job.path("home"), rate)
+        corpus = StemCorpus.open(job.path("songs"), job.home().root, rate)
         songs = corpus.of("validation")
         segments = StemSegments(corpus, songs, round(config.chunk_seconds * rate))
         write_json(run.channels, plain(choose(model, segments)))

@@ -39,7 +39,7 @@ def evaluate(run: Run) -> None:
     config = EvaluateConfig.parse(job.recipe)
     with join(RuntimeConfig()) as place:
         model = load_model(job.path("model")).to(place.device)
-        corpus = StemCorpus.open(job.path("songs"), job.path("home"), model.config.sample_rate)
+        corpus = StemCorpus.open(job.path("songs"), job.home().root, model.config.sample_rate)
         songs = corpus.of("test")
         scores: list[SongScore] = []
         listed = []

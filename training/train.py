@@ -20,7 +20,7 @@ from training.models.separator import Separator
 from training.telemetry import Telemetry
 from training.weights import EXPLANATION, fit_into, load_model, save_model
 
-PLACES = ("home",)
+PLACES = ("home", "corpus")
 """Inputs that say where things are, not what they are."""
 
 
