@@ -31,7 +31,7 @@ Recipe = Annotated[str, typer.Option("--recipe", help="Name of a recipe; see 're
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Override one setting: a.b=c. Repeatable.")
 ]
-HomeAt = Annotated[str, typer.Option("--home", help="Folder under which everything lies.")]
+HomeAt = Annotated[str, typer.Option("--home", help="Folder or s3:// address of everything.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Flow = Annotated[str, typer.Argument(help="study, or a part of it: fma, musdb, pretrain.")]
 
@@ -111,6 +111,18 @@ def verify(
     from flows import views  # noqa: PLC0415
 
     views.verify(Home.open(home), deep, _view(as_json))
+
+
+@app.command(name="janitor")
+def clean(
+    home: HomeAt = "home",
+    agreed: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete what nothing in a home refers to, after asking. With --json: only with --yes."""
+    from flows import views  # noqa: PLC0415
+
+    views.tidy(Home.open(home), agreed, _view(as_json))
 
 
 @app.command()

@@ -3,35 +3,27 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from flows.packing import Units
+from flows.sources import TRACKS, counter
 from flows.stages import Built, Inputs, Site, Stage, Watch
 from pipelines.activity import detect
-from pipelines.archive import ArchiveReader, check_archive
+from pipelines.archive import ArchiveReader
 from pipelines.census import over_budget, take_census
 from pipelines.config import ActivityConfig, FmaConfig, MusdbConfig, SynthesisConfig
 from pipelines.fma import read_tracks
-from pipelines.musdb import missing_validation, unpack
-from pipelines.pack import PackRequest, corpus_key, pack_units, unit_work
-from pipelines.plan import Plan, make_plan, read_plan, write_plan
+from pipelines.moisesdb import mix_songs
+from pipelines.musdb import PARTS, missing_validation, unpack
+from pipelines.plan import make_plan, write_plan
+from pipelines.residual import residuals
+from pipelines.sources import Source
+from pipelines.stem_folder import read_songs
+from pipelines.stem_ledger import LEDGER
 from pipelines.synthesis.corpora import synthesise
-from storage.config import Config
-from storage.files import write_json
+from storage import marks
+from storage.config import Json
 from storage.layout import Corpus, Home
 from storage.manifests import read_rows
-from storage.marks import Mark, Work
-from storage.records import StemSong
-
-UNIT = "unit "
-"""Begins the name by which a census knows a unit."""
-
-
-class ArchiveConfig(Config):
-    """One archive to check: which file, as it is now, and what it should be."""
-
-    path: str
-    bytes: int
-    mtime_ns: int
-    sha1: str | None
-    md5: str | None
+from storage.records import LedgerRow, StemSong, Track
 
 
 def _synthesise(site: Site, config: SynthesisConfig, inputs: Inputs) -> Built:
@@ -42,54 +34,104 @@ def _synthesise(site: Site, config: SynthesisConfig, inputs: Inputs) -> Built:
     return Built({path.name: path for path in paths}, {"bytes": size})
 
 
-def _check(site: Site, config: ArchiveConfig, inputs: Inputs) -> Built:
-    """Leave a slip that says what the archive is; whoever needs the archive is keyed by it."""
-    count = _counter(site.watch, config.bytes)
-    sha1 = check_archive(Path(config.path), config.sha1, config.md5, count)
-    facts = {"archive": Path(config.path).name, "bytes": config.bytes, "sha1": sha1}
-    slip = site.home.archives / f"{site.key}.json"
-    write_json(slip, facts)
-    return Built({"archive.json": slip}, facts)
-
-
 def _plan(site: Site, config: FmaConfig, inputs: Inputs) -> Built:
-    corpus = site.home.corpus("fma", site.key)
-    tracks = read_tracks(Path(site.settings["fma"]), Path(site.settings["metadata"]))
-    plan = make_plan(tracks, config)
-    write_plan(corpus, plan)
-    facts = {"tracks": len(tracks), "units": len(plan.units)}
-    return Built({"plan.json": corpus.plan}, facts)
+    corpus, location = site.home.corpus("fma", site.key), site.settings["fma"]
+    if config.source == "folder":
+        source = Source(location=location, form="folder")
+        tracks = read_rows(inputs["fma"].path(site.home, TRACKS), Track)
+    else:
+        source = _pinned(location, inputs)
+        tracks = read_tracks(source, Source(location=site.settings["metadata"]))
+    outline = write_plan(corpus, make_plan(tracks, config), source)
+    size = sum(unit.bytes for unit in outline.units)
+    facts = {"tracks": outline.tracks, "units": len(outline.units), "bytes": size}
+    return Built({"plan.json": corpus.plan, "units.jsonl": corpus.units}, facts)
+
+
+def _pinned(location: str, inputs: Inputs) -> Source:
+    """Return a zip as it was checked, or as it is."""
+    found: Json = {} if "fma" not in inputs else inputs["fma"].facts
+    size = found.get("bytes") or Path(location).stat().st_size
+    return Source(location=location, bytes=size, etag=found.get("etag", ""))
 
 
 def _census(site: Site, config: FmaConfig, inputs: Inputs) -> Built:
-    plan = _read_plan(site.home, inputs["plan"])
-    corpus = packed_corpus(site.home, inputs["plan"], config)
-    units = [mark for name, mark in sorted(inputs.items()) if name.startswith(UNIT)]
-    census = take_census(corpus, plan, units, config)
+    units = Units.of(site.home, inputs["plan"], config)
+    done = {name: found.mark for name, found in units.look().items() if found.mark}
+    units.gather(done)
+    units.fetch_ledgers(done)
+    census = take_census(units.corpus, units.stored(), list(done.values()), config)
     over_budget(census, config.error_budget)
-    outputs = {"census.json": corpus.census, "index.json": corpus.index}
-    return Built(outputs, census.model_dump(mode="json"))
+    outputs = {"census.json": units.corpus.census, "index.json": units.corpus.index}
+    # Facts are read with every look at the mark and shown in logs: a line for each of a hundred
+    # thousand tracks stays in the file.
+    return Built(outputs, census.model_dump(mode="json", exclude={"tracks"}))
 
 
 def _unpack(site: Site, config: MusdbConfig, inputs: Inputs) -> Built:
+    """Make a stems corpus of its source; what comes out is alike, wherever it came from."""
     home, corpus = site.home, site.home.corpus("musdb", site.key)
-    archive = Path(site.settings["musdb"])
-    with ArchiveReader(archive) as reader:
-        count = _counter(site.watch, sum(member.bytes for member in reader.members()))
-    songs = unpack(archive, home, corpus, config, count)
-    for title in missing_validation(songs, config):
-        site.watch.say(f"validation song '{title}' is not in {archive.name}")
+    songs = _STEMS[config.source](site, Path(site.settings["musdb"]), corpus, config)
     outputs = {"songs.jsonl": corpus.songs}
     for song in songs:
-        for path in sorted(home.path(song.folder).glob("*.wav")):
-            outputs[f"{song.split}/{song.name}/{path.name}"] = path
+        for path in (home.path(song.folder) / f"{part}.wav" for part in PARTS):
+            if path.is_file():
+                outputs[f"{song.split}/{song.name}/{path.name}"] = path
     splits = [song.split for song in songs]
-    facts = {split: splits.count(split) for split in ("train", "validation", "test")}
+    facts: Json = {split: splits.count(split) for split in ("train", "validation", "test")}
+    for split in (split for split, count in facts.items() if not count):
+        site.watch.say(f"no song is in the '{split}' split")
+    if corpus.ledger(LEDGER).is_file():
+        outputs["ledger.jsonl"] = corpus.ledger(LEDGER)
+        facts |= _left_out(site.watch, read_rows(corpus.ledger(LEDGER), LedgerRow))
+    tested = {song.name: home.path(song.folder) for song in songs if song.split == "test"}
+    facts["residuals"] = residuals(tested, config.workers)
+    for name, value in facts["residuals"].items():
+        site.watch.say(
+            f"the mixture of test song '{name}' is not its stems' sum (relative error {value:g}): "
+            "its scores tell less than others'"
+        )
     return Built(outputs, facts)
+
+
+def _left_out(watch: Watch, rows: list[LedgerRow]) -> Json:
+    """Say which songs of a stems corpus are quarantined; return how many are left out."""
+    for row in rows:
+        if row.outcome == "quarantined":
+            watch.say(f"song {row.track} is left out ({row.reason}): {row.detail}")
+    outcomes = [row.outcome for row in rows]
+    return {outcome: outcomes.count(outcome) for outcome in ("filtered", "quarantined")}
+
+
+def _unpack_musdb(site: Site, archive: Path, corpus: Corpus, config: MusdbConfig) -> list[StemSong]:
+    with ArchiveReader(archive) as reader:
+        count = counter(site.watch, sum(member.bytes for member in reader.members()))
+    songs = unpack(archive, site.home, corpus, config, count)
+    for title in missing_validation(songs, config):
+        site.watch.say(f"validation song '{title}' is not in {archive.name}")
+    return songs
+
+
+def _mix_moisesdb(site: Site, source: Path, corpus: Corpus, config: MusdbConfig) -> list[StemSong]:
+    return mix_songs(source, site.home, corpus, config, _songs(site.watch))
+
+
+def _read_folder(site: Site, folder: Path, corpus: Corpus, config: MusdbConfig) -> list[StemSong]:
+    return read_songs(folder, corpus, config, _songs(site.watch))
+
+
+_STEMS = {"musdb18hq": _unpack_musdb, "folder": _read_folder, "moisesdb": _mix_moisesdb}
+_OF_STEMS: dict[str, set[str]] = {
+    "musdb18hq": {"validation"},
+    "folder": {"source", "validation", "validation_share", "seed"},
+    "moisesdb": {"source", "validation_share", "test_share", "seed", "max_stems"},
+}
+"""The settings that decide what a source's songs are."""
 
 
 def _activity(site: Site, config: ActivityConfig, inputs: Inputs) -> Built:
     corpus = site.home.corpus("activity", site.key)
+    marks.fetch(site.home, inputs.values(), lambda output: output.label.startswith("train/"))
     songs = read_rows(inputs["songs"].path(site.home, "songs.jsonl"), StemSong)
     windows = detect(site.home, songs, config, corpus.activity)
     facts: dict[str, int] = {}
@@ -98,53 +140,9 @@ def _activity(site: Site, config: ActivityConfig, inputs: Inputs) -> Built:
     return Built({"activity.jsonl": corpus.activity}, {"windows": facts})
 
 
-def packed_corpus(home: Home, plan: Mark, config: FmaConfig) -> Corpus:
-    """Return the folder of the shards that a plan's units are packed into."""
-    return home.corpus("fma", corpus_key(_read_plan(home, plan), config))
-
-
-def pack_requests(
-    home: Home, plan: Mark, config: FmaConfig, archive: str = ""
-) -> dict[str, PackRequest]:
-    """Return what packing each unit of a plan takes, by the name a census knows it by."""
-    corpus = packed_corpus(home, plan, config)
-    return {
-        f"{UNIT}{unit.id}": PackRequest(home.root, corpus.root, Path(archive), unit, config)
-        for unit in _read_plan(home, plan).units
-    }
-
-
-def work_of(request: PackRequest) -> Work:
-    """Return the work that packing a unit is."""
-    return unit_work(request.unit, request.config, Corpus(request.corpus))
-
-
-def pack(requests: dict[str, PackRequest], workers: int, watch: Watch) -> dict[str, Mark]:
-    """Pack units; return their marks by the name a census knows them by."""
-    done: list[Mark] = []
-
-    def count(mark: Mark) -> None:
-        done.append(mark)
-        watch(len(done), len(requests), "units")
-
-    marks = pack_units(list(requests.values()), workers, count)
-    return dict(zip(requests, marks, strict=True))
-
-
-def _counter(watch: Watch, total: int) -> Callable[[int], None]:
-    """Return what adds up bytes as they are done."""
-    done = 0
-
-    def count(size: int) -> None:
-        nonlocal done
-        done += size
-        watch(done, total, "bytes")
-
-    return count
-
-
-def _read_plan(home: Home, plan: Mark) -> Plan:
-    return read_plan(Corpus(plan.path(home, "plan.json").parent))
+def _songs(watch: Watch) -> Callable[[int, int], None]:
+    """Return what says how many songs are done."""
+    return lambda done, total: watch(done, total, "songs")
 
 
 def _folder(kind: str) -> Callable[[Home, str], Path]:
@@ -152,19 +150,18 @@ def _folder(kind: str) -> Callable[[Home, str], Path]:
 
 
 SYNTHESISE = Stage("synthesise", 1, _synthesise)
-CHECK = Stage("check-archive", 1, _check)
 PLAN = Stage(
     "plan-fma",
-    1,
+    2,
     _plan,
     matters=lambda config: config.model_dump(mode="json", include={"seed", "unit_tracks"}),
 )
-CENSUS = Stage("census", 1, _census)
+CENSUS = Stage("census", 2, _census)
 UNPACK = Stage(
     "unpack-musdb",
     1,
     _unpack,
     folder=_folder("musdb"),
-    matters=lambda config: {"validation": list(config.validation)},
+    matters=lambda config: config.model_dump(mode="json", include=_OF_STEMS[config.source]),
 )
 ACTIVITY = Stage("detect-activity", 1, _activity, folder=_folder("activity"))

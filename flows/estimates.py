@@ -1,14 +1,19 @@
-"""What is left to do, in bytes, core-hours and GPU-hours, before anything runs.
+"""What is left to do, in bytes and hours, before anything runs; and how far packing is.
 
 Rates come from this home's own finished stages where there are any, else from the measured or
 published figures named here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from flows.line import Outlook
-from pipelines.config import FmaConfig
+from pipelines.config import FmaConfig, ShardConfig
+from pipelines.fanout import cores
+from pipelines.published import published
 from storage import marks
 from storage.layout import Home
 from storage.marks import Mark
@@ -16,8 +21,21 @@ from training.config import BsLocoformerConfig, TrainConfig
 
 PACK_SECONDS_PER_MB = 0.22
 """Core-seconds to unzip, decode, resample and encode a megabyte of MP3 (see BENCHMARKS.md)."""
+WRITTEN_PER_BYTE = {
+    ("clips", "flac"): 6.9,
+    ("clips", "wav"): 10.9,
+    ("segments", "flac"): 3.6,
+    ("segments", "wav"): 5.5,
+}
+"""Bytes of shards for a byte of MP3, at the FMA's mean of 263 kbit/s, half of each clip shared."""
+ROUGHLY = {"fma_full.zip": 879 << 30}
+"""Bytes of archives whose publisher gives a rounded size."""
 SUSTAINED_FLOPS = 150e12
 """What a data-centre GPU is assumed to sustain in bf16 until this home has measured better."""
+RECENT = 200
+"""Units by whose times the present rate of packing is told."""
+IDLE_SECONDS = 120.0
+"""Nothing was packed between two units that lie further apart than this and the latter's time."""
 
 
 @dataclass(frozen=True)
@@ -28,33 +46,148 @@ class Cost:
     """Bytes to read."""
     core_hours: float = 0.0
     gpu_hours: float = 0.0
+    written: int = 0
+    """Bytes to write."""
+    wall_hours: float = 0.0
+    """On this machine's cores, or as many workers as are set; 0 on a cluster of unknown size."""
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.size + other.size,
+            self.core_hours + other.core_hours,
+            self.gpu_hours + other.gpu_hours,
+            self.written + other.written,
+            self.wall_hours + other.wall_hours,
+        )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the packing of a corpus is, and how fast it goes."""
+
+    units: int
+    units_done: int
+    failed: int
+    """Units whose last attempt failed."""
+    bytes: int
+    """To read, of all units."""
+    bytes_done: int
+    units_per_hour: float
+    bytes_per_hour: float
+    """Of late, pauses left out; 0 where nothing is packed yet."""
+    seconds_left: float | None
+    """At this rate; None where there is none."""
+
+
+class Rates(NamedTuple):
+    """What packing a byte of archive takes."""
+
+    core_seconds: float
+    worker_seconds: float
+    """Of one worker, waiting included."""
+    written: float
+    """Bytes."""
 
 
 def cost_of(home: Home, outlook: Outlook, archive: Path | None = None) -> Cost:
-    """Estimate what a stage that is not done still costs."""
+    """Estimate what a stage that is not done still costs; `archive` is where its archive may be."""
     if outlook.state == "done":
         return Cost()
     if outlook.label == "pack" and isinstance(outlook.config, FmaConfig):
-        return _packing(outlook, archive)
+        return _packing(outlook, outlook.config, archive)
     if isinstance(outlook.config, TrainConfig):
-        return Cost(gpu_hours=_training_hours(home, outlook.config))
+        hours = _training_hours(home, outlook.config)
+        return Cost(gpu_hours=hours, wall_hours=hours)
     return Cost()
 
 
-def _packing(outlook: Outlook, archive: Path | None) -> Cost:
-    whole = archive.stat().st_size if archive and archive.exists() else 0
-    missing = sum(unit.mark is None for unit in outlook.units)
-    share = missing / len(outlook.units) if outlook.units else 1.0
-    size = round(whole * share)
-    return Cost(size, size / 1e6 * _pack_rate(outlook) / 3600)
+def progress_of(outlook: Outlook) -> Progress | None:
+    """Return how far packing is; None of other stages, and before there is a plan."""
+    if not outlook.units:
+        return None
+    done = [unit for unit in outlook.units if unit.mark]
+    size, size_done = sum(unit.size for unit in outlook.units), sum(unit.size for unit in done)
+    recent = _latest([_Span.of(unit.mark, unit.size) for unit in done if unit.mark])
+    hours = _hours(recent)
+    per_hour = sum(span.size for span in recent) / hours if hours else 0.0
+    return Progress(
+        units=len(outlook.units),
+        units_done=len(done),
+        failed=sum(unit.state == "failed" for unit in outlook.units),
+        bytes=size,
+        bytes_done=size_done,
+        units_per_hour=len(recent) / hours if hours else 0.0,
+        bytes_per_hour=per_hour,
+        seconds_left=(size - size_done) / per_hour * 3600 if per_hour else None,
+    )
 
 
-def _pack_rate(outlook: Outlook) -> float:
-    """Return core-seconds per megabyte, by the units that are packed already."""
-    done = [unit.mark for unit in outlook.units if unit.mark]
-    size = sum(mark.facts.get("bytes_in", 0) for mark in done)
-    seconds = sum(mark.seconds for mark in done)
-    return seconds / size * 1e6 if size else PACK_SECONDS_PER_MB
+def archive_bytes(name: str, path: Path | None = None) -> int:
+    """Return the size of an archive that is here, or as it is published; 0 if nobody knows."""
+    if path and path.is_file():
+        return path.stat().st_size
+    known = published(name)
+    return known.bytes if known and known.bytes else ROUGHLY.get(name, 0)
+
+
+class _Span(NamedTuple):
+    """When a unit was packed, in seconds since 1970, and its bytes."""
+
+    finished: float
+    started: float
+    size: int
+
+    @classmethod
+    def of(cls, mark: Mark, size: int) -> "_Span":
+        finished = datetime.strptime(mark.finished, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        return cls(finished.timestamp(), finished.timestamp() - mark.seconds, size)
+
+
+def _latest(spans: Sequence[_Span]) -> list[_Span]:
+    """Return the last units that were packed without a pause between them."""
+    recent: list[_Span] = []
+    for span in sorted(spans, reverse=True)[:RECENT]:
+        if recent and min(one.started for one in recent) - span.finished > IDLE_SECONDS:
+            break
+        recent.append(span)
+    return recent
+
+
+def _hours(spans: Sequence[_Span]) -> float:
+    if not spans:
+        return 0.0
+    # Marks tell whole seconds.
+    seconds = max(span.finished for span in spans) - min(span.started for span in spans)
+    return max(seconds, 1.0) / 3600
+
+
+def _packing(outlook: Outlook, config: FmaConfig, archive: Path | None) -> Cost:
+    if outlook.units:
+        size = sum(unit.size for unit in outlook.units if unit.mark is None)
+    else:
+        size = archive_bytes(config.archive, archive)
+    rates = _rates([unit.mark for unit in outlook.units if unit.mark], config.shards)
+    workers = config.workers or (cores() if config.engine == "local" else 0)
+    return Cost(
+        size=size,
+        core_hours=size * rates.core_seconds / 3600,
+        written=round(size * rates.written),
+        wall_hours=size * rates.worker_seconds / workers / 3600 if workers else 0.0,
+    )
+
+
+def _rates(done: Sequence[Mark], form: ShardConfig) -> Rates:
+    """Return this home's own rates, by the units that are packed already, or the usual ones."""
+    counted = [mark for mark in done if mark.facts.get("bytes_in")]
+    size = sum(mark.facts["bytes_in"] for mark in counted)
+    if not size:
+        usual = PACK_SECONDS_PER_MB / 1e6
+        return Rates(usual, usual, WRITTEN_PER_BYTE[form.storage, form.codec])
+    return Rates(
+        sum(mark.facts.get("cpu_seconds", mark.seconds) for mark in counted) / size,
+        sum(mark.seconds for mark in counted) / size,
+        sum(mark.size for mark in counted) / size,
+    )
 
 
 def _training_hours(home: Home, config: TrainConfig) -> float:

@@ -1,10 +1,11 @@
 """The line a study is sent down: for real (`tasks.py`), or only looked at (`Prospect`)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from flows.corpora import ArchiveConfig, pack_requests, work_of
+from flows.packing import Units
+from flows.sources import ArchiveConfig
 from flows.stages import Stage, last_failure
 from pipelines.config import FmaConfig
 from storage import marks
@@ -25,7 +26,7 @@ class Line(Protocol):
         """Hand one stage on; return its product, to be another's input."""
 
     def pack(self, config: FmaConfig, archive: str, plan: Product) -> Mapping[str, Product]:
-        """Hand on the packing of all of a plan's units; return the products by input name."""
+        """Hand on the packing of all of a plan's units; return one product, by its input name."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Outlook:
     config: Config | None = None
     units: "tuple[Outlook, ...]" = ()
     """Of packing: every unit."""
+    size: int = 0
+    """Of a unit: bytes to read."""
 
     @property
     def lacks(self) -> str:
@@ -91,21 +94,36 @@ class Prospect:
         """Look every unit up."""
         if plan.mark is None:
             outlook = Outlook("pack", "waiting", f"needs {plan.label}", config=config)
-            self.outlooks.append(outlook)
-            return {"unit": outlook}
-        found: dict[str, Outlook] = {}
-        for name, request in pack_requests(self.home, plan.mark, config).items():
-            work = work_of(request)
-            stand = marks.standing(self.home, work, self.deep)
-            state = "done" if stand.mark else "missing"
-            found[name] = Outlook("pack", state, stand.why, work=work, mark=stand.mark)
-        self.outlooks.append(_gathered(found, config))
-        return found
+        else:
+            outlook = self._look_at_units(Units.of(self.home, plan.mark, config))
+        self.outlooks.append(outlook)
+        return {"pack": outlook}
+
+    def _look_at_units(self, units: Units) -> Outlook:
+        found = units.look(self.deep)
+        done = {name: stand.mark for name, stand in found.items() if stand.mark}
+        failures = units.failures() if len(done) < len(found) else {}
+        seen = []
+        for unit in units.outline.units:
+            work, stand = units.works[unit.id], found[unit.id]
+            failure = "" if stand.mark else failures.get(unit.id, "")
+            state = "done" if stand.mark else "failed" if failure else "missing"
+            why = failure or stand.why
+            seen.append(Outlook("pack", state, why, work=work, mark=stand.mark, size=unit.bytes))
+        left = [outlook for outlook in seen if outlook.mark is None]
+        failed = [outlook for outlook in left if outlook.state == "failed"]
+        state = "failed" if failed else "missing" if left else "done"
+        return Outlook(
+            "pack",
+            state,
+            _first_of(failed or left),
+            mark=None if left else units.gather(done),
+            config=units.config,
+            units=tuple(seen),
+        )
 
 
-def _gathered(units: Mapping[str, Outlook], config: FmaConfig) -> Outlook:
-    missing = [unit for unit in units.values() if unit.mark is None]
-    state = "missing" if missing else "done"
-    why = f"{missing[0].why} and {len(missing) - 1} more" if len(missing) > 1 else ""
-    why = missing[0].why if len(missing) == 1 else why
-    return Outlook("pack", state, why, config=config, units=tuple(units.values()))
+def _first_of(units: Sequence[Outlook]) -> str:
+    if not units:
+        return ""
+    return f"{units[0].why} and {len(units) - 1} more" if len(units) > 1 else units[0].why

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from flows.config import SourceConfig, StudyConfig
-from pipelines.config import FilterConfig, FmaConfig, MusdbConfig, SynthesisConfig
+from pipelines.config import FmaConfig, MusdbConfig, SynthesisConfig
 from storage.errors import ConfigError
 from training import recipes as training
 from training.config import EvaluateConfig, SelectConfig, SeparateConfig, TrainConfig
@@ -106,13 +106,8 @@ def named(name: str) -> StudyConfig:
 def _paper(name: str, pretraining: TrainConfig, finetuning: TrainConfig) -> StudyConfig:
     return StudyConfig(
         name=name,
-        fma=FmaConfig(
-            archive="fma_large.zip",
-            sha1="497109f4dd721066b5ce5e5f250ec604dc78939e",
-            metadata_sha1="f0df49ffe5f2a6008d7dc83c6915b31835dfe733",
-            filters=FilterConfig(),
-        ),
-        musdb=MusdbConfig(md5="12d4f2ecd55245a4688754dd76363103"),
+        # Sizes and sums of both archives are known by their names.
+        fma=FmaConfig(archive="fma_large.zip"),
         pretraining=pretraining,
         finetuning=finetuning,
     )

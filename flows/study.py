@@ -1,12 +1,12 @@
 """The paper as one function: every arrow from archives to report is drawn here, and only here."""
 
 import json
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from flows import corpora, jobs, pages
 from flows.config import StudyConfig
 from flows.line import Line, Product
+from flows.sources import Wanted, find
 from storage.config import Json, differences
 from storage.errors import HomeConflictError, ManifestError
 from storage.layout import Home
@@ -16,15 +16,11 @@ Part = Literal["study", "fma", "musdb", "pretrain"]
 EVERYTHING: Part = "study"
 
 
-class Source(NamedTuple):
-    """Archives that one corpus is made of: their paths, and products that say what is in them."""
+class Archives(NamedTuple):
+    """What one corpus is made of: where it is, and products that say what is in it."""
 
-    paths: Json
+    places: Json
     products: dict[str, Product]
-
-
-Wanted = tuple[str, str | None, str | None]
-"""An archive's file name, its sha1 and its md5, as far as they are published."""
 
 
 class Stems(NamedTuple):
@@ -50,39 +46,46 @@ def follow(line: Line, config: StudyConfig, home: Home, part: Part = EVERYTHING)
 def prepare_fma(line: Line, config: StudyConfig, home: Home) -> Product:
     """Tracks -> plan -> packed units -> census."""
     fma = config.fma
-    wanted: dict[str, Wanted] = {
-        "fma": (fma.archive, fma.sha1, None),
-        "metadata": (fma.metadata, fma.metadata_sha1, None),
-    }
-    source = find_archives(line, config, home, wanted)
-    plan = line.do("plan fma", corpora.PLAN, fma, source.paths, **source.products)
-    units = line.pack(fma, source.paths["fma"], plan)
+    if fma.source == "folder":
+        wanted = {"fma": Wanted(fma.archive, form="folder")}
+    else:
+        wanted = {
+            "fma": Wanted(fma.archive, fma.sha1, in_place=True),
+            "metadata": Wanted(fma.metadata, fma.metadata_sha1),
+        }
+    archives = find_archives(line, config, home, wanted)
+    plan = line.do("plan fma", corpora.PLAN, fma, archives.places, **archives.products)
+    units = line.pack(fma, archives.places["fma"], plan)
     return line.do("census", corpora.CENSUS, fma, {}, plan=plan, **units)
 
 
 def prepare_stems(line: Line, config: StudyConfig, home: Home) -> Stems:
-    """Archive -> songs as WAV -> where each stem sounds."""
+    """Songs as WAV -> where each stem sounds."""
     musdb = config.musdb
-    source = find_archives(line, config, home, {"musdb": (musdb.archive, musdb.sha1, musdb.md5)})
-    songs = line.do("unpack musdb", corpora.UNPACK, musdb, source.paths, **source.products)
+    form: Literal["zip", "stems"] = "stems" if musdb.source == "folder" else "zip"
+    wanted = {"musdb": Wanted(musdb.archive, musdb.sha1, musdb.md5, form)}
+    archives = find_archives(line, config, home, wanted)
+    songs = line.do("unpack musdb", corpora.UNPACK, musdb, archives.places, **archives.products)
     activity = line.do("detect activity", corpora.ACTIVITY, musdb.activity, {}, songs=songs)
     return Stems(songs, activity)
 
 
-def find_archives(line: Line, config: StudyConfig, home: Home, wanted: dict[str, Wanted]) -> Source:
-    """Make the archives, or check that each is there and is what it claims to be."""
+def find_archives(
+    line: Line, config: StudyConfig, home: Home, wanted: dict[str, Wanted]
+) -> Archives:
+    """Make the archives, or see to it that each is there and is what it claims to be."""
     if config.synthesis:
         made = line.do("synthesise", corpora.SYNTHESISE, config.synthesis, {})
         root = home.archives / corpora.SYNTHESISE.work(config.synthesis, {}).key
-        paths = {name: str(root / file) for name, (file, _, _) in wanted.items()}
-        return Source(paths, {"corpora": made})
-    root = Path(config.data.root).expanduser().resolve()
-    paths = {name: str(root / file) for name, (file, _, _) in wanted.items()}
+        return Archives(
+            {name: str(root / want.name) for name, want in wanted.items()}, {"corpora": made}
+        )
+    found = {name: find(config.data, want) for name, want in wanted.items()}
     products = {
-        name: line.do(f"check {name}", corpora.CHECK, _as_it_is(Path(paths[name]), sha1, md5), {})
-        for name, (_, sha1, md5) in wanted.items()
+        name: line.do(f"{one.verb} {name}", one.stage, one.config, {})
+        for name, one in found.items()
     }
-    return Source(paths, products)
+    return Archives({name: one.location for name, one in found.items()}, products)
 
 
 def pretrain(line: Line, config: StudyConfig, index: Product) -> Product:
@@ -147,13 +150,3 @@ def claim(home: Home, config: StudyConfig) -> None:
 
 def _time(config: StudyConfig) -> Json:
     return {"job_hours": config.limits.job_hours}
-
-
-def _as_it_is(path: Path, sha1: str | None, md5: str | None) -> corpora.ArchiveConfig:
-    """Say which file is meant by what it is now: a changed file is another one to check."""
-    try:
-        status = path.stat()
-        size, mtime = status.st_size, status.st_mtime_ns
-    except (FileNotFoundError, NotADirectoryError):
-        size, mtime = 0, 0
-    return corpora.ArchiveConfig(path=str(path), bytes=size, mtime_ns=mtime, sha1=sha1, md5=md5)

@@ -1,6 +1,7 @@
 """How Prefect runs stages: names, tags, retries, limits and `Cached` states. Policy lives here."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -14,22 +15,21 @@ from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
-from flows import corpora
 from flows.line import Product
+from flows.packing import Units, batched, together
 from flows.progress import Board, StageWatch
-from flows.stages import Inputs, Site, Stage, perform
+from flows.stages import Inputs, Performed, Site, Stage, perform
 from pipelines.config import FmaConfig
-from pipelines.fanout import cores
 from storage.config import Config, Json
-from storage.errors import MachineError, RunError
+from storage.errors import LockedError, MachineError, RunError
 from storage.layout import Home
 from storage.marks import Mark, standing
 
 GPU_LIMIT = "gpu"
 """The global concurrency limit that GPU jobs share: one at a time, unless it is raised."""
 LEASE_SECONDS = 60
-PACKING_TASKS = 150
-"""At most, of one flow run: beyond some 200 tasks the server lags and its graph goes blank."""
+LOCK_SECONDS = 2.0
+"""Between two looks at a stage that another run of the same home is doing."""
 RETRIES = 2
 RETRY_SECONDS = [10.0, 60.0]
 
@@ -66,10 +66,9 @@ class PrefectLine:
         if label not in self.futures:
 
             def body(**given: Any) -> Any:
-                marks = _flat(given)
                 watch = StageWatch(label, self.board)
-                site = Site(self.home, stage.work(config, marks).key, watch, settings)
-                return self._perform(site, stage, config, marks)
+                site = Site(self.home, stage.work(config, given).key, watch, settings)
+                return self._perform(site, stage, config, given)
 
             self.futures[label] = _as_task(body, label, stage.kind).submit(**inputs)
         return self.futures[label]
@@ -77,7 +76,10 @@ class PrefectLine:
     def pack(
         self, config: FmaConfig, archive: str, plan: Product
     ) -> Mapping[str, PrefectFuture[Any]]:
-        """Submit the packing of a plan's units, some units a task.
+        """Submit the packing of those units that are not packed, some a task, then their sum.
+
+        All units are looked up here once: a rerun has a task for what is left, and none for each
+        batch that was done before.
 
         Raises:
             RunError: there is no plan, because what it needs failed.
@@ -85,35 +87,50 @@ class PrefectLine:
         plan.wait()
         if not plan.state.is_completed():
             raise RunError("nothing can be packed without a plan")
-        names = list(corpora.pack_requests(self.home, plan.result(), config))
-        size = config.units_per_task or max(cores(), -(-len(names) // PACKING_TASKS))
-        batches = [names[start : start + size] for start in range(0, len(names), size)]
-        return {_batch_label(batch): self._pack(config, archive, plan, batch) for batch in batches}
+        units = Units.of(self.home, plan.result(), config)
+        done = {name: found.mark for name, found in units.look().items() if found.mark}
+        left = [name for name in units.works if name not in done]
+        batches = [self._pack(units, archive, plan, batch) for batch in batched(left, config)]
+        return {"pack": self._gather(units, plan, done, batches)}
 
     def _pack(
-        self, config: FmaConfig, archive: str, plan: Product, names: list[str]
+        self, units: Units, archive: str, plan: Product, names: list[str]
     ) -> PrefectFuture[Any]:
         label = _batch_label(names)
 
-        def body(plan: Mark) -> Any:
+        def body(plan: Mark) -> Mark:
             watch = StageWatch(label, self.board)
-            every = corpora.pack_requests(self.home, plan, config, archive)
-            requests = {name: every[name] for name in names}
-            found = {
-                name: standing(self.home, corpora.work_of(request)).mark
-                for name, request in requests.items()
-            }
-            done = {name: mark for name, mark in found.items() if mark}
-            if len(done) == len(names):
-                watch.reuse()
-                return Completed(name="Cached", message=f"{len(names)} units", data=done)
             with self._turns["packing"]:
-                marks = corpora.pack(requests, config.workers, watch)
-            watch.finish(f"{len(names) - len(done)} units packed")
-            return marks
+                done = units.pack(names, archive, watch)
+            watch.finish(f"{len(names)} units packed")
+            return together(names, done)
 
         self.futures[label] = _as_task(body, label, "packing").submit(plan=plan)
         return self.futures[label]
+
+    def _gather(
+        self,
+        units: Units,
+        plan: Product,
+        done: dict[str, Mark],
+        batches: list[PrefectFuture[Any]],
+    ) -> PrefectFuture[Any]:
+        """Submit what waits for all batches and leaves one mark for all units."""
+
+        def body(plan: Mark, batches: list[Mark]) -> Any:
+            watch = StageWatch("pack", self.board)
+            if not batches:
+                watch.reuse()
+                message = f"{len(done)} units were packed before"
+                return Completed(name="Cached", message=message, data=units.gather(done))
+            found = {name: stand.mark for name, stand in units.look().items() if stand.mark}
+            mark = units.gather(found)
+            watch.finish(f"all {len(found)} units are packed, {len(done)} of them before")
+            return mark
+
+        task = _as_task(body, "pack", "light")
+        self.futures["pack"] = task.submit(plan=plan, batches=batches)
+        return self.futures["pack"]
 
     def _perform(self, site: Site, stage: Stage, config: Config, marks: Inputs) -> Any:
         """Do one stage when its turn comes; a stage done before is `Cached`."""
@@ -126,13 +143,29 @@ class PrefectLine:
                 log.info("waits for its turn at the GPU")
             with self._turns[stage.kind], _slot(stage.kind):
                 log.info("begins")
-                mark, cached = perform(site, stage, config, marks)
+                mark, cached = patiently(lambda: perform(site, stage, config, marks), log.info)
         if cached:
             watch.reuse()
             return Completed(name="Cached", message=f"{stage.name} {mark.key}", data=mark)
         get_run_logger().info("%s done in %.1f s: %s", stage.name, mark.seconds, mark.facts)
         watch.finish(f"done in {mark.seconds:.1f} s")
         return mark
+
+
+def patiently(work: Callable[[], Performed], say: Callable[[str], None]) -> Performed:
+    """Do a stage; while another run of this home is doing it, wait and take what comes of it.
+
+    A lock dies with its holder, so this ends; `say` is told once why nothing happens.
+    """
+    said = False
+    while True:
+        try:
+            return work()
+        except LockedError as error:
+            if not said:
+                say(f"waits for another run: {error}")
+                said = True
+        time.sleep(LOCK_SECONDS)
 
 
 def _as_task(body: Callable[..., Any], label: str, kind: str) -> Any:
@@ -150,8 +183,7 @@ def _as_task(body: Callable[..., Any], label: str, kind: str) -> Any:
 
 
 def _batch_label(names: list[str]) -> str:
-    first, last = (name.removeprefix("unit ") for name in (names[0], names[-1]))
-    return f"pack {first}" if first == last else f"pack {first} to {last}"
+    return f"pack {names[0]}" if len(names) == 1 else f"pack {names[0]} to {names[-1]}"
 
 
 @contextmanager
@@ -165,11 +197,3 @@ def _slot(kind: str) -> Iterator[None]:
         GPU_LIMIT, lease_duration=LEASE_SECONDS, strict=True, raise_on_lease_renewal_failure=False
     ):
         yield
-
-
-def _flat(given: Mapping[str, Any]) -> dict[str, Mark]:
-    """Spread a packing task's marks among a stage's other inputs."""
-    marks: dict[str, Mark] = {}
-    for name, value in given.items():
-        marks |= value if isinstance(value, dict) else {name: value}
-    return marks

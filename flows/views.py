@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows import corpora
+from flows import corpora, janitor
 from flows.config import StudyConfig
 from flows.estimates import Cost, cost_of
 from flows.line import Outlook, Prospect
@@ -101,7 +102,7 @@ def show_status(home: Home, view: View) -> None:
 
 def show_census(home: Home, study: str, view: View) -> None:
     """Show what became of every track."""
-    census = _census(home, study).facts
+    census = json.loads(_census(home, study).path(home, "census.json").read_text())
     rows = [("kept", "", str(census["kept"]))]
     for outcome in ("filtered", "quarantined"):
         for reason, count in census[outcome].items():
@@ -167,6 +168,20 @@ def verify(home: Home, deep: bool, view: View) -> None:
     if faults:
         lines = "; ".join(f"{mark.stage}: {fault}" for mark, fault in faults[:5])
         raise DataError(f"{lines}; run the study again to rebuild what is at fault")
+
+
+def tidy(home: Home, agreed: bool, view: View) -> None:
+    """Show what nothing in the home refers to, and delete it once that is agreed to."""
+    studies = _studies(home)
+    litter = janitor.survey(home, studies.values())
+    size = sum(piece.bytes for piece in litter)
+    rows = [(piece.name, f"{piece.bytes / 1e6:.1f} MB", piece.why) for piece in litter]
+    value = {"litter": [piece._asdict() for piece in litter], "bytes": size}
+    if litter and not view.as_json:
+        view.show(value, table_of("Nothing refers to", ("file", "size", "why"), rows))
+        agreed = agreed or typer.confirm(f"Delete {len(litter)} files, {size / 1e6:.1f} MB?")
+    freed = janitor.sweep(home, litter, studies) if agreed else 0
+    view.show({**value, "freed": freed}, f"{freed / 1e6:.1f} MB freed in {home.url}")
 
 
 def show_outcome(outcome: Mapping[str, Any], view: View) -> None:

@@ -2,19 +2,20 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from pipelines.config import FmaConfig
-from pipelines.pack import SHARD, count_reasons
-from pipelines.plan import Plan
-from storage.config import digest_of
+from pipelines.pack import SHARD
+from pipelines.plan import Plan, StoredPlan
 from storage.errors import DataError, ManifestError
 from storage.files import write_json
 from storage.layout import Corpus
 from storage.manifests import read_rows
 from storage.marks import Mark
-from storage.records import LedgerRow, Record, ShardInfo, plain
+from storage.records import LedgerRow, Record, ShardInfo, Unit, plain
 from storage.shards import ShardIndex
 
+OFFSETS = "offsets-"
 WORST = 5
 
 
@@ -38,33 +39,75 @@ class Census(Record):
     """Hours decoded but not kept, by reason; `unclipped` lies in kept tracks, but in no clip."""
 
 
-def take_census(corpus: Corpus, plan: Plan, marks: Sequence[Mark], config: FmaConfig) -> Census:
+@dataclass
+class _Sums:
+    """What the rows seen so far add up to; the rows themselves are not kept."""
+
+    rows: int = 0
+    clips: int = 0
+    seconds: float = 0.0
+    kept_seconds: float = 0.0
+    tracks: dict[str, int] = field(default_factory=dict)
+    filtered: Counter[str] = field(default_factory=Counter)
+    quarantined: Counter[str] = field(default_factory=Counter)
+    lost: dict[str, float] = field(default_factory=dict)
+    """Seconds by reason."""
+
+    def add(self, row: LedgerRow) -> None:
+        self.rows += 1
+        self.clips += row.clips
+        self.seconds += row.seconds
+        self.kept_seconds += row.kept_seconds
+        reason = row.reason or "unclipped"
+        self.lost[reason] = self.lost.get(reason, 0.0) + row.seconds - row.kept_seconds
+        if row.outcome == "kept":
+            self.tracks[row.track] = row.clips
+        elif row.outcome == "filtered":
+            self.filtered[row.reason] += 1
+        else:
+            self.quarantined[row.reason] += 1
+
+    def census(self) -> Census:
+        lost = {reason: _hours(seconds) for reason, seconds in sorted(self.lost.items()) if seconds}
+        return Census(
+            tracks_in=self.rows,
+            kept=len(self.tracks),
+            filtered=dict(sorted(self.filtered.items())),
+            quarantined=dict(sorted(self.quarantined.items())),
+            clips=self.clips,
+            hours=_hours(self.kept_seconds),
+            tracks=dict(sorted(self.tracks.items())),
+            hours_in=_hours(self.seconds),
+            hours_lost=lost,
+        )
+
+
+def take_census(
+    corpus: Corpus, plan: Plan | StoredPlan, marks: Sequence[Mark], config: FmaConfig
+) -> Census:
     """Add up the ledgers of all units; write `index.json` and `census.json`.
+
+    Units and ledgers pass through one by one: memory grows with shards and kept tracks alone.
 
     Raises:
         ManifestError: a unit is not packed, or a track has no ledger row, or two.
     """
     by_unit = {mark.inputs["unit"]: mark for mark in marks}
-    rows: list[LedgerRow] = []
-    shards: list[ShardInfo] = []
-    for unit in plan.units:
-        mark = by_unit.get(digest_of(plain(unit)))
+    sums, shards = _Sums(), list[ShardInfo]()
+    for digest, unit in plan.each():
+        mark = by_unit.get(digest)
         if mark is None:
             raise ManifestError(f"unit {unit.id} of {corpus.root} is not packed; run again")
-        found = read_rows(corpus.ledger(unit.id), LedgerRow)
-        _require_all(corpus, unit.id, [track.id for track in unit.tracks], found)
-        rows += found
-        shards += _shards(mark)
-    census = _add_up(rows)
-    _require_balance(corpus, plan, census, sum(shard.clips for shard in shards))
-    rate = config.filters.sample_rate
-    index = ShardIndex(
-        sample_rate=rate,
-        clip_frames=config.clips.seconds * rate,
-        codec=config.shards.codec,
-        shards=tuple(shards),
-    )
-    write_json(corpus.index, plain(index))
+        rows = read_rows(corpus.ledger(unit.id), LedgerRow)
+        made = _shards(mark)
+        _require_all(corpus, unit, rows)
+        _require_clips(corpus, unit, rows, made)
+        for row in rows:
+            sums.add(row)
+        shards += made
+    census = sums.census()
+    _require_balance(corpus, plan.tracks, census)
+    write_json(corpus.index, plain(_index(shards, config)))
     write_json(corpus.census, plain(census))
     return census
 
@@ -83,61 +126,70 @@ def over_budget(census: Census, budget: float) -> None:
     )
 
 
-def _require_all(corpus: Corpus, unit: str, planned: list[str], found: list[LedgerRow]) -> None:
+def _index(shards: Sequence[ShardInfo], config: FmaConfig) -> ShardIndex:
+    rate, clips, form = config.filters.sample_rate, config.clips, config.shards
+    sample_seconds = clips.hop_seconds if form.storage == "segments" else clips.seconds
+    return ShardIndex(
+        storage=form.storage,
+        sample_rate=rate,
+        clip_frames=clips.seconds * rate,
+        sample_frames=sample_seconds * rate,
+        codec=form.codec,
+        shards=tuple(shards),
+    )
+
+
+def _shards(mark: Mark) -> list[ShardInfo]:
+    tars = [output for output in mark.outputs if output.label.startswith(SHARD)]
+    sidecars = {output.label: output for output in mark.outputs if output.label.startswith(OFFSETS)}
+    counts = mark.facts["shards"]
+    made = []
+    for tar, count in zip(tars, counts, strict=True):
+        sidecar = sidecars[OFFSETS + tar.label.removeprefix(SHARD)]
+        made.append(
+            ShardInfo(
+                name=tar.path.rpartition("/")[2],
+                bytes=tar.bytes,
+                sha256=tar.sha256,
+                clips=count["clips"],
+                samples=count["samples"],
+                sidecar_bytes=sidecar.bytes,
+                sidecar_sha256=sidecar.sha256,
+            )
+        )
+    return made
+
+
+def _require_all(corpus: Corpus, unit: Unit, found: Sequence[LedgerRow]) -> None:
+    planned = [track.id for track in unit.tracks]
     if [row.track for row in found] == planned:
         return
     odd = sorted((Counter(planned) - Counter(row.track for row in found)).keys())[:5]
     raise ManifestError(
-        f"{corpus.ledger(unit)} has {len(found)} rows for {len(planned)} planned tracks (without a "
-        f"row: {', '.join(odd) or 'none'}); delete it and run again"
+        f"{corpus.ledger(unit.id)} has {len(found)} rows for {len(planned)} planned tracks "
+        f"(without a row: {', '.join(odd) or 'none'}); delete it and run again"
     )
 
 
-def _require_balance(corpus: Corpus, plan: Plan, census: Census, in_shards: int) -> None:
+def _require_clips(
+    corpus: Corpus, unit: Unit, rows: Sequence[LedgerRow], shards: Sequence[ShardInfo]
+) -> None:
+    counted, stored = sum(row.clips for row in rows), sum(shard.clips for shard in shards)
+    if counted != stored:
+        raise ManifestError(
+            f"{corpus.ledger(unit.id)} counts {counted} clips, the unit's shards {stored}; delete "
+            "it and run again"
+        )
+
+
+def _require_balance(corpus: Corpus, planned: int, census: Census) -> None:
     parts = census.kept + sum(census.filtered.values()) + sum(census.quarantined.values())
-    if not plan.tracks == census.tracks_in == parts:
+    if not planned == census.tracks_in == parts:
         raise ManifestError(
-            f"{corpus.root}: {plan.tracks} tracks were planned and {census.tracks_in} have ledger "
-            f"rows, but {parts} are kept, filtered or quarantined; delete its units and run again"
+            f"{corpus.root}: {planned} tracks were planned and {census.tracks_in} have ledger "
+            f"rows, but {parts} are kept, filtered or quarantined; delete its units and "
+            "run again"
         )
-    if in_shards != census.clips:
-        raise ManifestError(
-            f"{corpus.root}: its ledgers count {census.clips} clips, its shards {in_shards}; "
-            "delete its units and run again"
-        )
-
-
-def _shards(mark: Mark) -> list[ShardInfo]:
-    outputs = [output for output in mark.outputs if output.label.startswith(SHARD)]
-    clips = mark.facts["shards"]
-    return [
-        ShardInfo(
-            name=output.path.rpartition("/")[2],
-            bytes=output.bytes,
-            sha256=output.sha256,
-            clips=count,
-        )
-        for output, count in zip(outputs, clips, strict=True)
-    ]
-
-
-def _add_up(rows: Sequence[LedgerRow]) -> Census:
-    kept = sorted((row for row in rows if row.outcome == "kept"), key=lambda row: row.track)
-    lost: dict[str, float] = {}
-    for row in rows:
-        reason = row.reason or "unclipped"
-        lost[reason] = lost.get(reason, 0.0) + row.seconds - row.kept_seconds
-    return Census(
-        tracks_in=len(rows),
-        kept=len(kept),
-        filtered=count_reasons(rows, "filtered"),
-        quarantined=count_reasons(rows, "quarantined"),
-        clips=sum(row.clips for row in rows),
-        hours=_hours(sum(row.kept_seconds for row in rows)),
-        tracks={row.track: row.clips for row in kept},
-        hours_in=_hours(sum(row.seconds for row in rows)),
-        hours_lost={reason: _hours(seconds) for reason, seconds in sorted(lost.items()) if seconds},
-    )
 
 
 def _hours(seconds: float) -> float:

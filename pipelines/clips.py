@@ -1,7 +1,14 @@
-"""One decoded track -> clips: brought to the corpus's form, cut whole, the silent ones dropped."""
+"""Decoded sound, block by block -> clips: brought to the corpus's form, cut whole, judged silent.
 
-from collections.abc import Sequence
-from typing import NamedTuple
+Sound is cut into pieces as long as clips and hops are multiples of, so that clips share the pieces
+they overlap in, and the work done on each.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +16,7 @@ import soxr
 
 from pipelines.config import ClipConfig, FilterConfig
 from storage.audio import Waveform
-from storage.decode import Decoded
+from storage.decoders import Form
 from storage.errors import DecodeError
 
 STEREO = 2
@@ -19,16 +26,141 @@ OFFICIAL_CHUNKS = 20
 OFFICIAL_SILENT = 10
 
 
+class Conformer:
+    """Brings blocks to [2, frames] at one rate: higher rates resampled (soxr HQ), mono twice.
+
+    Raises:
+        DecodeError: the recording has more than two channels (`channels`).
+    """
+
+    def __init__(self, form: Form, sample_rate: int) -> None:
+        if form.channels > STEREO:
+            raise DecodeError(
+                f"the song has {form.channels} channels; one or two are expected", "channels"
+            )
+        self._channels = form.channels
+        self._resampler: Any = None
+        if form.sample_rate != sample_rate:
+            self._resampler = soxr.ResampleStream(
+                form.sample_rate, sample_rate, form.channels, "float32", "HQ"
+            )
+
+    def take(self, block: Waveform) -> Waveform:
+        """Return what of the sound a block completes; it may be a view of the block."""
+        return self._doubled(self._resampled(block, last=False))
+
+    def rest(self) -> Waveform:
+        """Return what resampling has held back."""
+        return self._doubled(self._resampled(np.zeros((self._channels, 0), np.float32), last=True))
+
+    def _resampled(self, block: Waveform, last: bool) -> Waveform:
+        if self._resampler is None:
+            return block
+        frames: Waveform = self._resampler.resample_chunk(np.ascontiguousarray(block.T), last)
+        return frames.T
+
+    def _doubled(self, sound: Waveform) -> Waveform:
+        return np.broadcast_to(sound, (STEREO, sound.shape[1])) if self._channels == 1 else sound
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A stretch of sound that the clips around it share."""
+
+    number: int
+    """Counted from the track's beginning."""
+    sound: Waveform
+    """[2, frames]."""
+    power_db: tuple[float, ...]
+    """dBFS of each second: mean square over channels and samples."""
+    clipped: int
+    """Samples beyond full scale."""
+
+
 class Clip(NamedTuple):
-    """A stretch of a track, not yet cut out of it."""
+    """A whole clip of a track."""
 
     number: int
     """Counted by its start, dropped neighbours included."""
     start_seconds: int
-    frames: slice
-    """In the conformed track."""
-    power_db: tuple[float, ...]
-    """dBFS of each second: mean square over channels and samples."""
+    pieces: tuple[Piece, ...]
+    kept: bool
+    """Whether the silence rule lets it live, as far as this clip alone decides that."""
+
+    @property
+    def power_db(self) -> tuple[float, ...]:
+        """DBFS of each of its seconds."""
+        return tuple(power for piece in self.pieces for power in piece.power_db)
+
+
+class Cutter:
+    """Cuts [2, frames], block by block, into every whole clip; a shorter remainder is left."""
+
+    def __init__(self, sample_rate: int, clips: ClipConfig, filters: FilterConfig) -> None:
+        self._rate, self._clips, self._filters = sample_rate, clips, filters
+        self._seconds = piece_seconds(clips)
+        self._per_clip = clips.seconds // self._seconds
+        self._per_hop = clips.hop_seconds // self._seconds
+        self._window: deque[Piece] = deque(maxlen=self._per_clip)
+        self._pieces = self._filled = 0
+        self._buffer = self._fresh()
+        self.clips = 0
+        """Whole clips so far, kept or not."""
+        self.loudest = -math.inf
+        """dBFS of the loudest second in any clip so far."""
+        self.lost = False
+        """Whether the official rule drops the whole track."""
+
+    def take(self, sound: Waveform) -> Iterator[Clip]:
+        """Take the next frames; yield the clips that they complete."""
+        taken = 0
+        while taken < sound.shape[1]:
+            count = min(len(self._buffer) - self._filled, sound.shape[1] - taken)
+            part = sound[:, taken : taken + count]
+            self._buffer[self._filled : self._filled + count] = part.T
+            taken += count
+            self._filled += count
+            if self._filled == len(self._buffer):
+                yield from self._completed()
+
+    def _completed(self) -> Iterator[Clip]:
+        sound = self._buffer.T
+        decibels = 10 * np.log10(np.maximum(second_powers(sound, self._rate), FAINTEST))
+        self._window.append(Piece(self._pieces, sound, tuple(decibels.tolist()), clipped(sound)))
+        self._pieces += 1
+        self._buffer, self._filled = self._fresh(), 0
+        first = self._pieces - self._per_clip
+        if first >= 0 and first % self._per_hop == 0:
+            yield self._clip(first)
+
+    def _clip(self, first: int) -> Clip:
+        pieces = tuple(self._window)
+        kept = not self._is_silent(pieces)
+        self.lost |= self._filters.silence == "official" and not kept
+        self.loudest = max(self.loudest, *(max(piece.power_db) for piece in pieces))
+        self.clips += 1
+        return Clip(first // self._per_hop, first * self._seconds, pieces, kept)
+
+    def _is_silent(self, pieces: tuple[Piece, ...]) -> bool:
+        """Apply the silence rule to one clip.
+
+        `paper`: more than `silent_seconds` seconds below `silence_db` drop a clip. `official`:
+        twenty chunks a clip, silent if exactly zero; ten in any clip drop the whole track.
+        """
+        if self._filters.silence == "official":
+            zeros = zero_chunks(np.concatenate([piece.sound for piece in pieces], axis=1))
+            return zeros >= OFFICIAL_SILENT
+        powers = (power for piece in pieces for power in piece.power_db)
+        silent = sum(power < self._filters.silence_db for power in powers)
+        return silent > self._filters.silent_seconds
+
+    def _fresh(self) -> npt.NDArray[np.float32]:
+        return np.empty((self._seconds * self._rate, STEREO), np.float32)
+
+
+def piece_seconds(config: ClipConfig) -> int:
+    """Return the longest whole seconds that clips and hops are both multiples of."""
+    return math.gcd(config.seconds, config.hop_seconds)
 
 
 def key_of(track: str, clip: Clip) -> str:
@@ -36,69 +168,23 @@ def key_of(track: str, clip: Clip) -> str:
     return f"t{track}_c{clip.number:04d}"
 
 
-def conform(song: Decoded, sample_rate: int) -> Waveform:
-    """Return [2, frames] at `sample_rate`: higher rates resampled (soxr HQ), mono twice.
-
-    Raises:
-        DecodeError: the song has more than two channels (`channels`).
-    """
-    if song.channels > STEREO:
-        raise DecodeError(
-            f"the song has {song.channels} channels; one or two are expected", "channels"
-        )
-    waveform = song.waveform
-    if song.sample_rate != sample_rate:
-        frames = soxr.resample(waveform.T, song.sample_rate, sample_rate, quality="HQ")
-        waveform = np.ascontiguousarray(frames.T, dtype=np.float32)
-    return np.repeat(waveform, STEREO, axis=0) if song.channels == 1 else waveform
-
-
-def cut(waveform: Waveform, sample_rate: int, config: ClipConfig) -> list[Clip]:
-    """Return every whole clip of [channels, frames]; a remainder shorter than a clip is left."""
-    power = second_powers(waveform, sample_rate)
-    decibels = 10 * np.log10(np.maximum(power, FAINTEST))
-    starts = range(0, len(power) - config.seconds + 1, config.hop_seconds)
-    return [
-        Clip(
-            number=number,
-            start_seconds=start,
-            frames=slice(start * sample_rate, (start + config.seconds) * sample_rate),
-            power_db=tuple(decibels[start : start + config.seconds].tolist()),
-        )
-        for number, start in enumerate(starts)
-    ]
-
-
-def second_powers(waveform: Waveform, sample_rate: int) -> npt.NDArray[np.float64]:
+def second_powers(sound: Waveform, sample_rate: int) -> npt.NDArray[np.float64]:
     """Return [whole seconds]: mean square over channels and samples, summed in float64."""
-    starts = range(0, waveform.shape[1] - sample_rate + 1, sample_rate)
-    # Second by second: squares of a whole track in float64 would be twice the track.
-    blocks = (waveform[:, start : start + sample_rate] for start in starts)
-    return np.array([np.square(block, dtype=np.float64).mean() for block in blocks])
+    starts = range(0, sound.shape[1] - sample_rate + 1, sample_rate)
+    blocks = (sound[:, start : start + sample_rate].T.astype(np.float64) for start in starts)
+    return np.array([np.vdot(block, block) / block.size for block in blocks])
 
 
-def sounding(waveform: Waveform, clips: Sequence[Clip], config: FilterConfig) -> list[Clip]:
-    """Return the clips that survive the silence rule.
-
-    `paper`: more than `silent_seconds` seconds below `silence_db` drop a clip. `official`: twenty
-    chunks a clip, silent if exactly zero; ten in any clip drop the whole track.
-    """
-    if config.silence == "paper":
-        return [clip for clip in clips if _silent_seconds(clip, config) <= config.silent_seconds]
-    lost = any(_zero_chunks(waveform[:, clip.frames]) >= OFFICIAL_SILENT for clip in clips)
-    return [] if lost else list(clips)
+def clipped(sound: Waveform) -> int:
+    """Return how many samples are beyond full scale."""
+    # Most sound has none, and its extremes tell that at a third of the cost.
+    if sound.max() <= 1 and sound.min() >= -1:
+        return 0
+    return int(np.count_nonzero(np.abs(sound) > 1))
 
 
-def kept_seconds(clips: Sequence[Clip]) -> int:
-    """Return how many seconds of the track lie in at least one of the clips."""
-    return len({clip.start_seconds + n for clip in clips for n in range(len(clip.power_db))})
-
-
-def _silent_seconds(clip: Clip, config: FilterConfig) -> int:
-    return sum(power < config.silence_db for power in clip.power_db)
-
-
-def _zero_chunks(waveform: Waveform) -> int:
-    edges = np.arange(OFFICIAL_CHUNKS) * waveform.shape[1] // OFFICIAL_CHUNKS
-    peaks = np.maximum.reduceat(np.abs(waveform).max(axis=0), edges)
+def zero_chunks(sound: Waveform) -> int:
+    """Return how many of a clip's twenty chunks are exactly zero."""
+    edges = np.arange(OFFICIAL_CHUNKS) * sound.shape[1] // OFFICIAL_CHUNKS
+    peaks = np.maximum.reduceat(np.abs(sound).max(axis=0), edges)
     return int(np.count_nonzero(peaks == 0))

@@ -1,8 +1,15 @@
 """Every knob of the data side: what is read, kept, cut, packed and marked."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from storage.config import Config
 
@@ -124,7 +131,8 @@ class ActivityConfig(Config):
     quantile: Unit = 0.15
     """Of the song's chunk energies: the threshold, unless `floor` is higher."""
     floor: NonNegativeFloat = 1e-3
-    """Lowest threshold, in the unit of `statistic`."""
+    """Lowest threshold, in the unit of `statistic`. TUSS's recipe lowers it for MoisesDB's quieter
+    stems to 1e-5, and `zero` to 1e-7."""
     zero: NonNegativeFloat = 1e-5
     """Stands in for an energy of exactly zero before the quantile is taken."""
     keep_chunks: PositiveInt = 5
@@ -132,16 +140,44 @@ class ActivityConfig(Config):
 
 
 class MusdbConfig(Config):
-    """A MUSDB18-HQ archive."""
+    """A corpus of songs with stems: MUSDB18-HQ, MoisesDB, or any folder in MUSDB's layout."""
 
+    RUNTIME: ClassVar[frozenset[str]] = frozenset({"workers"})
+
+    source: Literal["musdb18hq", "folder", "moisesdb"] = "musdb18hq"
+    """`musdb18hq`: the published zip. `folder`: songs under `train/`, `test/` and, if it is there,
+    `validation/`, read in place. `moisesdb`: its zip or its folder, mixed down to four stems."""
     archive: str = "musdb18hq.zip"
-    """File name of the archive, in the data root."""
+    """Name of the archive, or of the folder, in the data root."""
     sha1: str | None = None
     md5: str | None = None
-    """The archive's published checksums; checked before anything is unpacked."""
+    """The archive's published checksums, checked before anything is unpacked; a folder has none."""
     validation: tuple[str, ...] = MUSDB_VALIDATION
-    """Titles taken out of `train` for validation. Titles the archive lacks are reported."""
+    """Titles taken out of `train` for validation. Titles MUSDB18-HQ lacks are reported."""
+    validation_share: Unit = 0.1
+    """Of the songs of MoisesDB, which publishes no split, and of a folder's training songs if
+    neither `validation/` nor `validation` names one. Whole artists are taken."""
+    test_share: Unit = 0.1
+    """Of MoisesDB's songs, likewise."""
+    seed: NonNegativeInt = 0
+    """Decides which artists are taken."""
+    max_stems: NonNegativeInt = 0
+    """MoisesDB's songs with more of its eleven stems are filtered as `too_many_stems`; 0 takes all.
+    4 leaves 61 of 240."""
+    error_budget: Unit = 0.05
+    """A folder or MoisesDB is refused when a larger share of its songs than this is quarantined."""
+    workers: NonNegativeInt = 0
+    """Processes that check a folder's songs or mix MoisesDB's; 0 takes one per core."""
     activity: ActivityConfig = ActivityConfig()
+
+    @model_validator(mode="after")
+    def _leaves_songs_to_train(self) -> Self:
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError(
+                f"validation_share {self.validation_share:g} and test_share {self.test_share:g} "
+                "leave no song to train on; they must add up to less than 1"
+            )
+        return self
 
 
 class SynthesisConfig(Config):

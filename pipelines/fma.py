@@ -10,7 +10,11 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from pipelines.archive import ArchiveReader, Member
+from pipelines.archive import ArchiveReader
+from pipelines.duplicates import mark_duplicates
+from pipelines.members import Member
+from pipelines.patience import PATIENCE, Patience
+from pipelines.sources import Source
 from storage.errors import DataError, ManifestError
 from storage.records import Track
 
@@ -34,33 +38,39 @@ class _Row(NamedTuple):
     values: dict[str, str]
 
 
-def read_tracks(archive: Path, metadata: Path) -> list[Track]:
+def read_tracks(
+    archive: Path | Source, metadata: Path | Source, patience: Patience = PATIENCE
+) -> list[Track]:
     """Return the tracks of an archive in the order of their ids; no audio is read.
 
-    A track that the metadata does not list keeps the defaults of `Track`.
+    Of an archive on a server only the directory and the checksums come. A track that the metadata
+    does not list keeps the defaults of `Track`; one whose bytes are an earlier one's says so.
 
     Raises:
+        SourceError: a server does not deliver, or holds another archive than the source's.
         DataError: a file is missing, or the archive holds no track.
         IntegrityError: an archive is damaged.
         ManifestError: `tracks.csv` or `checksums` is not what the publisher writes.
     """
-    with ArchiveReader(archive) as reader:
+    with ArchiveReader(archive, patience) as reader:
         songs = _songs(reader)
         sha1 = _checksums(reader)
-    described = _describe(metadata, set(songs))
+    with ArchiveReader(metadata, patience) as reader:
+        described, name = _describe(reader, set(songs)), reader.path
     tracks = []
     for song, member in sorted(songs.items()):
         path = "/".join(member.name.split("/")[-2:])
+        place = member._asdict()
         values: dict[str, Any] = dict(described.get(song, {}), sha1=sha1.get(path))
         try:
-            track = Track(id=song, member=member.name, bytes=member.bytes, crc=member.crc, **values)
+            track = Track(id=song, member=place.pop("name"), **place, **values)
         except ValidationError as error:
             raise ManifestError(
-                f"{metadata}, track {song}: {error.errors()[0]['msg']}, not "
+                f"{name}, track {song}: {error.errors()[0]['msg']}, not "
                 f"{error.errors()[0]['input']!r}; use the metadata of the archive's own release"
             ) from error
         tracks.append(track)
-    return tracks
+    return mark_duplicates(tracks)
 
 
 def _songs(reader: ArchiveReader) -> dict[str, Member]:
@@ -98,25 +108,24 @@ def _checksums(reader: ArchiveReader) -> dict[str, str]:
     return sums
 
 
-def _describe(metadata: Path, wanted: set[str]) -> dict[str, dict[str, str]]:
-    with ArchiveReader(metadata) as reader:
-        names = [m.name for m in reader.members() if m.name.rpartition("/")[2] == "tracks.csv"]
-        if len(names) != 1:
-            raise DataError(
-                f"{metadata} holds {len(names)} files named tracks.csv, not one; use the "
-                "archive's own fma_metadata.zip"
-            )
-        with reader.open(names[0]) as stream:
-            text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
-            try:
-                return {row.id: row.values for row in _rows(text, metadata) if row.id in wanted}
-            except (UnicodeDecodeError, csv.Error) as error:
-                raise ManifestError(
-                    f"tracks.csv in {metadata} is no readable table ({error}); fetch it again"
-                ) from error
+def _describe(reader: ArchiveReader, wanted: set[str]) -> dict[str, dict[str, str]]:
+    names = [m.name for m in reader.members() if m.name.rpartition("/")[2] == "tracks.csv"]
+    if len(names) != 1:
+        raise DataError(
+            f"{reader.path} holds {len(names)} files named tracks.csv, not one; use the "
+            "archive's own fma_metadata.zip"
+        )
+    with reader.open(names[0]) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+        try:
+            return {row.id: row.values for row in _rows(text, reader.path) if row.id in wanted}
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ManifestError(
+                f"tracks.csv in {reader.path} is no readable table ({error}); fetch it again"
+            ) from error
 
 
-def _rows(text: io.TextIOWrapper, metadata: Path) -> Iterator[_Row]:
+def _rows(text: io.TextIOWrapper, metadata: str) -> Iterator[_Row]:
     csv.field_size_limit(min(LONGEST_FIELD, sys.maxsize))
     table = csv.reader(text)
     header = [next(table, []) for _ in range(HEADER_ROWS)]
@@ -132,7 +141,7 @@ def _rows(text: io.TextIOWrapper, metadata: Path) -> Iterator[_Row]:
         yield _Row(f"{int(cells[0]):06d}", values)
 
 
-def _places(header: list[list[str]], metadata: Path) -> dict[str, int]:
+def _places(header: list[list[str]], metadata: str) -> dict[str, int]:
     columns = list(zip(header[0], header[1], strict=False))
     lacking = [".".join(column) for column in COLUMNS.values() if column not in columns]
     if lacking:

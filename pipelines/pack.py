@@ -1,129 +1,190 @@
-"""One unit end to end: read, decode, filter, cut, shard, account for every track, mark as done.
+"""One unit end to end: fetch, take every track in, shard, account for each, mark as done.
 
 The same unit gives the same bytes, whoever packs it, when, and after how many interruptions.
 """
 
-import hashlib
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO
+from queue import SimpleQueue
+from typing import Self
 
-import numpy as np
-
-from pipelines.archive import ArchiveReader
-from pipelines.clips import Clip, conform, cut, kept_seconds, key_of, sounding
+from pipelines.clips import piece_seconds
 from pipelines.config import FmaConfig
-from pipelines.fanout import fan_out
-from pipelines.filters import Rejection, judge, silent
-from pipelines.plan import Plan, shuffled
-from storage.audio import Waveform, encode
+from pipelines.fanout import cores
+from pipelines.intake import Intake
+from pipelines.isolation import Isolated
+from pipelines.plan import Outline, Plan, PlannedUnit, unit_digest
+from pipelines.sources import Fetcher, Source
+from pipelines.track import Order, Taken, take
 from storage.config import Json, digest_of
-from storage.decode import Decoded, decode
-from storage.errors import DecodeError, IntegrityError
-from storage.files import disk_errors, only_one, read_json
+from storage.errors import ConfigError
+from storage.files import disk_errors
 from storage.layout import Corpus, Home, shard_offsets
 from storage.manifests import write_rows
 from storage.marks import Mark, Work, commit, standing
-from storage.records import LedgerRow, Track, Unit, plain
-from storage.shards import ShardWriter
+from storage.records import LedgerRow, Unit
+from storage.shards import ShardWriter, Written
 
 STAGE = "pack"
 LEDGER = "ledger"
 SHARD = "shard-"
 """Labels of a mark's outputs; shards are counted from 0000."""
-VERSION = 1
+VERSION = 2
 """Raise it when the same input would give other bytes."""
+
+Take = Callable[[Order], Taken]
+OnDone = Callable[[Mark], None]
 
 
 @dataclass(frozen=True)
 class PackRequest:
-    """Everything a worker process needs to pack one unit."""
+    """Everything that packing one unit takes, on whatever machine."""
 
-    home: Path
-    corpus: Path
-    """Folder of the corpus, whose name is its `corpus_key`."""
-    archive: Path
+    home: str
+    """What `Home.open` takes."""
+    corpus: str
+    """The corpus's folder, whose name is its `corpus_key`, as the home's marks spell it."""
+    source: Source
     unit: Unit
     config: FmaConfig
 
-
-@dataclass
-class _Crop:
-    """What a unit gives: encoded clips, put aside on disk until all are there to be shuffled."""
-
-    spool: IO[bytes]
-    places: dict[str, tuple[int, int, Json]] = field(default_factory=dict)
-    """Offset, bytes and JSON of each clip by its key."""
-
-    def put(self, key: str, audio: bytes, info: Json) -> None:
-        self.places[key] = (self.spool.tell(), len(audio), info)
-        self.spool.write(audio)
-
-    def shuffled(self, seed: int) -> Iterator[tuple[str, bytes, Json]]:
-        for key in shuffled(list(self.places), seed):
-            offset, size, info = self.places[key]
-            self.spool.seek(offset)
-            yield key, self.spool.read(size), info
+    @property
+    def work(self) -> Work:
+        """The piece of work that this is."""
+        return unit_work(self.unit, self.config, Corpus(Path(self.corpus)))
 
 
-def corpus_key(plan: Plan, config: FmaConfig) -> str:
+def corpus_key(plan: Plan | Outline, config: FmaConfig) -> str:
     """Return the name of the corpus that a plan and the settings that shape its bytes make."""
     return digest_of([VERSION, plan.digest(), _what_shapes(config)])[:16]
 
 
-def unit_work(unit: Unit, config: FmaConfig, corpus: Corpus) -> Work:
+def unit_work(unit: Unit | PlannedUnit, config: FmaConfig, corpus: Corpus) -> Work:
     """Return the piece of work that packing a unit into a corpus is.
 
     The corpus is part of it: two plans can share a unit, but each corpus holds its own shards.
     """
-    inputs = {"corpus": corpus.root.name, "unit": digest_of(plain(unit))}
+    digest = unit.digest if isinstance(unit, PlannedUnit) else unit_digest(unit)
+    inputs = {"corpus": corpus.root.name, "unit": digest}
     return Work(STAGE, VERSION, _what_shapes(config), inputs)
 
 
 def pack_units(
     requests: Sequence[PackRequest],
     workers: int = 0,
-    on_done: Callable[[Mark], None] | None = None,
+    on_done: OnDone | None = None,
+    take: Take = take,
 ) -> list[Mark]:
-    """Pack units over worker processes; return their marks in the requests' order.
+    """Pack units side by side; return their marks in the requests' order.
+
+    Each of `workers` threads (0: one per core) packs one unit at a time and leaves decoding to a
+    child process of its own. `on_done` is called here with each unit's mark as it comes. A failing
+    unit does not keep the others from being done; the first one's failure is raised when they are.
 
     Raises:
-        RunError: a worker died.
-        StemworksError: as `pack_unit`, when all other units are done.
+        StemworksError: as `pack_unit`.
     """
-    return fan_out(pack_unit, requests, workers, on_done)
+    count = min(workers or cores(), len(requests))
+    if not count:
+        return []
+    with _Crew(requests, count, take) as crew, ThreadPoolExecutor(count, "pack") as pool:
+        try:
+            return _gather([pool.submit(crew.pack, request) for request in requests], on_done)
+        except BaseException:
+            # Whatever is half done is done again from its start: it is not waited for.
+            pool.shutdown(wait=False, cancel_futures=True)
+            crew.stop()
+            raise
 
 
-def pack_unit(request: PackRequest) -> Mark:
+def pack_unit(request: PackRequest, take: Take = take) -> Mark:
     """Pack one unit, unless it is done already, and return its completion mark.
 
     Raises:
         LockedError: another process is packing this unit.
-        IntegrityError: the archive is not the one that was planned.
+        SourceError: the archive is gone, not delivered, or not the one that was planned.
         MachineError: the disk is full or forbidden.
+        ConfigError: the configuration contradicts itself.
     """
-    home, corpus = Home(request.home), Corpus(request.corpus)
-    work = unit_work(request.unit, request.config, corpus)
+    with (
+        Fetcher(request.source) as fetcher,
+        Isolated(take, request.config.memory_mb) as child,
+    ):
+        return _pack_once(request, fetcher, child)
+
+
+class _Crew:
+    """What threads that pack share: a way to each source, and as many children as threads."""
+
+    def __init__(self, requests: Sequence[PackRequest], count: int, take: Take) -> None:
+        sources = {request.source: None for request in requests}
+        memory_mb = requests[0].config.memory_mb
+        self._children = [Isolated(take, memory_mb) for _ in range(count)]
+        self._idle: SimpleQueue[Isolated[Order, Taken]] = SimpleQueue()
+        for child in self._children:
+            self._idle.put(child)
+        with ExitStack() as stack:
+            self._fetchers = {source: stack.enter_context(Fetcher(source)) for source in sources}
+            for child in self._children:
+                stack.enter_context(child)
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def pack(self, request: PackRequest) -> Mark:
+        """Pack one unit with a child that is free."""
+        child = self._idle.get()
+        try:
+            return _pack_once(request, self._fetchers[request.source], child)
+        finally:
+            self._idle.put(child)
+
+    def stop(self) -> None:
+        """Make every thread that packs fail soon."""
+        for child in self._children:
+            child.stop()
+        for fetcher in self._fetchers.values():
+            fetcher.close()
+
+
+def _gather(futures: Sequence[Future[Mark]], on_done: OnDone | None) -> list[Mark]:
+    for future in as_completed(futures):
+        if future.exception() is None and on_done:
+            on_done(future.result())
+    return [future.result() for future in futures]
+
+
+def _pack_once(request: PackRequest, fetcher: Fetcher, child: Isolated[Order, Taken]) -> Mark:
+    home, work = Home.open(request.home), request.work
     if done := standing(home, work).mark:
         return done
-    with only_one(home.lock(work.name), f"packing unit {request.unit.id}"):
+    with home.alone(work.name, f"packing unit {request.unit.id}"):
         if done := standing(home, work).mark:
             return done
+        corpus = Corpus(home.path(request.corpus))
         _clear_remains(corpus, request.unit)
-        started = time.monotonic()
-        rows, shards = _pack(request, corpus)
-        return commit(
-            home,
-            work,
-            _outputs(corpus, request.unit, shards),
-            _facts(rows, shards),
-            time.monotonic() - started,
-        )
+        started, spent = time.monotonic(), child.cpu_seconds + time.thread_time()
+        rows, written = _pack(request, corpus, fetcher, child)
+        facts = _facts(request, rows, written) | {
+            "cpu_seconds": round(child.cpu_seconds + time.thread_time() - spent, 3),
+            "peak_mb": child.peak_bytes >> 20,
+        }
+        outputs = _outputs(corpus, request.unit, written)
+        mark = commit(home, work, outputs, facts, time.monotonic() - started)
+        for path in outputs.values():
+            home.release(path)
+        return mark
 
 
 def _what_shapes(config: FmaConfig) -> Json:
@@ -131,134 +192,62 @@ def _what_shapes(config: FmaConfig) -> Json:
     return {name: matters[name] for name in ("filters", "clips", "shards", "track_seconds", "seed")}
 
 
-def _pack(request: PackRequest, corpus: Corpus) -> tuple[list[LedgerRow], list[Path]]:
+def _pack(
+    request: PackRequest, corpus: Corpus, fetcher: Fetcher, child: Isolated[Order, Taken]
+) -> tuple[list[LedgerRow], list[Written]]:
     """Write a unit's shards and ledger; return its rows and tars."""
-    config, unit = request.config, request.unit
-    path_of, form = partial(corpus.shard, unit.id), config.shards
-    with ArchiveReader(request.archive) as archive, disk_errors(corpus.root):
-        _require_planned(unit, archive)
+    unit, shards = request.unit, request.config.shards
+    per_clip = samples_per_clip(request.config)
+    with disk_errors(corpus.root):
         corpus.shards.mkdir(parents=True, exist_ok=True)
         # A file without a name: no crash leaves it behind.
         with (
             tempfile.TemporaryFile(dir=corpus.root) as spool,
-            ShardWriter(path_of, form.max_bytes, form.codec) as writer,
+            ShardWriter(
+                partial(corpus.shard, unit.id), shards.max_bytes, shards.codec, per_clip
+            ) as writer,
         ):
-            crop = _Crop(spool)
-            rows = [_account(track, archive, config, crop) for track in unit.tracks]
-            for key, audio, info in crop.shuffled(config.seed):
-                writer.add(key, audio, info)
-            shards = writer.close()
+            intake = Intake(request.config, child, spool.fileno(), corpus.root)
+            rows = intake.account(unit.tracks, fetcher)
+            for track, group in intake.shuffled():
+                writer.add(track.id, track.split, intake.samples(group), group.clips)
+            written = writer.close()
     assert [row.track for row in rows] == [track.id for track in unit.tracks]
-    assert sum(row.clips for row in rows) == len(crop.places)
+    assert sum(row.clips for row in rows) == sum(shard.clips for shard in written)
     write_rows(corpus.ledger(unit.id), rows)
-    return rows, shards
+    return rows, written
 
 
-def _require_planned(unit: Unit, archive: ArchiveReader) -> None:
-    """Refuse an archive in which a track has another size or CRC than when it was planned."""
-    for track in unit.tracks:
-        member = archive.member(track.member)
-        if (member.bytes, member.crc) != (track.bytes, track.crc):
-            raise IntegrityError(
-                f"{track.member} in {archive.path} has {member.bytes} bytes and CRC "
-                f"{member.crc:08x}, not {track.bytes} and {track.crc:08x} as when the units were "
-                "planned; put the planned archive back, or plan again"
-            )
+def samples_per_clip(config: FmaConfig) -> int:
+    """Return how many samples make a clip.
+
+    Raises:
+        ConfigError: hops do not divide clips, so that they share no samples.
+    """
+    if config.shards.storage == "clips":
+        return 1
+    if piece_seconds(config.clips) != config.clips.hop_seconds:
+        raise ConfigError(
+            f"shards.storage=segments stores samples of one hop, but clips of "
+            f"{config.clips.seconds} s are no multiple of {config.clips.hop_seconds} s; choose a "
+            "clips.hop_seconds that divides clips.seconds, or shards.storage=clips"
+        )
+    return config.clips.seconds // config.clips.hop_seconds
 
 
-def _account(track: Track, archive: ArchiveReader, config: FmaConfig, crop: _Crop) -> LedgerRow:
-    """Take one track in; return its ledger row, whatever became of it."""
-    row: Json = {"track": track.id, "split": track.split}
-    try:
-        data = archive.read(track.member)
-    except IntegrityError as error:
-        return _quarantined(row, "crc_mismatch", str(error))
-    row["sha1"] = hashlib.sha1(data).hexdigest()
-    if track.sha1 not in (None, row["sha1"]):
-        return _quarantined(row, "sha1_mismatch", f"the archive's checksums say {track.sha1}")
-    try:
-        song = decode(data, track.member, config.track_seconds)
-        row |= _measured(song)
-        return _take(track, song, config, crop, row)
-    except DecodeError as error:
-        return _quarantined(row, error.reason, f"{type(error).__name__}: {error}")
-
-
-def _take(track: Track, song: Decoded, config: FmaConfig, crop: _Crop, row: Json) -> LedgerRow:
-    """Filter and cut a decoded track; put its clips aside."""
-    if rejection := judge(song, config):
-        return _filtered(row, rejection)
-    rate = config.filters.sample_rate
-    waveform = conform(song, rate)
-    clips = cut(waveform, rate, config.clips)
-    kept = sounding(waveform, clips, config.filters)
-    if rejection := silent(clips, kept):
-        return _filtered(row | {"clips_dropped": len(clips)}, rejection)
-    about = _describe_track(track, song) | {"sha1": row["sha1"]}
-    for clip in kept:
-        sound = waveform[:, clip.frames]
-        audio = encode(sound, rate, config.shards.codec)
-        crop.put(key_of(track.id, clip), audio, about | _describe_clip(clip, sound))
-    return LedgerRow(
-        **row,
-        outcome="kept",
-        clips=len(kept),
-        clips_dropped=len(clips) - len(kept),
-        kept_seconds=kept_seconds(kept),
-    )
-
-
-def _filtered(row: Json, rejection: Rejection) -> LedgerRow:
-    return LedgerRow(**row, outcome="filtered", reason=rejection.reason, detail=rejection.detail)
-
-
-def _quarantined(row: Json, reason: str, detail: str) -> LedgerRow:
-    return LedgerRow(**row, outcome="quarantined", reason=reason, detail=detail)
-
-
-def _measured(song: Decoded) -> Json:
-    return {
-        "seconds": round(song.seconds, 3),
-        "decoder": song.decoder,
-        "sample_rate": song.sample_rate,
-        "channels": song.channels,
-        "decode_errors": song.decode_errors,
-        "frames_lost": song.frames_lost,
-    }
-
-
-def _describe_track(track: Track, song: Decoded) -> Json:
-    return {
-        "track": track.id,
-        "title": track.title,
-        "artist": track.artist,
-        "licence": track.licence,
-        "genre": track.genre,
-        "split": track.split,
-        "decoder": song.decoder,
-        "sample_rate": song.sample_rate,
-        "channels": song.channels,
-    }
-
-
-def _describe_clip(clip: Clip, sound: Waveform) -> Json:
-    return {
-        "clip": clip.number,
-        "start_seconds": clip.start_seconds,
-        "power_db": [round(power, 2) for power in clip.power_db],
-        "n_clipped": int(np.count_nonzero(np.abs(sound) > 1)),
-    }
-
-
-def _outputs(corpus: Corpus, unit: Unit, shards: Sequence[Path]) -> dict[str, Path]:
+def _outputs(corpus: Corpus, unit: Unit, written: Sequence[Written]) -> dict[str, Path]:
     outputs = {LEDGER: corpus.ledger(unit.id)}
-    for number, shard in enumerate(shards):
-        outputs[f"{SHARD}{number:04d}"] = shard
-        outputs[f"offsets-{number:04d}"] = shard_offsets(shard)
+    for number, shard in enumerate(written):
+        outputs[f"{SHARD}{number:04d}"] = shard.path
+        outputs[f"offsets-{number:04d}"] = shard_offsets(shard.path)
     return outputs
 
 
-def _facts(rows: Sequence[LedgerRow], shards: Sequence[Path]) -> Json:
+def _facts(request: PackRequest, rows: Sequence[LedgerRow], written: Sequence[Written]) -> Json:
+    read = {row.track for row in rows if row.reason not in ("licence", "duplicate")}
+    stored = [
+        track.packed_bytes or track.bytes for track in request.unit.tracks if track.id in read
+    ]
     return {
         "tracks": len(rows),
         "kept": sum(row.outcome == "kept" for row in rows),
@@ -266,7 +255,9 @@ def _facts(rows: Sequence[LedgerRow], shards: Sequence[Path]) -> Json:
         "quarantined": count_reasons(rows, "quarantined"),
         "clips": sum(row.clips for row in rows),
         "hours": round(sum(row.kept_seconds for row in rows) / 3600, 6),
-        "shards": [len(read_json(shard_offsets(shard))) for shard in shards],
+        "shards": [{"clips": shard.clips, "samples": shard.samples} for shard in written],
+        "bytes_in": sum(stored),
+        "seconds_in": round(sum(row.seconds for row in rows), 3),
     }
 
 
@@ -277,7 +268,11 @@ def count_reasons(rows: Sequence[LedgerRow], outcome: str) -> dict[str, int]:
 
 
 def _clear_remains(corpus: Corpus, unit: Unit) -> None:
-    """Remove what a killed attempt left half written."""
+    """Remove what a killed attempt left half written or half fetched."""
     for path in [corpus.shard(unit.id, 0), corpus.ledger(unit.id)]:
         for remains in path.parent.glob(f".{unit.id}*.arriving"):
+            remains.unlink(missing_ok=True)
+    tracks = {track.id for track in unit.tracks}
+    for remains in corpus.root.glob(".*.arriving"):
+        if remains.name.split(".")[1] in tracks:
             remains.unlink(missing_ok=True)

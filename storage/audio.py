@@ -4,6 +4,8 @@ A waveform is float32 of shape [channels, frames], full scale at ±1.
 """
 
 import io
+import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -14,7 +16,10 @@ import soundfile
 from storage.errors import DecodeError
 
 Waveform = npt.NDArray[np.float32]
+Samples = npt.NDArray[np.int16]
+"""[frames, channels]."""
 Codec = Literal["flac", "wav"]
+FULL_SCALE = 1 << 15
 
 
 class AudioInfo(NamedTuple):
@@ -35,14 +40,43 @@ def probe(path: Path) -> AudioInfo:
     return AudioInfo(info.samplerate, info.channels, info.frames, info.subtype)
 
 
-def encode(waveform: Waveform, sample_rate: int, codec: Codec = "flac") -> bytes:
+def quantise(waveform: Waveform) -> Samples:
+    """Return [channels, frames] as int16 [frames, channels]: round(32768 x), halves to even.
+
+    What is beyond full scale is clipped, never wrapped. Decoders divide by 32768, so nothing is
+    biased but the clipped.
+    """
+    scaled = np.multiply(waveform.T, np.float32(FULL_SCALE), order="C")
+    np.rint(scaled, out=scaled)
+    np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1, out=scaled)
+    return scaled.astype(np.int16)
+
+
+def encode(
+    waveform: Waveform, sample_rate: int, codec: Codec = "flac", compression: int = 4
+) -> bytes:
     """Return [channels, frames] as 16-bit FLAC or WAV bytes; the same input gives the same bytes.
 
-    Samples beyond full scale are clipped, never wrapped.
+    `compression` is FLAC's, from 0 (fastest) to 8 (smallest). Samples are rounded by `quantise`.
     """
+    samples = quantise(waveform)
+    if codec == "wav":
+        return wav_file([samples], sample_rate)
     buffer = io.BytesIO()
-    soundfile.write(buffer, waveform.T, sample_rate, subtype="PCM_16", format=codec.upper())
+    level = compression / 8
+    soundfile.write(buffer, samples, sample_rate, "PCM_16", format="FLAC", compression_level=level)
     return buffer.getvalue()
+
+
+def wav_file(parts: Sequence[Samples], sample_rate: int) -> bytes:
+    """Return a 16-bit WAV file of [frames, channels] each, one after the other."""
+    channels, data = parts[0].shape[1], [part.astype("<i2", copy=False).tobytes() for part in parts]
+    size = sum(map(len, data))
+    form = struct.pack(
+        "<IHHIIHH", 16, 1, channels, sample_rate, 2 * channels * sample_rate, 2 * channels, 16
+    )
+    head = b"RIFF" + struct.pack("<I", 36 + size) + b"WAVEfmt " + form
+    return b"".join([head, b"data" + struct.pack("<I", size), *data])
 
 
 def decode_window(data: bytes, name: str, start: int = 0, frames: int = -1) -> Waveform:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -23,7 +24,9 @@ def arriving(path: Path) -> Iterator[Path]:
     Raises:
         MachineError: the disk is full, read-only or forbidden; nothing is left under `path`.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.arriving")
+    # Threads of one process may bring the same file, too.
+    writer = f"{os.getpid()}-{threading.get_ident()}"
+    temporary = path.with_name(f".{path.name}.{writer}.arriving")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

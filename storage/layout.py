@@ -23,15 +23,18 @@ class Home:
         archives/                          archives made or fetched
         marks/<stage>/<key>.json           completion marks, written last
         locks/<name>.lock                  held while a stage or unit is being done
-        fma/<key>/plan.json                units, frozen
+        fma/<key>/plan.json units.jsonl    units, frozen; the tracks of each
         fma/<key>/units/0003.jsonl         what became of each track of unit 0003
         fma/<key>/shards/0003-00.tar       clips; 0003-00.idx.json: where each lies in it
         fma/<key>/index.json census.json   what the units add up to
         musdb/<key>/train|test/<song>/     stems as WAV
+        musdb/<key>/songs/<id>/            MoisesDB's songs, mixed; mixed.json is written last
         musdb/<key>/songs.jsonl            songs with their split
+        musdb/<key>/units/songs.jsonl      what became of each song of MoisesDB or of a folder
         activity/<key>/activity.jsonl      where each stem sounds
         runs/<name>-<key>/                 one GPU job: job.json, log.txt, metrics.jsonl, result/
         reports/<name>/report.html         the page
+        cache/<sha256>                     of a home in a bucket: shards fetched to be read
 
     The bytes rest in the home's `store`. Where that is a folder, `root` is this very folder. Where
     it is a bucket, `root` is this machine's working copy: what is made is made here and then sent,
@@ -71,7 +74,7 @@ class Home:
     @property
     def remote(self) -> bool:
         """Say whether the bytes rest elsewhere than in `root`."""
-        return not isinstance(self.store, FolderStore)
+        return not (isinstance(self.store, FolderStore) and self.store.root == self.root)
 
     def seen(self, spelled: str) -> Seen | None:
         """Look at what `relative` spelled without reading it; None if it is not there."""
@@ -150,6 +153,11 @@ class Home:
         return self.root / "studies" / f"{name}.json"
 
     @property
+    def cache(self) -> Path:
+        """Folder of shards fetched from a bucket, named by their content."""
+        return self.root / "cache"
+
+    @property
     def archives(self) -> Path:
         """Folder of archives made here."""
         return self.root / "archives"
@@ -195,6 +203,11 @@ class Corpus:
     def plan(self) -> Path:
         """Units of tracks, frozen."""
         return self.root / "plan.json"
+
+    @property
+    def units(self) -> Path:
+        """Tracks of each unit that the plan lists."""
+        return self.root / "units.jsonl"
 
     @property
     def index(self) -> Path:

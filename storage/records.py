@@ -56,6 +56,11 @@ class ShardInfo(Record):
     sha256: str
     clips: int
     """Clips that it yields."""
+    samples: int
+    """Samples that it holds: as many as clips, or the pieces that clips are cut from."""
+    sidecar_bytes: int
+    """Size of the file beside it that says where each sample lies."""
+    sidecar_sha256: str
 
 
 class LedgerRow(Record):

@@ -2,12 +2,15 @@
 
     python -m training train|select|evaluate RUN
     python -m training separate MODEL DESTINATION SONG...
+    python -m training import CHECKPOINT MODEL
+    python -m training fit RECIPE.json [--memory-gb GB]
 
 Under torchrun every process runs this; only the leading one writes.
 """
 
 import argparse
 import contextlib
+import json
 import logging
 import os
 import sys
@@ -15,13 +18,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from storage.errors import RunError, StemworksError
-from storage.files import only_one
+from storage.files import only_one, read_json
 from storage.runs import Run
 from training.channels import select
-from training.config import SeparateConfig
+from training.config import SeparateConfig, TrainConfig
 from training.evaluate import evaluate
+from training.fitting import GIGABYTE, probe
 from training.songs import separate_songs
 from training.train import train
+from training.weights import import_published
 
 VERBS: dict[str, Callable[[Run], None]] = {"train": train, "select": select, "evaluate": evaluate}
 
@@ -32,8 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rank = int(os.environ.get("RANK", "0"))
     _configure_logging(logging.INFO if rank == 0 else logging.WARNING)
     try:
-        if parsed.verb == "separate":
+        if parsed.verb == "fit":
+            recipe = TrainConfig.parse(read_json(parsed.recipe))
+            sys.stdout.write(json.dumps(probe(recipe, round(parsed.memory_gb * GIGABYTE))) + "\n")
+        elif parsed.verb == "separate":
             separate_songs(parsed.model, parsed.songs, parsed.destination, SeparateConfig())
+        elif parsed.verb == "import":
+            import_published(parsed.checkpoint, parsed.model)
         elif rank == 0:
             _lead(parsed.verb, Run(parsed.run))
         elif parsed.verb == "train":
@@ -65,6 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     songs.add_argument("model", type=Path, help="a trained model's folder")
     songs.add_argument("destination", type=Path, help="folder to write <song>/<stem>.wav to")
     songs.add_argument("songs", type=Path, nargs="+", metavar="song", help="in any format")
+    fit = verbs.add_parser("fit", help="find the largest micro-batch of a recipe; print JSON")
+    fit.add_argument("recipe", type=Path, help="a training recipe as JSON")
+    fit.add_argument("--memory-gb", type=float, default=0.0, help="try it on the CPU, in so much")
+    published = verbs.add_parser("import", help="turn the authors' published weights into a model")
+    published.add_argument("checkpoint", type=Path, help="their .pth, or .safetensors")
+    published.add_argument("model", type=Path, help="the model's folder, to be written")
     return parser
 
 

@@ -4,7 +4,8 @@
 
     checkpoints/step-00000100/model.safetensors
                               optimizer.safetensors   moments by parameter name
-                              checkpoint.json         step, identity, loss, progress, sha256 of both
+                              ema.safetensors         moving average of the weights, if one is kept
+                              checkpoint.json         step, identity, loss, progress, sha256 of each
 """
 
 import logging
@@ -20,9 +21,11 @@ from torch.optim import AdamW
 from storage.config import Json, differences
 from storage.errors import CheckpointError, ManifestError
 from storage.files import disk_errors, hash_file, read_json, write_json
+from training.ema import MovingAverage
 from training.weights import WEIGHTS, average, fit_into, read_weights, write_weights
 
 MOMENTS = "optimizer.safetensors"
+AVERAGE = "ema.safetensors"
 NOTE = "checkpoint.json"
 KEPT_LATEST = 2
 """To resume from: the last one, and the one before should the last be damaged."""
@@ -42,6 +45,20 @@ class Progress:
     """Steps without an update because a loss or gradient was not finite."""
     skipped_in_row: int = 0
 
+    @property
+    def updates(self) -> int:
+        """Steps that changed the weights."""
+        return self.step - self.skipped
+
+
+@dataclass(frozen=True)
+class State:
+    """What training changes, beside its progress."""
+
+    model: nn.Module
+    optimizer: AdamW
+    average: MovingAverage | None = None
+
 
 class Checkpoints:
     """The checkpoints of one run.
@@ -58,18 +75,20 @@ class Checkpoints:
     def save(
         self,
         progress: Progress,
-        model: nn.Module,
-        optimizer: AdamW,
+        state: State,
         validation_loss: float | None = None,
     ) -> None:
         """Write a checkpoint durably and at once, then remove those no longer needed."""
         target = self._path(progress.step)
         arriving = target.with_name(f".{target.name}.arriving")
         shutil.rmtree(arriving, ignore_errors=True)
-        sha256 = {
-            WEIGHTS: write_weights(arriving / WEIGHTS, model.state_dict()),
-            MOMENTS: write_weights(arriving / MOMENTS, _moments(model, optimizer)),
+        parts = {
+            WEIGHTS: state.model.state_dict(),
+            MOMENTS: _moments(state.model, state.optimizer),
         }
+        if state.average is not None:
+            parts[AVERAGE] = state.average.state()
+        sha256 = {name: write_weights(arriving / name, part) for name, part in parts.items()}
         note = {
             "step": progress.step,
             "identity": self._identity,
@@ -106,15 +125,18 @@ class Checkpoints:
             return step
         return None
 
-    def resume(self, step: int, model: nn.Module, optimizer: AdamW) -> Progress:
-        """Put model and optimiser where they were at a step, and return the progress then.
+    def resume(self, step: int, state: State) -> Progress:
+        """Put model, optimiser and average where they were at a step; return the progress then.
 
         Raises:
             CheckpointError: the checkpoint is damaged or does not fit the model.
         """
         folder, note = self._path(step), self._note(step)
-        fit_into(model, read_weights(folder / WEIGHTS), folder / WEIGHTS)
-        _restore(model, optimizer, read_weights(folder / MOMENTS), folder / MOMENTS)
+        fit_into(state.model, read_weights(folder / WEIGHTS), folder / WEIGHTS)
+        moments = read_weights(folder / MOMENTS)
+        _restore(state.model, state.optimizer, moments, folder / MOMENTS)
+        if state.average is not None:
+            state.average.restore(read_weights(folder / AVERAGE), folder / AVERAGE)
         return Progress(**note["progress"])
 
     def best(self) -> list[int]:
@@ -129,6 +151,8 @@ class Checkpoints:
     def result(self) -> tuple[dict[str, Tensor], Json]:
         """Return the mean of the best checkpoints' weights, and which they are.
 
+        Where a moving average was kept, its weights are taken: they are what was validated.
+
         Raises:
             CheckpointError: one of them is damaged, or there is none.
         """
@@ -136,7 +160,9 @@ class Checkpoints:
         if not best:
             raise CheckpointError(f"{self._folder} holds no checkpoint; train first")
         notes = [self._check(step) for step in best]
-        weights = average([read_weights(self._path(step) / WEIGHTS) for step in best])
+        weights = average(
+            [self._validated(step, note) for step, note in zip(best, notes, strict=True)]
+        )
         losses = [note["validation_loss"] for note in notes]
         return weights, {"averaged_steps": best, "validation_losses": losses}
 
@@ -158,11 +184,17 @@ class Checkpoints:
 
     def _check(self, step: int) -> dict[str, Any]:
         note = self._note(step)
-        for name in (WEIGHTS, MOMENTS):
+        for name in sorted({WEIGHTS, MOMENTS, *note["sha256"]}):
             path = self._path(step) / name
             if not path.is_file() or hash_file(path) != note["sha256"].get(name):
                 raise CheckpointError(f"{path} is missing or damaged; delete {path.parent}")
         return note
+
+    def _validated(self, step: int, note: Json) -> dict[str, Tensor]:
+        weights = read_weights(self._path(step) / WEIGHTS)
+        if AVERAGE in note["sha256"]:
+            weights |= read_weights(self._path(step) / AVERAGE)
+        return weights
 
     def _validation_loss(self, step: int) -> float | None:
         try:

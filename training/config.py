@@ -51,6 +51,9 @@ class BsLocoformerConfig(Config):
     """Not in the paper; 0.1 in the authors' code, in FFNs, attention and its projection."""
     keep_last_frame: bool = False
     """Keep all 1 + L // hop STFT frames. The authors' code drops the last one."""
+    decoder_tanh: Literal["second", "first", "both"] = "second"
+    """Which of the mask decoder's two hidden layers end in a tanh: `second` in the code of this
+    paper, `first` in its authors' later release of the model, `both` in their TUSS (2025)."""
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
@@ -63,6 +66,8 @@ class BsLocoformerConfig(Config):
 class MixitData(Config):
     """Clips from shards, added in pairs to mixtures of mixtures (MoM)."""
 
+    RUNTIME: ClassVar[frozenset[str]] = frozenset({"cache", "cache_gb"})
+
     kind: Literal["mixit"] = "mixit"
     batch_size: PositiveInt = 128
     """MoMs per step over all processes (so twice as many clips)."""
@@ -72,6 +77,16 @@ class MixitData(Config):
     """The power ratio of the two mixtures is uniform in ±gain_db. Not in the paper; in the code."""
     validation_share: Unit = 0.05
     """Share of tracks held out when the archive names no validation split."""
+    order: Literal["clips", "shards"] = "clips"
+    """How an epoch is shuffled. `clips`: one permutation of all clips. `shards`: shards are
+    permuted and dealt into groups, and clips are permuted within a group only, for corpora in a
+    bucket that are larger than `cache_gb`."""
+    shards_at_once: PositiveInt = 16
+    """Shards of a group. The cache holds two groups: the one in use and the next."""
+    cache: str = ""
+    """Folder of shards fetched from a bucket; empty takes one in the home's scratch folder."""
+    cache_gb: NonNegativeFloat = 100.0
+    """What may lie there; 0 reads every clip from the bucket."""
 
 
 class StemsData(Config):
@@ -140,6 +155,9 @@ class LoopConfig(Config):
     log_every: PositiveInt = 10
     keep_best: PositiveInt = 5
     """Checkpoints kept by validation loss; their average is the run's result."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Per step, of an exponential moving average of the weights, which is then what is validated
+    and averaged into the result; 0 keeps none, as the authors do."""
     seed: NonNegativeInt = 0
 
 
@@ -155,6 +173,13 @@ class RuntimeConfig(Config):
     """Threads that read ahead, beside the one that trains; 0 is one."""
     micro_batch: NonNegativeInt = 0
     """Examples per forward pass and process; 0 takes the whole batch at once."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile the model's bodies (a minute at the start); `auto` does so on CUDA."""
+    recompute: Literal["nothing", "cheap", "everything"] = "nothing"
+    """Activations computed anew in the backward pass, for memory: `cheap` keeps what products,
+    convolutions and attention return; `everything` keeps the tokens between paths alone."""
+    snapshot_every: NonNegativeInt = 10_190
+    """Steps between snapshots of one fixed example's outputs; 0 takes none, else one ends a run."""
 
 
 ModelConfig = BsLocoformerConfig

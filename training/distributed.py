@@ -1,8 +1,10 @@
 """This process's place among the processes of a job: rank, device, precision, sums over all."""
 
 import contextlib
+import datetime
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
@@ -11,10 +13,17 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from storage.errors import ConfigError, MachineError
+from storage.errors import ConfigError, MachineError, RunError
 from training.config import RuntimeConfig
 
 Precision = Literal["auto", "bf16", "float32"]
+
+PATIENCE = datetime.timedelta(minutes=10)
+"""How long a process waits for the others before it gives the job up."""
+LOST = re.compile(
+    r"connection (was )?(closed|reset|refused)|broken pipe|timed out|NCCL|gloo|ProcessGroup", re.I
+)
+"""What torch's back ends say when a process that they wait for is gone."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,24 @@ class Place:
         """Return the precision that the network body runs in."""
         enabled = self.autocast_dtype is not None
         return torch.autocast(self.device.type, self.autocast_dtype, enabled=enabled)
+
+    def in_precision(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
+        """Return a model's forward pass in this place's precision."""
+
+        def forward(x_BICT: Tensor) -> Tensor:
+            with self.autocast():
+                y_BSCT: Tensor = model(x_BICT)
+            return y_BSCT
+
+        return forward
+
+    def peak_memory(self) -> int:
+        """Return the most bytes that tensors held on the GPU since the last call; 0 on a CPU."""
+        if self.device.type != "cuda":
+            return 0
+        peak = torch.cuda.max_memory_allocated(self.device)
+        torch.cuda.reset_peak_memory_stats(self.device)
+        return peak
 
     def sum(self, *values: float) -> list[float]:
         """Return each value summed over all processes; every process must call this."""
@@ -94,11 +121,31 @@ def join(runtime: RuntimeConfig, precision: Precision = "auto") -> Iterator[Plac
     if world == 1:
         yield place
         return
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, timeout=PATIENCE)
     try:
         yield place
     finally:
         distributed.destroy_process_group()
+
+
+@contextlib.contextmanager
+def naming_the_lost(place: Place) -> Iterator[None]:
+    """Turn the back end's complaint that a process is gone into one that says what to do.
+
+    Raises:
+        RunError: another process of the job ended or was cut off.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if place.world == 1 or not LOST.search(str(error)):
+            raise
+        raise RunError(
+            f"process {place.rank} lost another of the job's {place.world} processes, which ended "
+            "or was cut off: look above for its own error, or in the kernel's log for one that was "
+            "killed; run again, and training goes on from its last checkpoint"
+        ) from error
 
 
 def require_examples(place: Place, batch_size: int) -> None:

@@ -2,31 +2,26 @@
 
 import logging
 import math
-import signal
-import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from types import FrameType, TracebackType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
-from torch.optim import AdamW
 
-from storage.errors import RunError
-from training import optim, seeds
-from training.checkpoint import Checkpoints, Progress
-from training.config import TrainConfig
+from storage.errors import MachineError, RunError
+from training import guards, memory, optim, seeds
+from training.checkpoint import Checkpoints, Progress, State
+from training.config import MixitObjective, TrainConfig
 from training.data import Loader
-from training.distributed import Place
-from training.objectives import Forward, Objective
+from training.distributed import Place, naming_the_lost
+from training.guards import Interruption
+from training.objectives import Objective
+from training.outputs import Listener, Numbers, Survey
+from training.snapshots import Snapshots
 from training.telemetry import Telemetry, TrainRow
-
-SKIPS_IN_ROW = 20
-SKIPS_AT_LEAST, SKIPPED_SHARE = 20, 0.01
-"""Steps without an update that are forgiven: so many in a row, and 20 plus 1 % of all."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,23 +32,40 @@ class Work:
 
     config: TrainConfig
     place: Place
-    model: nn.Module
-    """The model itself, whose weights are saved."""
+    state: State
     objective: Objective
-    optimizer: AdamW
     data: Loader
     checkpoints: Checkpoints
     telemetry: Telemetry
+    snapshots: Snapshots
+
+    @property
+    def model(self) -> nn.Module:
+        """The model itself, whose weights are saved."""
+        return self.state.model
+
+    def judged(self) -> AbstractContextManager[None]:
+        """Have the model hold the weights that are judged: the moving average, if one is kept."""
+        average = self.state.average
+        return nullcontext() if average is None else average.standing_in()
+
+    def survey(self) -> Survey | None:
+        """Return what counts which outputs are alive; of stems, whose outputs are given, none."""
+        objective = self.config.objective
+        if isinstance(objective, MixitObjective):
+            return Survey(objective, self.config.model)
+        return None
 
 
 class Step(NamedTuple):
-    """What came of one step, the same on every process."""
+    """What came of one step, the same on every process but for its logs."""
 
     loss: float
     grad_norm: float
     signal: int
-    """The highest signal that any process got, or 0."""
-    logs: dict[str, float]
+    """The weightiest signal that any process got, or 0."""
+    logs: Numbers
+    """Of this process, at steps that are logged."""
 
     @property
     def finite(self) -> bool:
@@ -61,42 +73,17 @@ class Step(NamedTuple):
         return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
 
 
-class Interruption(AbstractContextManager["Interruption"]):
-    """Notes SIGTERM and Ctrl-C, so that the loop can stop between two steps."""
-
-    def __init__(self) -> None:
-        self.signal = 0
-        self._before: dict[int, object] = {}
-
-    def __enter__(self) -> "Interruption":
-        # Python sets signal handlers in the main thread only.
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
-
-
 def fit(work: Work) -> None:
     """Train from the latest checkpoint, or the start, to the last step.
 
     Raises:
-        RunError: losses or gradients are not finite too often, or a validation loss is not.
+        RunError: losses or gradients are not finite too often, or a validation loss is not, or
+            another process of the job is gone.
+        MachineError: memory is full; says how many examples fit.
         CheckpointError: checkpoints of another configuration are in the way.
         SystemExit: SIGTERM (code 143) or Ctrl-C (130) came; a checkpoint was written first.
     """
-    with Interruption() as interruption, work.telemetry:
+    with Interruption() as interruption, work.telemetry, naming_the_lost(work.place):
         progress = _take_up(work)
         work.telemetry.begin(progress.step)
         forward = work.place.wrap(work.model)
@@ -105,7 +92,7 @@ def fit(work: Work) -> None:
             began = time.perf_counter()
             references = next(batches)
             work.telemetry.stepped(time.perf_counter() - began)
-            step = _step(work, forward, references, progress.step, interruption)
+            step = _step_within_memory(work, forward, references, progress, interruption)
             _account(work, progress, step)
             _milestones(work, progress, step)
 
@@ -116,117 +103,152 @@ def _take_up(work: Work) -> Progress:
     step = work.place.agree(-1 if found is None else found)
     if step < 0:
         return Progress()
-    progress = work.checkpoints.resume(step, work.model, work.optimizer)
+    progress = work.checkpoints.resume(step, work.state)
     if work.place.leads:
         logger.info("resuming after step %d of %d", step, work.config.loop.steps)
     return progress
 
 
-def _step(
-    work: Work, forward: nn.Module, references: Tensor, number: int, interruption: Interruption
+def _step_within_memory(
+    work: Work,
+    forward: nn.Module,
+    references: Tensor,
+    progress: Progress,
+    interruption: Interruption,
 ) -> Step:
-    """Take step `number`, counted from 0, unless its loss or gradient is not finite."""
-    config, place = work.config, work.place
+    """Take a step; where memory is full, find out how many examples would have fitted."""
+    try:
+        return _step(work, forward, references, progress, interruption)
+    except (MemoryError, RuntimeError) as error:
+        if not guards.is_exhaustion(error):
+            raise
+        said = " ".join(str(error).split())[:200]
+    # Only here, with the error gone, are the failed step's tensors free.
+    piece = _pieces(work, references)[0]
+    beside = [] if work.state.optimizer.state else memory.moments(work.model)
+    advice = memory.advice(work.model, work.objective, work.place, piece)
+    del beside
+    raise MachineError(f"{advice} ({said})")
+
+
+def _step(
+    work: Work,
+    forward: nn.Module,
+    references: Tensor,
+    progress: Progress,
+    interruption: Interruption,
+) -> Step:
+    """Take the step after `progress`, unless its loss or gradient is not finite."""
+    config, place, optimizer, number = work.config, work.place, work.state.optimizer, progress.step
     work.model.train()
     seeds.seed_torch(config.loop.seed, "step", number, place.rank)
-    optim.set_learning_rate(work.optimizer, optim.learning_rate(config.optim, number))
-    loss, logs = _accumulate(work, forward, references)
-    parameters = [p for group in work.optimizer.param_groups for p in group["params"]]
+    optim.set_learning_rate(optimizer, optim.learning_rate(config.optim, number))
+    loss, logs = _accumulate(work, forward, references, _is_logged(work, number + 1))
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
-    total, signalled = place.sum(float(loss), interruption.signal)
-    step = Step(total, float(norm), int(signalled), logs)
+    total, *votes = place.sum(float(loss), *interruption.votes())
+    step = Step(total, float(norm), guards.elected(votes), logs)
     if step.finite:
         clip_grads_with_norm_(parameters, config.optim.clip_norm, norm)
-        work.optimizer.step()
-    work.optimizer.zero_grad(set_to_none=True)
+        optimizer.step()
+        if work.state.average is not None:
+            work.state.average.update(progress.updates + 1)
+    optimizer.zero_grad(set_to_none=True)
     return step
 
 
 def _accumulate(
-    work: Work, forward: nn.Module, references: Tensor
-) -> tuple[Tensor, dict[str, float]]:
+    work: Work, forward: nn.Module, references: Tensor, logged: bool
+) -> tuple[Tensor, Numbers]:
     """Add up gradients over micro-batches; return this process's part of the batch's mean loss.
 
     Every example weighs the same however the batch is cut, over micro-batches and processes.
     """
-    place = work.place
+    place, survey = work.place, work.survey() if logged else None
     pieces = _pieces(work, references)
     total = torch.zeros((), device=place.device)
-    logs: dict[str, float] = {}
+    logs: dict[str, Tensor] = {}
     for number, piece in enumerate(pieces):
         last = number == len(pieces) - 1
         weight = len(piece) / work.data.batch_size
+        listener = Listener(place.in_precision(forward))
         with nullcontext() if last else place.unsynchronised(forward):
-            loss, extra = work.objective(_in_precision(work, forward), piece)
+            loss, extra = work.objective(listener, piece)
             # Gradients are averaged over processes, and the weights add up to 1 over all.
             (loss * (weight * place.world)).backward()
         total += loss.detach() * weight
-        if last:
-            logs = {name: float(value) for name, value in extra.items()}
-    return total, logs
+        share = len(piece) / len(references)
+        logs = {name: logs.get(name, 0.0) + share * value for name, value in extra.items()}
+        if survey is not None and last and listener.outputs_BSCT is not None:
+            survey.add(listener.outputs_BSCT, piece)
+    numbers: Numbers = {name: float(value) for name, value in logs.items()} if logged else {}
+    return total, numbers if survey is None else numbers | survey.numbers(survey.sums())
 
 
 def _pieces(work: Work, references: Tensor) -> tuple[Tensor, ...]:
     return torch.split(references, work.config.runtime.micro_batch or len(references))
 
 
-def _in_precision(work: Work, model: nn.Module) -> Forward:
-    """Return a model's forward pass in the place's precision."""
-
-    def forward(x_BICT: Tensor) -> Tensor:
-        with work.place.autocast():
-            y_BSCT: Tensor = model(x_BICT)
-        return y_BSCT
-
-    return forward
-
-
 def _account(work: Work, progress: Progress, step: Step) -> None:
-    """Count the step, and stop a run whose losses are not finite too often."""
-    progress.step += 1
-    if step.finite:
-        progress.skipped_in_row = 0
-        progress.window.append(step.loss)
+    """Count the step; say which samples a skipped one was made of, and stop when there are many."""
+    number = progress.step
+    if guards.account(progress, step.loss, step.grad_norm):
         return
-    progress.skipped += 1
-    progress.skipped_in_row += 1
     if work.place.leads:
         logger.warning(
             "step %d is skipped: loss %g, gradient norm %g",
             progress.step, step.loss, step.grad_norm,
         )  # fmt: skip
-    allowed = SKIPS_AT_LEAST + SKIPPED_SHARE * progress.step
-    if progress.skipped_in_row >= SKIPS_IN_ROW or progress.skipped > allowed:
-        raise RunError(
-            f"{progress.skipped} of {progress.step} steps, the last {progress.skipped_in_row} in a "
-            "row, had a loss or gradient that is not finite; lower optim.lr, lengthen "
-            "optim.warmup_steps or set precision=float32"
-        )
+        keys = work.data.keys(number) if isinstance(work.data, guards.Named) else []
+        work.telemetry.skipped(progress.step, step.loss, step.grad_norm, keys)
+    guards.require_budget(progress)
 
 
 def _milestones(work: Work, progress: Progress, step: Step) -> None:
     """Log, validate and save where the step calls for it; leave where a signal does."""
     loop, done = work.config.loop, progress.step
     finished = done == loop.steps
-    if (done % loop.log_every == 0 or finished) and progress.window:
-        loss = math.fsum(progress.window) / len(progress.window)
-        progress.window = []
-        rate = optim.learning_rate(work.config.optim, done - 1)
-        norm = step.grad_norm if step.finite else -1.0
-        work.telemetry.train(TrainRow(done, loss, rate, norm, progress.skipped, step.logs))
+    if _is_logged(work, done) and progress.window:
+        _log(work, progress, step)
     if done % loop.validate_every == 0 or finished:
         _save(work, progress, validate(work, done))
     elif done % loop.checkpoint_every == 0 or step.signal:
         _save(work, progress, None)
+    if work.place.leads and work.snapshots.due(done):
+        _snapshot(work, done)
     if step.signal and not finished:
         if work.place.leads:
             logger.info("stopped by a signal after step %d; run again to go on from there", done)
         raise SystemExit(128 + step.signal)
 
 
+def _is_logged(work: Work, done: int) -> bool:
+    return done % work.config.loop.log_every == 0 or done == work.config.loop.steps
+
+
+def _log(work: Work, progress: Progress, step: Step) -> None:
+    loss = math.fsum(progress.window) / len(progress.window)
+    progress.window = []
+    rate = optim.learning_rate(work.config.optim, progress.step - 1)
+    norm, logs = (step.grad_norm, step.logs) if step.finite else (-1.0, {})
+    peak = work.place.peak_memory()
+    if peak:
+        logs = {**logs, "gpu_memory_gb": peak / 1e9}
+    work.telemetry.train(TrainRow(progress.step, loss, rate, norm, progress.skipped, logs))
+
+
 def _save(work: Work, progress: Progress, validation_loss: float | None) -> None:
     if work.place.leads:
-        work.checkpoints.save(progress, work.model, work.optimizer, validation_loss)
+        work.checkpoints.save(progress, work.state, validation_loss)
+    work.telemetry.pause()
+
+
+@torch.no_grad()
+def _snapshot(work: Work, step: int) -> None:
+    work.model.eval()
+    with work.judged():
+        snapshot = work.snapshots.take(step, work.place.in_precision(work.model), work.objective)
+    work.telemetry.snapshot(step, snapshot)
     work.telemetry.pause()
 
 
@@ -237,17 +259,24 @@ def validate(work: Work, step: int) -> float:
     Raises:
         RunError: it is not finite.
     """
-    began, total, count = time.perf_counter(), 0.0, 0
+    began, total, count, survey = time.perf_counter(), 0.0, 0, work.survey()
     work.model.eval()
-    for references in work.data.validation():
-        for piece in _pieces(work, references):
-            outcome = work.objective(_in_precision(work, work.model), piece)
-            total, count = total + float(outcome.loss) * len(piece), count + len(piece)
-    total, examples = work.place.sum(total, count)
+    with work.judged():
+        for references in work.data.validation():
+            for piece in _pieces(work, references):
+                listener = Listener(work.place.in_precision(work.model))
+                outcome = work.objective(listener, piece)
+                total, count = total + float(outcome.loss) * len(piece), count + len(piece)
+                if survey is not None and listener.outputs_BSCT is not None:
+                    survey.add(listener.outputs_BSCT, piece)
+    sums = [] if survey is None else survey.sums()
+    total, examples, *sums = work.place.sum(total, count, *sums)
     loss = total / examples
     if not math.isfinite(loss):
         raise RunError(
             f"the validation loss at step {step} is {loss}; lower optim.lr or set precision=float32"
         )
-    work.telemetry.validation(step, loss, int(examples), time.perf_counter() - began)
+    logs = {} if survey is None else survey.numbers(sums)
+    seconds = time.perf_counter() - began
+    work.telemetry.validation(step, {"loss": loss, "examples": int(examples), **logs}, seconds)
     return loss

@@ -1,9 +1,20 @@
 """Numbers out: one JSON line per logged step, TensorBoard events, and a line for people.
 
-A row of `metrics.jsonl` has `kind` ("train" or "validation"), `step` (steps done), `steps` (steps
-to do) and `loss` in dB. Train rows add `lr`, `grad_norm`, `seconds_per_step`,
-`examples_per_second`, `data_wait` (share of the time spent waiting for data), `skipped` and
-`eta_seconds`; validation rows add `examples` and `seconds`.
+A row of `metrics.jsonl` has `kind`, `step` (steps done), `steps` (steps to do) and `loss` in dB.
+
+- `train` rows add `lr`, `grad_norm` (-1 for a step that was skipped), `seconds_per_step`,
+  `examples_per_second`, `data_wait` (share of the time spent waiting for data), `skipped` (steps so
+  far), `eta_seconds` and, on a GPU, `gpu_memory_gb` (the most that tensors held since the last
+  row).
+- `validation` rows add `examples` and `seconds`.
+- `skipped` rows, one for each step without an update, have loss and `grad_norm` as text, and `keys`
+  of the samples that the step was made of.
+
+In MixIT, train rows (of the leading process's last micro-batch) and validation rows (of all
+examples) add `snr_louder` and `snr_quieter` (dB, of either mixture), `effective_sources` (exp of
+the entropy of the outputs' energy shares, the mean over examples), `alive_outputs` (the same of the
+mean shares: outputs that are used at all), `dominance` (mean share of the strongest output) and
+`energy_shares` (mean share of each output).
 """
 
 import json
@@ -15,10 +26,14 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+import torch
 from torch.utils.tensorboard import SummaryWriter
 
+from storage.config import Json
 from storage.files import write_bytes
 from storage.runs import Run
+from training.outputs import Numbers
+from training.snapshots import Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +50,8 @@ class TrainRow:
     """Before clipping."""
     skipped: int
     """Steps without an update so far."""
-    logs: dict[str, float]
-    """What the objective adds."""
+    logs: Numbers
+    """What the objective and the outputs add."""
 
 
 class Stopwatch:
@@ -96,7 +111,7 @@ class Telemetry(AbstractContextManager["Telemetry"]):
         seconds, waiting = self._watch.read()
         self._watch = Stopwatch()
         speed, eta = self._batch_size / seconds, (self._steps - row.step) * seconds
-        numbers = {
+        numbers: Numbers = {
             "loss": row.loss,
             "lr": row.lr,
             "grad_norm": row.grad_norm,
@@ -112,12 +127,29 @@ class Telemetry(AbstractContextManager["Telemetry"]):
             row.step, self._steps, row.loss, row.lr, speed, duration(eta),
         )  # fmt: skip
 
-    def validation(self, step: int, loss: float, examples: int, seconds: float) -> None:
-        """Log a validation."""
+    def validation(self, step: int, numbers: Numbers, seconds: float) -> None:
+        """Log a validation, whose `numbers` hold its `loss`."""
         if not self._leads:
             return
-        self._write("validation", step, {"loss": loss, "examples": examples, "seconds": seconds})
-        logger.info("validation at step %d: loss %.2f (%.1f s)", step, loss, seconds)
+        self._write("validation", step, {**numbers, "seconds": seconds})
+        logger.info("validation at step %d: loss %.2f (%.1f s)", step, numbers["loss"], seconds)
+
+    def skipped(self, step: int, loss: float, grad_norm: float, keys: list[str]) -> None:
+        """Log a step that changed no weights, and the keys of the samples it was made of."""
+        if self._leads:
+            # JSON has no word for what is not finite.
+            row = {"loss": str(loss), "grad_norm": str(grad_norm), "keys": keys}
+            self._append("skipped", step, row)
+
+    def snapshot(self, step: int, snapshot: Snapshot) -> None:
+        """Show one example's signals, played in mono, and their spectrograms."""
+        if self._writer is None:
+            return
+        for name, sound in snapshot.sounds.items():
+            mono = torch.from_numpy(sound.mean(axis=0, keepdims=True))
+            self._writer.add_audio(f"snapshot/{name}", mono, step, snapshot.sample_rate)
+            picture = snapshot.pictures[name]
+            self._writer.add_image(f"snapshot/{name}", picture, step, dataformats="HWC")
 
     def __enter__(self) -> Self:
         return self
@@ -132,16 +164,23 @@ class Telemetry(AbstractContextManager["Telemetry"]):
             self._writer.close()
             self._writer = None
 
-    def _write(self, kind: str, step: int, numbers: dict[str, float]) -> None:
+    def _write(self, kind: str, step: int, numbers: Numbers) -> None:
+        self._append(kind, step, dict(numbers))
+        if self._writer is None:
+            return
+        for name, value in numbers.items():
+            parts = enumerate(value) if isinstance(value, list) else [("", value)]
+            for part, number in parts:
+                tag = f"{kind}/{name}" if part == "" else f"{kind}_{name}/{part:02d}"
+                self._writer.add_scalar(tag, number, step)
+
+    def _append(self, kind: str, step: int, numbers: Json) -> None:
         row = {"kind": kind, "step": step, "steps": self._steps, **numbers}
         with self._run.metrics.open("a") as stream:
             stream.write(json.dumps(row, allow_nan=False) + "\n")
             stream.flush()
             # A checkpoint may follow at once, and must not outlive the rows before it.
             os.fsync(stream.fileno())
-        if self._writer is not None:
-            for name, value in numbers.items():
-                self._writer.add_scalar(f"{kind}/{name}", value, step)
 
 
 def duration(seconds: float) -> str:

@@ -11,12 +11,14 @@ from storage.records import ChannelMap
 from storage.runs import Job, Run
 from training import data, objectives, optim, seeds
 from training.channels import read_map
-from training.checkpoint import Checkpoints
+from training.checkpoint import Checkpoints, State
 from training.config import STEMS, TrainConfig
 from training.distributed import Place, join, require_examples
+from training.ema import MovingAverage
 from training.loop import Work, fit
 from training.models import build, select_outputs, separator_parameters
 from training.models.separator import Separator
+from training.snapshots import Snapshots
 from training.telemetry import Telemetry
 from training.weights import EXPLANATION, fit_into, load_model, save_model
 
@@ -46,16 +48,22 @@ def train(run: Run) -> None:
 def assemble(run: Run, job: Job, config: TrainConfig, place: Place) -> Work:
     """Put model, data, objective, optimiser and records together."""
     model = initial_model(config, job).to(place.device)
+    decay = config.loop.ema_decay
     identity = {"config": config.digest(), **{f"input.{k}": v for k, v in digests(job).items()}}
+    loader = data.loader(config, job, place)
     return Work(
         config=config,
         place=place,
-        model=model,
+        state=State(
+            model,
+            optim.build(model.parameters(), config.optim),
+            MovingAverage(model, decay) if decay else None,
+        ),
         objective=objectives.build(config.objective, config.model),
-        optimizer=optim.build(model.parameters(), config.optim),
-        data=data.loader(config, job, place),
+        data=loader,
         checkpoints=Checkpoints(run.checkpoints, identity, config.loop.keep_best),
         telemetry=Telemetry(run, config.loop.steps, config.data.batch_size, place.leads),
+        snapshots=Snapshots(run.root / "snapshots", config, loader),
     )
 
 

@@ -18,6 +18,7 @@ from storage.errors import CheckpointError, ConfigError, ManifestError
 from storage.files import arriving, hash_file, read_json, write_json
 from training.config import BsLocoformerConfig
 from training.models import build
+from training.models.published import from_published, published_config, read_published
 from training.models.separator import Separator
 
 WEIGHTS = "model.safetensors"
@@ -108,6 +109,26 @@ def load_model(folder: Path) -> Separator:
     weights = folder / WEIGHTS
     fit_into(model, read_weights(weights, explanation.get("sha256")), weights)
     return model.eval()
+
+
+def import_published(checkpoint: Path, folder: Path) -> None:
+    """Write a model's folder from a checkpoint that the paper's authors have published.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, or is no BS-Locoformer of a published size.
+    """
+    published = read_published(checkpoint)
+    config = published_config(published, checkpoint)
+    weights = from_published(published, config, checkpoint)
+    fit_into(build(config), weights, checkpoint)
+    save_model(
+        folder,
+        weights,
+        {
+            "model": config.model_dump(mode="json"),
+            "imported_from": {"name": checkpoint.name, "sha256": hash_file(checkpoint)},
+        },
+    )
 
 
 def read_explanation(folder: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from tests.benchmarks import (
     assignment,
     packing,
     reading,
+    scale,
     scoring,
     separating,
     synthesising,
@@ -28,6 +29,7 @@ from tests.benchmarks.measure import Result
 BENCHMARKS: dict[str, Callable[[], Result]] = {
     "packing": packing.run,
     "reading": reading.run,
+    "scale": scale.run,
     "training-step": training_step.run,
     "assignment": assignment.run,
     "scoring": scoring.run,

@@ -1,83 +1,133 @@
-"""Reading shards: random crops by offset, webdataset's whole clips in order, and bare bytes."""
+"""Reading shards: random crops in either form of storage, webdataset, and decoding alone."""
 
-from collections.abc import Iterator
+import io
+import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
+import soundfile
 import webdataset
 
-from pipelines.pack import pack_unit
-from storage.audio import decode_window
-from storage.files import write_json
-from storage.shards import ShardIndex, ShardReader, describe
-from tests.benchmarks.material import CONFIG, request
+from storage.audio import Waveform
+from storage.layout import Corpus
+from storage.shard_reader import ShardReader
+from tests.benchmarks.material import music, workplace
 from tests.benchmarks.measure import Result, Variant, in_turns
+from tests.shards import Form, write_corpus
+from training.config import MixitData
+from training.data.clips import ClipPairs
 
-RATE = CONFIG.filters.sample_rate
-CROP = 2 * RATE
+RATE = 44_100
+CLIP, CROP = 10 * RATE, 6 * RATE
+HOP = CLIP // 2
 ROUNDS = 9
 
 
 def run() -> Result:
-    """Measure one pass over all clips of a corpus that lies in the page cache."""
-    index = _corpus()
-    bench = _Bench(index)
+    """Measure one 6 s crop of every clip of a corpus that lies in the page cache, one thread."""
+    bench = _Bench(_songs())
     rows = in_turns(
         [
-            Variant("ShardReader: 2 s crops, random order", "ours", bench.crops),
-            Variant("ShardReader: whole clips, random order", "other", bench.wholes),
-            Variant("webdataset: in order, decode the clip, crop", "library", bench.webdataset),
-            Variant("the same bytes, not decoded", "floor", bench.bytes_only),
+            Variant("ShardReader: 6 s crops, random order, clips", "ours", bench.clips),
+            Variant("decoding alone, from memory, clips", "floor", bench.clips_alone),
+            Variant("webdataset: in order, clips", "library", bench.webdataset),
+            Variant("as training examples (pairs, powers, stacking)", "other", bench.examples),
+            Variant("ShardReader: 6 s crops, random order, segments", "other", bench.segments),
+            Variant("decoding alone, from memory, segments", "floor", bench.segments_alone),
         ],
         ROUNDS,
     )
-    clips = len(bench.reader.entries)
-    notes = (f"{rows[0].median / clips * 1e3:.2f} ms per crop, one thread",)
-    return Result("Reading shards", rows, clips, "clips", notes)
+    count = len(bench.starts)
+    rates = [count / min(row.seconds) for row in rows]
+    notes = (
+        f"crops per second, fastest round: {', '.join(f'{rate:.0f}' for rate in rates)}",
+        f"of the rate of decoding alone: clips {rows[1].ratio:.2f}, segments "
+        f"{_median_ratio(rows[5].seconds, rows[4].seconds):.2f}",
+    )
+    return Result("Reading shards", rows, count, "crops of 6 s", notes)
 
 
 class _Bench:
-    def __init__(self, index: Path) -> None:
-        self.reader = ShardReader(index)
-        self._folder = index.parent / "shards"
-        self._draw = np.random.default_rng(0)
+    def __init__(self, songs: dict[str, Waveform]) -> None:
+        home = workplace() / "reading"
+        forms = {name: Form(RATE, CLIP, name) for name in ("clips", "segments")}
+        self._readers = {
+            name: ShardReader(write_corpus(home / name, songs, form))
+            for name, form in forms.items()
+        }
+        self._tar = Corpus(home / "clips").shard("0000", 0)
+        clips = self._readers["clips"]
+        draw = np.random.default_rng(0)
+        self.starts = draw.integers(CLIP - CROP + 1, size=len(clips)).tolist()
+        self._order = draw.permutation(len(clips)).tolist()
+        self._whole = _audio(self._tar)
+        pieces = _audio(Corpus(home / "segments").shard("0000", 0))
+        firsts = self._readers["segments"].clips._firsts.tolist()
+        self._pieces = [pieces[first : first + 2] for first in firsts]
+        data = MixitData(batch_size=1, segment_seconds=CROP / RATE)
+        self._pairs = ClipPairs(clips, np.arange(len(clips)), data, seed=0)
 
-    def crops(self) -> None:
-        slack = self.reader.index.clip_frames - CROP
-        for entry in self._shuffled():
-            self.reader.read(self.reader.entries[entry], int(self._draw.integers(slack + 1)), CROP)
+    def clips(self) -> None:
+        self._read("clips")
 
-    def wholes(self) -> None:
-        for entry in self._shuffled():
-            self.reader.read(self.reader.entries[entry])
+    def segments(self) -> None:
+        self._read("segments")
+
+    def examples(self) -> None:
+        for number in range(len(self._pairs)):
+            self._pairs.example(number)
+
+    def clips_alone(self) -> None:
+        for clip in self._order:
+            start = self.starts[clip]
+            _decode(self._whole[clip], start, start + CROP)
+
+    def segments_alone(self) -> None:
+        for clip in self._order:
+            start, (first, second) = self.starts[clip], self._pieces[clip]
+            parts = [
+                _decode(first, start, HOP),
+                _decode(second, 0, start + CROP - HOP),
+            ]
+            np.concatenate(parts, axis=1)
 
     def webdataset(self) -> None:
-        shards = [str(path) for path in sorted(self._folder.glob("*.tar"))]
-        samples = webdataset.WebDataset(shards, shardshuffle=False, empty_check=False)
-        for sample in samples:
-            start = int(self._draw.integers(self.reader.index.clip_frames - CROP + 1))
-            decode_window(sample["flac"], sample["__key__"])[:, start : start + CROP].copy()
+        samples = webdataset.WebDataset(str(self._tar), shardshuffle=False, empty_check=False)
+        for start, sample in zip(self.starts, samples, strict=True):
+            _decode(sample["flac"], start, start + CROP)
 
-    def bytes_only(self) -> None:
-        for number in self._shuffled():
-            entry = self.reader.entries[number]
-            with (self._folder / entry.shard).open("rb") as stream:
-                stream.seek(entry.offset)
-                stream.read(entry.bytes)
-
-    def _shuffled(self) -> Iterator[int]:
-        return iter(self._draw.permutation(len(self.reader.entries)).tolist())
+    def _read(self, form: str) -> None:
+        reader = self._readers[form]
+        for clip in self._order:
+            reader.read(clip, self.starts[clip], CROP)
 
 
-def _corpus() -> Path:
-    wanted = request("reading")
-    pack_unit(wanted)
-    shards = tuple(describe(path) for path in sorted((wanted.corpus / "shards").glob("*.tar")))
-    index = ShardIndex(
-        sample_rate=RATE,
-        clip_frames=CONFIG.clips.seconds * RATE,
-        codec=CONFIG.shards.codec,
-        shards=shards,
-    )
-    write_json(wanted.corpus / "index.json", index.model_dump(mode="json"))
-    return wanted.corpus / "index.json"
+def _decode(audio: bytes, start: int, stop: int) -> Waveform:
+    with soundfile.SoundFile(io.BytesIO(audio)) as stream:
+        stream.seek(start)
+        waveform: Waveform = stream.read(stop - start, dtype="float32", always_2d=True).T
+    return waveform
+
+
+def _audio(tar: Path) -> list[bytes]:
+    with tarfile.open(tar) as members:
+        sound = [member for member in members if member.name.endswith(".flac")]
+        return [members.extractfile(member).read() for member in sound]  # type: ignore[union-attr]
+
+
+def _songs() -> dict[str, Waveform]:
+    """Return the archive's songs that are at the corpus's rate."""
+    songs = {}
+    with zipfile.ZipFile(music().archive) as archive:
+        for name in archive.namelist():
+            if not name.endswith(".mp3"):
+                continue
+            sound, rate = soundfile.read(io.BytesIO(archive.read(name)), dtype="float32")
+            if rate == RATE and sound.ndim == 2:
+                songs[Path(name).stem] = sound.T
+    return songs
+
+
+def _median_ratio(theirs: tuple[float, ...], ours: tuple[float, ...]) -> float:
+    return float(np.median(np.divide(theirs, ours)))

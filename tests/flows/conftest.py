@@ -43,7 +43,7 @@ class Works:
             "STEMWORKS_SERVER_PORT": str(self.port),
         }
 
-    def order(self, flow: str, home: Path, *settings: str) -> list[str]:
+    def order(self, flow: str, home: Path | str, *settings: str) -> list[str]:
         """Return the command that runs the tiny study, or a part of it."""
         given = [
             "synthesis=null",

@@ -19,13 +19,36 @@ from storage.layout import Home
 SMOKE = named("smoke")
 
 RUNTIME = {
-    "data.root", "fma.units_per_task", "fma.workers", "synthesis.workers", "limits.job_hours",
-    "limits.gpu_jobs", "pretraining.runtime.processes", "pretraining.runtime.threads",
-    "pretraining.runtime.loader_workers", "pretraining.runtime.micro_batch",
-    "pretraining.runtime.device", "finetuning.runtime.processes", "finetuning.runtime.threads",
-    "finetuning.runtime.loader_workers", "finetuning.runtime.micro_batch",
-    "finetuning.runtime.device", "evaluation.separate.batch_size",
-}  # fmt: skip
+    "data.access",
+    "data.connections",
+    "data.mirror",
+    "data.root",
+    "evaluation.separate.batch_size",
+    "finetuning.runtime.device",
+    "finetuning.runtime.loader_workers",
+    "finetuning.runtime.micro_batch",
+    "finetuning.runtime.processes",
+    "finetuning.runtime.snapshot_every",
+    "finetuning.runtime.threads",
+    "fma.engine",
+    "fma.memory_mb",
+    "fma.scheduler",
+    "fma.timeout_seconds",
+    "fma.units_per_task",
+    "fma.workers",
+    "limits.gpu_jobs",
+    "limits.job_hours",
+    "musdb.workers",
+    "pretraining.data.cache",
+    "pretraining.data.cache_gb",
+    "pretraining.runtime.device",
+    "pretraining.runtime.loader_workers",
+    "pretraining.runtime.micro_batch",
+    "pretraining.runtime.processes",
+    "pretraining.runtime.snapshot_every",
+    "pretraining.runtime.threads",
+    "synthesis.workers",
+}
 """Every setting that says where or how fast, by hand."""
 
 
@@ -49,7 +72,22 @@ def other(path: str, value: Any) -> StudyConfig | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         changes = [change for change in (value * 2, value + 1, value / 2) if change != value]
     if isinstance(value, str | None):
-        words = ("0" * 40, "cpu", "drop", "official", "wav", "rms", "bf16", "lstsq")
+        words = (
+            "0" * 40,
+            "cpu",
+            "drop",
+            "official",
+            "wav",
+            "rms",
+            "bf16",
+            "lstsq",
+            "folder",
+            "range",
+            "segments",
+            "keep",
+            "dask",
+            "shards",
+        )
         changes = [word for word in words if word != value]
     for change in changes:
         try:

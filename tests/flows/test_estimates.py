@@ -1,18 +1,28 @@
 """What is left to do, in bytes, core-hours and GPU-hours."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.estimates import PACK_SECONDS_PER_MB, SUSTAINED_FLOPS, Cost, cost_of, segment_frames
+from flows.estimates import (
+    PACK_SECONDS_PER_MB,
+    SUSTAINED_FLOPS,
+    Cost,
+    Progress,
+    cost_of,
+    progress_of,
+    segment_frames,
+)
 from flows.estimates import operations as operations_of
 from flows.line import Outlook
 from flows.recipes import named
 from pipelines.config import FmaConfig
 from storage.layout import Home
-from storage.marks import Mark, Work, commit
+from storage.marks import Mark, Output, Work, commit
 from training.config import BsLocoformerConfig, TrainConfig
 from training.recipes import LARGE, MEDIUM, SMALL
 
@@ -20,19 +30,30 @@ PUBLISHED_GMAC = {"small": 197, "medium": 555, "large": 1630}
 """One forward pass over 6 s with four outputs, everything included."""
 MODELS = {"small": SMALL, "medium": MEDIUM, "large": LARGE}
 FRAMES = 516
+SIZE = 300_000_000
+"""Bytes of a unit."""
 
 
 def training(state: str, config: TrainConfig) -> Outlook:
     return Outlook("pretrain", state, config=config)
 
 
-def packing(done: int, missing: int, facts: dict[str, int], seconds: float = 0.0) -> Outlook:
+def packing(done: int, missing: int, facts: dict[str, float], seconds: float = 0.0) -> Outlook:
+    units = tuple(unit(number < done, facts, seconds) for number in range(done + missing))
+    state = "missing" if missing else "done"
+    return Outlook("pack", state, config=FmaConfig(workers=2), units=units)
+
+
+def unit(
+    done: bool, facts: dict[str, float], seconds: float, finished: float = 0.0, written: int = 0
+) -> Outlook:
+    when = datetime.fromtimestamp(finished, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    outputs = (Output(path="p", label="shard-0000", bytes=written, sha256="", version=""),)
     mark = Mark(
-        stage="pack", version=1, key="k", config={}, inputs={}, outputs=(), digest="d",
-        facts=facts, seconds=seconds, built_by={}, finished="",
+        stage="pack", version=1, key="k", config={}, inputs={}, outputs=outputs, digest="d",
+        facts=facts, seconds=seconds, built_by={}, finished=when,
     )  # fmt: skip
-    units = (Outlook("pack", "done", mark=mark),) * done + (Outlook("pack", "missing"),) * missing
-    return Outlook("pack", "missing" if missing else "done", config=FmaConfig(), units=units)
+    return Outlook("pack", "done" if done else "missing", mark=mark if done else None, size=SIZE)
 
 
 @pytest.fixture
@@ -106,24 +127,94 @@ def test_a_home_that_has_trained_knows_better(tmp_path: Path) -> None:
 
 @given(st.integers(0, 50), st.integers(1, 50))
 def test_packed_units_lower_what_remains(done: int, missing: int) -> None:
-    archive = Path(__file__)
-    cost = cost_of(Home(Path("nowhere")), packing(done, missing, {}), archive)
-    share = missing / (done + missing)
-    assert cost.size == pytest.approx(archive.stat().st_size * share, abs=1)
+    cost = cost_of(Home(Path("nowhere")), packing(done, missing, {}))
+    assert cost.size == missing * SIZE
     assert cost.core_hours == pytest.approx(cost.size / 1e6 * PACK_SECONDS_PER_MB / 3600)
+    assert cost.wall_hours == pytest.approx(cost.core_hours / 2)
 
 
 def test_packing_before_there_is_a_plan(tmp_path: Path, archive: Path) -> None:
-    cost = cost_of(Home(tmp_path), packing(0, 0, {}), archive)
-    assert cost == Cost()
-    waiting = Outlook("pack", "waiting", config=FmaConfig())
+    waiting = Outlook("pack", "waiting", config=FmaConfig(archive="my.zip"))
     assert cost_of(Home(tmp_path), waiting, archive).size == 1_000_000
     assert cost_of(Home(tmp_path), waiting, tmp_path / "missing.zip") == Cost()
     assert cost_of(Home(tmp_path), waiting, None) == Cost()
 
 
-def test_packing_at_the_rate_of_this_machine(tmp_path: Path, archive: Path) -> None:
-    outlook = packing(1, 1, {"bytes_in": 500_000}, seconds=1800.0)
-    cost = cost_of(Home(tmp_path), outlook, archive)
-    assert cost.size == 500_000
-    assert cost.core_hours == pytest.approx(0.5)
+@pytest.mark.parametrize(("name", "gib"), [("fma_small.zip", 7.2), ("fma_full.zip", 879)])
+def test_an_archive_that_is_not_there_is_as_large_as_published(
+    tmp_path: Path, name: str, gib: float
+) -> None:
+    waiting = Outlook("pack", "waiting", config=FmaConfig(archive=name))
+    cost = cost_of(Home(tmp_path), waiting, tmp_path / name)
+    assert cost.size == pytest.approx(gib * 2**30, rel=0.01)
+    assert cost.core_hours > 0
+    assert cost.written == pytest.approx(6.9 * cost.size)
+
+
+def test_segments_are_written_once(tmp_path: Path) -> None:
+    def written(*settings: str) -> int:
+        config = FmaConfig().override(settings)
+        return cost_of(Home(tmp_path), Outlook("pack", "waiting", config=config)).written
+
+    assert written("shards.storage=segments") < 0.55 * written()
+    assert written("shards.codec=wav") > 1.5 * written()
+
+
+def test_packing_at_the_rate_of_this_machine(tmp_path: Path) -> None:
+    """Cores are counted by what the processor did, time by how long units took."""
+    facts = {"bytes_in": 500_000, "cpu_seconds": 1200.0}
+    done = [unit(True, facts, 1800.0, written=2_000_000)]
+    left = [replace(unit(False, {}, 0.0), size=250_000)] * 4
+    config = FmaConfig(workers=4)
+    outlook = Outlook("pack", "missing", config=config, units=(*done, *left))
+    cost = cost_of(Home(tmp_path), outlook)
+    assert cost.size == 1_000_000
+    assert cost.core_hours == pytest.approx(2 * 1200 / 3600)
+    assert cost.wall_hours == pytest.approx(2 * 1800 / 3600 / 4)
+    assert cost.written == 4_000_000
+
+
+def test_a_cluster_of_unknown_size_has_no_wall_time(tmp_path: Path) -> None:
+    cluster = FmaConfig(engine="dask", scheduler="tcp://host:8786")
+    waiting = Outlook("pack", "waiting", config=cluster)
+    assert cost_of(Home(tmp_path), waiting).wall_hours == 0
+    known = replace(waiting, config=cluster.override(["workers=64"]))
+    cost = cost_of(Home(tmp_path), known)
+    assert cost.wall_hours == pytest.approx(cost.core_hours / 64)
+
+
+def test_costs_add_up() -> None:
+    assert Cost(1, 2.0, 3.0, 4, 5.0) + Cost(10, 20.0, 30.0, 40, 50.0) == Cost(11, 22, 33, 44, 55)
+
+
+@given(
+    workers=st.integers(1, 16), seconds=st.integers(10, 300), rounds=st.integers(1, 8),
+    left=st.integers(0, 40), pause=st.integers(0, 10**6),
+)  # fmt: skip
+def test_progress_at_a_steady_pace(
+    workers: int, seconds: int, rounds: int, left: int, pause: int
+) -> None:
+    """Some workers, one pace: whatever was done before a pause does not slow it."""
+    start = 10**9
+    early = [unit(True, {}, seconds, start - pause - 1000)]
+    steady = [
+        unit(True, {}, seconds, start + (turn + 1) * seconds)
+        for turn in range(rounds)
+        for _ in range(workers)
+    ]
+    units = (*early, *steady, *(unit(False, {}, 0.0) for _ in range(left)))
+    progress = progress_of(Outlook("pack", "missing", config=FmaConfig(), units=units))
+    assert progress is not None
+    assert (progress.units, progress.units_done) == (len(units), len(units) - left)
+    assert (progress.bytes, progress.bytes_done) == (SIZE * len(units), SIZE * (len(units) - left))
+    assert progress.units_per_hour == pytest.approx(workers * 3600 / seconds)
+    assert progress.bytes_per_hour == pytest.approx(SIZE * workers * 3600 / seconds)
+    assert progress.seconds_left == pytest.approx(left * seconds / workers)
+
+
+def test_progress_before_anything_is_done() -> None:
+    failed = replace(unit(False, {}, 0.0), state="failed")
+    units = (unit(False, {}, 0.0), failed)
+    progress = progress_of(Outlook("pack", "failed", config=FmaConfig(), units=units))
+    assert progress == Progress(2, 0, 1, 2 * SIZE, 0, 0.0, 0.0, None)
+    assert progress_of(Outlook("pack", "waiting", config=FmaConfig())) is None

@@ -4,14 +4,18 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
+from pipelines.census import take_census
 from pipelines.config import FmaConfig
 from pipelines.fma import read_tracks
-from pipelines.pack import PackRequest, corpus_key, pack_units
+from pipelines.pack import PackRequest, Take, corpus_key, pack_units
 from pipelines.plan import Plan, make_plan, write_plan
+from pipelines.sources import Source
+from pipelines.track import take
 from storage.layout import Corpus, Home
 from storage.manifests import read_rows
 from storage.marks import Mark
 from storage.records import LedgerRow
+from storage.shard_reader import ShardReader
 from tests.synthesised import Archives
 
 CONFIG = FmaConfig(archive="fma_tiny.zip", unit_tracks=3)
@@ -26,17 +30,29 @@ class Study(NamedTuple):
 
     @property
     def requests(self) -> list[PackRequest]:
+        return self.requests_of(source_of(self.archive))
+
+    def requests_of(self, source: Source) -> list[PackRequest]:
+        corpus = self.home.relative(self.corpus.root)
         return [
-            PackRequest(self.home.root, self.corpus.root, self.archive, unit, self.config)
+            PackRequest(self.home.url, corpus, source, unit, self.config)
             for unit in self.plan.units
         ]
 
-    def pack(self, workers: int = 1) -> list[Mark]:
-        return pack_units(self.requests, workers)
+    def pack(self, workers: int = 1, take: Take = take) -> list[Mark]:
+        return pack_units(self.requests, workers, take=take)
+
+    def reader(self, marks: list[Mark]) -> ShardReader:
+        take_census(self.corpus, self.plan, marks, self.config)
+        return ShardReader(self.corpus.index)
 
     def rows(self) -> dict[str, LedgerRow]:
         ledgers = (read_rows(self.corpus.ledger(u.id), LedgerRow) for u in self.plan.units)
         return {row.track: row for rows in ledgers for row in rows}
+
+
+def source_of(archive: Path) -> Source:
+    return Source(location=str(archive), bytes=archive.stat().st_size)
 
 
 def begin(root: Path, archives: Archives, config: FmaConfig = CONFIG) -> Study:

@@ -8,21 +8,30 @@ from pathlib import Path
 import pytest
 
 from pipelines.fma import read_tracks
-from storage.errors import DataError, IntegrityError, ManifestError
+from pipelines.patience import Patience
+from pipelines.sources import Source
+from storage.errors import DataError, IntegrityError, ManifestError, SourceError
 from storage.records import Track
+from tests.range_server import Fault, RangeServer
 from tests.synthesised import tracks_csv, write_fma, write_zip
 
 SONGS = {"000002": b"two", "000004": b"four", "155320": b"last", "000011": b"unlisted"}
 
 
 def test_tracks_carry_listing_checksums_and_metadata(tmp_path: Path) -> None:
-    tracks = read_tracks(*write_fma(tmp_path, SONGS))
+    archives = write_fma(tmp_path, SONGS)
+    with zipfile.ZipFile(archives.archive) as archive:
+        info = archive.getinfo("fma_tiny/000/000002.mp3")
+    tracks = read_tracks(*archives)
     assert [track.id for track in tracks] == sorted(SONGS)
     assert tracks[0] == Track(
         id="000002",
         member="fma_tiny/000/000002.mp3",
         bytes=3,
         crc=zlib.crc32(b"two"),
+        offset=info.header_offset,
+        packed_bytes=info.compress_size,
+        method=zipfile.ZIP_BZIP2,
         sha1=hashlib.sha1(b"two").hexdigest(),
         split="training",
         artist="Ünal, 000002",
@@ -89,3 +98,39 @@ def test_archives_that_are_something_else_are_refused(tmp_path: Path) -> None:
     archives.metadata.write_bytes(b"nothing")
     with pytest.raises(IntegrityError, match="no whole zip archive"):
         read_tracks(*archives)
+
+
+def test_an_archive_on_a_server_is_read_by_its_directory_alone(tmp_path: Path) -> None:
+    songs = {f"{number:06d}": bytes(1000) + bytes([number % 256]) * 5000 for number in range(400)}
+    archives = write_fma(tmp_path, songs)
+    # The members' bulk, in any form, is not read.
+    write_zip_stored(archives.archive)
+    with RangeServer({"fma.zip": archives.archive}) as server:
+        server.faults += [Fault(), Fault(status=503), Fault(cut=500)]
+        there = Source(
+            location=server.url("fma.zip"),
+            bytes=archives.archive.stat().st_size,
+            etag=server.etag("fma.zip"),
+        )
+        quick = Patience(attempts=4, first_seconds=0.001)
+        tracks = read_tracks(there, archives.metadata, quick)
+        assert tracks == read_tracks(*archives)
+        assert len(server.gets()) <= 5
+        assert server.sent < archives.archive.stat().st_size / 3
+        with pytest.raises(SourceError, match="plan again"):
+            read_tracks(there.model_copy(update={"etag": '"old"'}), archives.metadata, quick)
+
+
+def write_zip_stored(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    write_zip(path, members)
+
+
+def test_tracks_that_are_the_same_bytes_name_the_first(tmp_path: Path) -> None:
+    songs = {"000002": b"a", "000004": b"b", "000011": b"a", "155320": b"a", "000010": b""}
+    tracks = {
+        track.id: track for track in read_tracks(*write_fma(tmp_path, songs | {"000012": b""}))
+    }
+    same = {track.id: track.duplicate_of for track in tracks.values() if track.duplicate_of}
+    assert same == {"000011": "000002", "155320": "000002"}

@@ -4,17 +4,25 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from pipelines.pack import corpus_key, pack_unit, pack_units, unit_work
+from pipelines.track import Taken
 from storage.errors import LockedError
 from storage.files import only_one
 from storage.layout import Corpus
 from storage.marks import Mark, standing
 from tests.pipelines.packing import CONFIG, Study, begin, contents
-from tests.synthesised import Archives, write_fma
+from tests.synthesised import FMA_TRACKS, Archives, write_fma
+
+
+def hang(*_: object, **__: object) -> Taken:
+    os.write(1, b"midway\n")
+    time.sleep(60)
+    raise AssertionError("nobody waited")
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +37,13 @@ def packed(tmp_path_factory: pytest.TempPathFactory, archives: Archives) -> Stud
     return study
 
 
-def test_two_workers_give_the_same_bytes(tmp_path: Path, archives: Archives, packed: Study) -> None:
+@pytest.mark.parametrize("workers", [2, 3])
+def test_any_workers_and_any_order_give_the_same_bytes(
+    tmp_path: Path, archives: Archives, packed: Study, workers: int
+) -> None:
     study = begin(tmp_path, archives)
     done: list[Mark] = []
-    marks = pack_units(study.requests[::-1], 2, done.append)
+    marks = pack_units(study.requests[::-1], workers, done.append)
     assert contents(study.corpus) == contents(packed.corpus)
     assert len(done) == 3
     assert [m.digest for m in marks[::-1]] == [m.digest for m in packed.pack()]
@@ -69,7 +80,7 @@ def test_only_the_harmed_unit_is_packed_again(
     assert [mark.digest for mark in after] == [mark.digest for mark in before]
 
 
-@pytest.mark.parametrize("moment", ["encode", "write_rows", "commit"])
+@pytest.mark.parametrize("moment", ["take", "write_rows", "commit"])
 def test_a_killed_run_is_taken_up_where_it_stood(
     tmp_path: Path, archives: Archives, packed: Study, moment: str
 ) -> None:
@@ -80,13 +91,14 @@ def test_a_killed_run_is_taken_up_where_it_stood(
         "from tests.synthesised import Archives\n"
         "study = begin(Path(sys.argv[1]), Archives(Path(sys.argv[2]), Path(sys.argv[3])))\n"
         "pack.pack_unit(study.requests[0])\n"
-        "def hang(*_, **__):\n"
-        "    print('midway', flush=True); time.sleep(60)\n"
-        f"pack.{moment} = hang\n"
-        "pack.pack_units(study.requests[1:], 1)\n"
+        "from tests.pipelines.test_pack_again import hang\n"
+        "moment = sys.argv[4]\n"
+        "if moment != 'take': setattr(pack, moment, hang)\n"
+        "take = hang if moment == 'take' else pack.take\n"
+        "pack.pack_units(study.requests[1:], 1, take=take)\n"
     )
     victim = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path), *map(str, archives)],
+        [sys.executable, "-c", script, str(tmp_path), *map(str, archives), moment],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -104,15 +116,47 @@ def test_a_killed_run_is_taken_up_where_it_stood(
     assert not [name for name in contents(study.corpus) if "arriving" in name]
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupted_run_ends_at_once_and_leaves_no_process(
+    tmp_path: Path, archives: Archives, workers: int
+) -> None:
+    study = begin(tmp_path, archives)
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from tests.pipelines.packing import begin\n"
+        "from tests.pipelines.test_pack_again import hang\n"
+        "from tests.synthesised import Archives\n"
+        "study = begin(Path(sys.argv[1]), Archives(Path(sys.argv[2]), Path(sys.argv[3])))\n"
+        "study.pack(int(sys.argv[4]), hang)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path), *map(str, archives), str(workers)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as victim:
+        assert victim.stdout is not None
+        assert victim.stdout.readline() == "midway\n"
+        victim.send_signal(signal.SIGINT)
+        # The line closes when no child holds it any more.
+        _, words = victim.communicate(timeout=50)
+    assert "KeyboardInterrupt" in words
+    assert sum(mark.facts["tracks"] for mark in study.pack()) == FMA_TRACKS
+
+
 def test_half_written_files_are_cleared(tmp_path: Path, archives: Archives) -> None:
     study = begin(tmp_path, archives)
     study.corpus.shards.mkdir()
     remains = study.corpus.shards / ".0000-00.tar.123.arriving"
+    track = study.plan.units[0].tracks[0].id
+    fetched = study.corpus.root / f".{track}.abc.arriving"
+    fetched.touch()
     other = study.corpus.shards / ".0001-00.tar.123.arriving"
     remains.touch()
     other.touch()
     pack_unit(study.requests[0])
     assert not remains.exists()
+    assert not fetched.exists()
     assert other.exists()
 
 
@@ -128,6 +172,7 @@ def test_a_unit_is_packed_by_one_process_at_a_time(tmp_path: Path, archives: Arc
 
 def test_units_are_told_apart_by_all_that_shapes_their_bytes(packed: Study) -> None:
     unit, corpus = packed.plan.units[0], packed.corpus
+    assert packed.requests[0].work == unit_work(unit, CONFIG, corpus)
     key = unit_work(unit, CONFIG, corpus).key
     for same in ("error_budget=1", "workers=7", "archive=other.zip", "units_per_task=9"):
         assert unit_work(unit, CONFIG.override([same]), corpus).key == key

@@ -14,6 +14,7 @@ from pipelines.fma import read_tracks
 from pipelines.musdb import unpack
 from pipelines.pack import PackRequest, corpus_key, pack_units
 from pipelines.plan import make_plan
+from pipelines.sources import Source
 from storage.errors import DataError
 from storage.layout import Home
 
@@ -52,13 +53,18 @@ def test_the_archives_are_the_known_ones(name: str, sha1: str) -> None:
     assert check_archive(DATA / name, sha1) == sha1
 
 
-def test_the_census_of_the_tiny_archive(tmp_path: Path) -> None:
+@pytest.mark.parametrize("storage", ["clips", "segments"])
+def test_the_census_of_the_tiny_archive(tmp_path: Path, storage: str) -> None:
     config = FmaConfig(archive="fma_tiny.zip", unit_tracks=6)
+    config = config.override([f"shards.storage={storage}"])
     plan = make_plan(read_tracks(DATA / "fma_tiny.zip", DATA / "fma_metadata.zip"), config)
     home = Home(tmp_path)
     corpus = home.corpus("fma", corpus_key(plan, config))
+    source = Source(
+        location=str(DATA / "fma_tiny.zip"), bytes=(DATA / "fma_tiny.zip").stat().st_size
+    )
     requests = [
-        PackRequest(home.root, corpus.root, DATA / "fma_tiny.zip", unit, config)
+        PackRequest(home.url, home.relative(corpus.root), source, unit, config)
         for unit in plan.units
     ]
     census = take_census(corpus, plan, pack_units(requests, 2), config)

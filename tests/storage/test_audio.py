@@ -1,13 +1,24 @@
 """Waveforms at rest: exact to 16 bits, windows without the rest, clipping instead of wrapping."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.audio import Codec, decode_window, encode, probe, read_window, write_audio
+from storage.audio import (
+    Codec,
+    decode_window,
+    encode,
+    probe,
+    quantise,
+    read_window,
+    wav_file,
+    write_audio,
+)
 from storage.errors import DecodeError
 from tests.synthesised import RATE, tune
 
@@ -27,6 +38,34 @@ def test_overshoot_is_clipped_not_wrapped(codec: Codec) -> None:
     back = decode_window(encode(sound, RATE, codec), "sound")
     assert (np.sign(back) == np.sign(sound)).all()
     assert np.abs(back).min() > 0.999
+
+
+def test_rounding_is_to_the_nearest_and_halves_to_even() -> None:
+    steps = np.array([[-1.5, -0.5, 0.49, 0.5, 0.51, 1.5, 2.5, 32_767.5, 99_999.0, -99_999.0]])
+    samples = quantise((steps / 32_768).astype(np.float32))
+    assert samples.dtype == np.int16
+    assert samples[:, 0].tolist() == [-2, 0, 0, 0, 1, 2, 2, 32_767, 32_767, -32_768]
+
+
+def test_what_was_sixteen_bits_stays_as_it_is() -> None:
+    exact = np.arange(-(1 << 15), 1 << 15, dtype=np.int16).reshape(-1, 2)
+    waveform = (exact.T / np.float32(1 << 15)).astype(np.float32)
+    np.testing.assert_array_equal(quantise(waveform), exact)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_wav_bytes_are_those_of_soundfile(channels: int) -> None:
+    samples = quantise(tune(0.1, channels=channels))
+    theirs = io.BytesIO()
+    soundfile.write(theirs, samples, RATE, subtype="PCM_16", format="WAV")
+    assert wav_file([samples], RATE) == theirs.getvalue()
+    assert wav_file([samples[:100], samples[100:]], RATE) == theirs.getvalue()
+
+
+def test_a_higher_level_compresses_more() -> None:
+    sizes = [len(encode(tune(2.0), RATE, "flac", level)) for level in (0, 4, 8)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > sizes[2]
 
 
 @settings(max_examples=40, deadline=None)

@@ -64,5 +64,5 @@ def test_open_what_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(MachineError, match="file is a file; give a folder"):
         Home.open(str(tmp_path / "file"))
-    with pytest.raises(ConfigError, match="s3://bucket/prefix: homes in a bucket"):
-        Home.open("s3://bucket/prefix")
+    with pytest.raises(ConfigError, match="gs://bucket/prefix: give a folder, or s3://"):
+        Home.open("gs://bucket/prefix")

@@ -1,150 +1,181 @@
-"""Shards: webdataset's own format, the same bytes for the same samples, damage found."""
+"""Shards: webdataset's own format, the same bytes for the same samples, groups never divided."""
 
 import gc
-import hashlib
 import json
-from collections.abc import Sequence
+import tarfile
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import webdataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from storage.audio import Codec, decode_window, encode
+from storage.audio import Waveform
 from storage.errors import IntegrityError, ManifestError
-from storage.files import write_json
 from storage.layout import Corpus, shard_offsets
-from storage.records import plain
-from storage.shards import ShardIndex, ShardReader, ShardWriter, describe
-from tests.synthesised import RATE, tune
+from storage.shards import ClipPlace, Sample, ShardIndex, ShardWriter, Sidecar, Written
+from tests.shards import Form, cut_song, digest, write_corpus
+from tests.synthesised import tune
 
-SECONDS = 0.2
-FRAMES = round(SECONDS * RATE)
-
-
-def sounds(count: int) -> dict[str, bytes]:
-    return {f"t{n:06d}_c0000": encode(tune(SECONDS, 200.0 + n), RATE) for n in range(count)}
-
-
-def write(
-    folder: Path, samples: dict[str, bytes], max_bytes: int = 10**9, codec: Codec = "flac"
-) -> Corpus:
-    corpus = Corpus(folder)
-    writer = ShardWriter(lambda number: corpus.shard("0000", number), max_bytes, codec)
-    for key, audio in samples.items():
-        writer.add(key, audio, {"track": key[1:7], "split": "training", "title": "Ü"})
-    write_index(corpus, writer.close(), codec)
-    return corpus
+RATE = 8_000
+CLIP = 1_600
+CLIPS = Form(RATE, CLIP)
+FORMS = pytest.mark.parametrize(
+    "form", [CLIPS, Form(RATE, CLIP, "segments")], ids=["clips", "segments"]
+)
 
 
-def write_index(corpus: Corpus, shards: Sequence[Path], codec: Codec = "flac") -> None:
-    index = ShardIndex(
-        sample_rate=RATE,
-        clip_frames=FRAMES,
-        codec=codec,
-        shards=tuple(describe(path) for path in shards),
-    )
-    write_json(corpus.index, plain(index))
+def songs(count: int, seconds: float = 0.5) -> dict[str, Waveform]:
+    return {f"{n:06d}": tune(seconds, 200.0 + n, RATE) for n in range(count)}
+
+
+def write_groups(folder: Path, groups: list[list[int]], max_bytes: int) -> list[Written]:
+    """Write groups of samples of these sizes."""
+    with ShardWriter(partial(Corpus(folder).shard, "0000"), max_bytes, "wav") as writer:
+        for number, sizes in enumerate(groups):
+            samples = [
+                Sample.of(f"g{number:03d}_{n:03d}", bytes(size), {}) for n, size in enumerate(sizes)
+            ]
+            writer.add(f"{number:06d}", "training", samples, [ClipPlace(f"c{number}", 0)])
+        return writer.close()
 
 
 # webdataset leaves its file to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_webdataset_reads_the_same_samples(tmp_path: Path) -> None:
-    samples = sounds(5)
-    corpus = write(tmp_path, samples)
-    read = list(
-        webdataset.WebDataset(str(corpus.shard("0000", 0)), shardshuffle=False, empty_check=False)
-    )
-    assert [sample["__key__"] for sample in read] == list(samples)
+@FORMS
+def test_webdataset_reads_the_same_samples(tmp_path: Path, form: Form) -> None:
+    music = songs(3)
+    written = [sample for track, song in music.items() for sample in cut_song(track, song, form)]
+    write_corpus(tmp_path, music, form)
+    shard = str(Corpus(tmp_path).shard("0000", 0))
+    read = list(webdataset.WebDataset(shard, shardshuffle=False, empty_check=False))
     gc.collect()
-    for sample in read:
-        assert sample["flac"] == samples[sample["__key__"]]
-        assert json.loads(sample["json"])["track"] == sample["__key__"][1:7]
+    assert [sample["__key__"] for sample in read] == [sample.key for sample in written]
+    for theirs, ours in zip(read, written, strict=True):
+        assert theirs["flac"] == ours.read()
+        assert json.loads(theirs["json"]) == ours.info
 
 
-def test_the_same_samples_give_the_same_bytes(tmp_path: Path) -> None:
-    digests = set()
+@FORMS
+def test_the_same_samples_give_the_same_bytes(tmp_path: Path, form: Form) -> None:
     for name in ("first", "second"):
-        corpus = write(tmp_path / name, sounds(4))
-        files = sorted(corpus.shards.iterdir())
-        digests.add(hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest())
-    assert len(digests) == 1
+        write_corpus(tmp_path / name, songs(4), form)
+    assert digest(tmp_path / "first") == digest(tmp_path / "second")
 
 
-def test_a_full_shard_is_followed_by_another(tmp_path: Path) -> None:
-    samples = sounds(7)
-    size = max(len(audio) for audio in samples.values())
-    corpus = write(tmp_path, samples, max_bytes=3 * (size + 4 * 512))
-    shards = sorted(corpus.shards.glob("*.tar"))
-    assert [path.name for path in shards] == ["0000-00.tar", "0000-01.tar", "0000-02.tar"]
-    reader = ShardReader(corpus.index)
-    assert [entry.key for entry in reader.entries] == list(samples)
-    for entry in reader.entries:
-        expected = decode_window(samples[entry.key], entry.key)
-        np.testing.assert_array_equal(reader.read(entry), expected)
+def test_members_tell_nothing_of_who_wrote_them_when(tmp_path: Path) -> None:
+    write_corpus(tmp_path, songs(1), CLIPS)
+    with tarfile.open(Corpus(tmp_path).shard("0000", 0)) as tar:
+        members = tar.getmembers()
+    assert {member.name.partition(".")[2] for member in members} == {"flac", "json"}
+    assert {
+        (m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode, len(m.pax_headers)) for m in members
+    } == {(0, 0, 0, "", "", 0o444, 0)}
+
+
+@FORMS
+def test_a_sidecar_finds_every_sample(tmp_path: Path, form: Form) -> None:
+    write_corpus(tmp_path, songs(2), form)
+    shard = Corpus(tmp_path).shard("0000", 0)
+    sidecar = Sidecar.parse(shard_offsets(shard).read_bytes(), shard.name)
+    with tarfile.open(shard) as tar:
+        audio = [member for member in tar.getmembers() if member.name.endswith(".flac")]
+    assert list(sidecar.offsets) == [member.offset_data for member in audio]
+    assert list(sidecar.sizes) == [member.size for member in audio]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    groups=st.lists(st.lists(st.integers(1, 3000), min_size=1, max_size=4), max_size=12),
+    max_bytes=st.integers(1, 20_000),
+)
+def test_a_group_lies_in_one_shard(
+    groups: list[list[int]], max_bytes: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    written = write_groups(tmp_path_factory.mktemp("corpus"), groups, max_bytes)
+    found: list[tuple[str, int]] = []
+    for number, shard in enumerate(written):
+        with tarfile.open(shard.path) as tar:
+            names = [member.name for member in tar.getmembers() if member.name.endswith(".wav")]
+            content = sum(512 + -(-member.size // 512) * 512 for member in tar.getmembers())
+        assert len(names) == shard.samples
+        here = list(dict.fromkeys(name[:4] for name in names))
+        assert len(here) == shard.clips
+        assert content <= max_bytes or len(here) == 1
+        found += [(name, number) for name in here]
+    # Every group once, in order: none is divided.
+    assert [name for name, _ in found] == [f"g{number:03d}" for number in range(len(groups))]
+
+
+def test_a_shard_is_filled_before_another_is_opened(tmp_path: Path) -> None:
+    # A sample of 100 bytes and its JSON take two headers and two blocks.
+    each = 4 * 512
+    written = write_groups(tmp_path, [[100]] * 7, 3 * each)
+    assert [shard.path.name for shard in written] == ["0000-00.tar", "0000-01.tar", "0000-02.tar"]
+    assert [shard.clips for shard in written] == [3, 3, 1]
 
 
 def test_a_writer_given_nothing_writes_nothing(tmp_path: Path) -> None:
-    corpus = write(tmp_path, {})
-    assert not corpus.shards.exists()
-    assert ShardReader(corpus.index).entries == []
+    assert write_groups(tmp_path, [], 10**6) == []
+    assert not list(tmp_path.iterdir())
 
 
-def test_wav_shards_read_alike(tmp_path: Path) -> None:
-    samples = {"t000001_c0000": encode(tune(SECONDS), RATE, "wav")}
-    reader = ShardReader(write(tmp_path, samples, codec="wav").index)
-    assert reader.read(reader.entries[0]).shape == (2, FRAMES)
+def test_an_error_leaves_no_shard(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path)
+    shrunk = Sample("s0", {}, 100, lambda: bytes(99))
+    with (
+        pytest.raises(IntegrityError, match="s0 has 99 bytes, not 100"),
+        ShardWriter(partial(corpus.shard, "0000"), 10**6, "wav") as writer,
+    ):
+        writer.add("000001", "training", [Sample.of("s1", b"x", {}), shrunk], [])
+    assert not list(corpus.shards.iterdir())
 
 
-@settings(max_examples=30, deadline=None)
-@given(data=st.data())
-def test_any_window_of_any_clip_is_the_clips_own(
-    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    samples = sounds(3)
-    reader = ShardReader(write(tmp_path_factory.mktemp("corpus"), samples).index)
-    entry = data.draw(st.sampled_from(reader.entries))
-    start = data.draw(st.integers(0, FRAMES - 1))
-    frames = data.draw(st.integers(1, FRAMES - start))
-    whole = decode_window(samples[entry.key], entry.key)
-    np.testing.assert_array_equal(
-        reader.read(entry, start, frames), whole[:, start : start + frames]
-    )
+@pytest.mark.parametrize("key", ["a.b", "a/b", "", "a b", "é"])
+def test_a_key_that_webdataset_would_misread_is_our_mistake(tmp_path: Path, key: str) -> None:
+    writer = ShardWriter(partial(Corpus(tmp_path).shard, "0000"), 10**6, "wav")
+    with pytest.raises(AssertionError):
+        writer.add("000001", "training", [Sample.of(key, b"x", {})], [])
 
 
-@settings(max_examples=40, deadline=None)
-@given(place=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
-def test_an_altered_byte_of_sound_is_found(
-    place: float, flip: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    corpus = write(tmp_path_factory.mktemp("corpus"), sounds(1))
-    reader = ShardReader(corpus.index)
-    entry = reader.entries[0]
-    shard = corpus.shard("0000", 0)
-    altered = bytearray(shard.read_bytes())
-    altered[entry.offset + int(place * entry.bytes)] ^= flip
-    shard.write_bytes(altered)
-    with pytest.raises(IntegrityError, match=r"t000000_c0000 in shard .* is damaged"):
-        reader.read(entry)
+@pytest.mark.parametrize("first", [-1, 1, 2])
+def test_a_clip_beyond_its_group_is_our_mistake(tmp_path: Path, first: int) -> None:
+    writer = ShardWriter(partial(Corpus(tmp_path).shard, "0000"), 10**6, "wav", 2)
+    pair = [Sample.of(f"s{n}", b"x", {}) for n in range(2)]
+    with pytest.raises(AssertionError):
+        writer.add("000001", "training", pair, [ClipPlace("c", first)])
 
 
-def test_a_cut_or_vanished_shard_is_named(tmp_path: Path) -> None:
-    corpus = write(tmp_path, sounds(2))
-    reader = ShardReader(corpus.index)
-    shard = corpus.shard("0000", 0)
-    shard.write_bytes(shard.read_bytes()[: reader.entries[1].offset + 10])
-    with pytest.raises(IntegrityError, match="t000001_c0000"):
-        reader.read(reader.entries[1])
-    shard.unlink()
-    with pytest.raises(IntegrityError, match=r"0000-00\.tar cannot be read"):
-        reader.read(reader.entries[0])
+def test_an_index_of_clips_that_samples_do_not_make_is_refused() -> None:
+    form = {"sample_rate": RATE, "clip_frames": 1000, "codec": "flac", "shards": ()}
+    segments = ShardIndex(storage="segments", sample_frames=250, **form)  # type: ignore[arg-type]
+    assert segments.samples_per_clip == 4
+    for storage, frames in (("segments", 300), ("clips", 500)):
+        with pytest.raises(ValidationError):
+            ShardIndex(storage=storage, sample_frames=frames, **form)  # type: ignore[arg-type]
 
 
-def test_an_index_that_disagrees_with_a_sidecar_is_refused(tmp_path: Path) -> None:
-    corpus = write(tmp_path, sounds(2))
-    sidecar = shard_offsets(corpus.shard("0000", 0))
-    write_json(sidecar, json.loads(sidecar.read_text())[:1])
-    with pytest.raises(ManifestError, match=r"0000-00\.tar lists 1 clips"):
-        ShardReader(corpus.index)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"offsets": [512]},
+        {"offsets": [512, 1000]},
+        {"offsets": [512, 512]},
+        {"firsts": [0, 2]},
+        {"of_tracks": [0, 1]},
+        {"splits": []},
+        {"crcs": [1, "x"]},
+        {"keys": []},
+    ],
+    ids=str,
+)
+def test_a_malformed_sidecar_names_its_shard(change: dict[str, object]) -> None:
+    sound = {
+        "offsets": [512, 2048], "sizes": [600, 600], "crcs": [1, 2], "clips": ["a", "b"],
+        "firsts": [0, 1], "of_tracks": [0, 0], "tracks": ["000001"], "splits": ["training"],
+    }  # fmt: skip
+    assert Sidecar.parse(json.dumps(sound).encode(), "0000-00.tar").sizes == (600, 600)
+    with pytest.raises(ManifestError, match=r"sidecar of shard 0000-00\.tar is malformed"):
+        Sidecar.parse(json.dumps(sound | change).encode(), "0000-00.tar")

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from storage.audio import Waveform, encode, write_audio
-from storage.files import write_json
 from storage.manifests import write_rows
 from storage.records import ActiveWindows, StemSong
 from storage.runs import Job, Run
-from storage.shards import ShardIndex, ShardWriter, describe
+from storage.shards import ClipPlace, Sample, ShardWriter
+from tests.shards import Form
+from tests.shards import write_index as write_shard_index
 from training.config import (
     STEMS,
     BsLocoformerConfig,
@@ -84,18 +85,14 @@ def write_index(
     root: Path, splits: dict[str, str], clips_each: int = 3, seconds: float = 1.0
 ) -> Path:
     """Write a corpus of clips, some per track, in shards of about two clips; return its index."""
+    form = Form(RATE, round(seconds * RATE))
     writer = ShardWriter(lambda number: root / "shards" / f"0000-{number:02d}.tar", 40_000, "flac")
     for number, (track, split) in enumerate(splits.items()):
         for clip in range(clips_each):
             sound = tone(100 * number + clip, seconds, 80 + 53 * number)
-            key = f"t{track}_c{clip:04d}"
-            writer.add(key, encode(sound, RATE), {"track": track, "split": split})
-    index = ShardIndex(
-        sample_rate=RATE, clip_frames=round(seconds * RATE), codec="flac",
-        shards=tuple(describe(path) for path in writer.close()),
-    )  # fmt: skip
-    write_json(root / "index.json", index.model_dump(mode="json"))
-    return root / "index.json"
+            sample = Sample.of(f"t{track}_c{clip:04d}", encode(sound, RATE), {"track": track})
+            writer.add(track, split, [sample], [ClipPlace(sample.key, 0)])
+    return write_shard_index(root / "index.json", writer.close(), form)
 
 
 def write_songs(home: Path, seconds: dict[str, float]) -> Path:

@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import AdamW
 
 from storage.errors import CheckpointError
-from training.checkpoint import Checkpoints, Progress
+from training.checkpoint import Checkpoints, Progress, State
 
 
 def model_after(steps: int) -> tuple[nn.Linear, AdamW]:
@@ -24,7 +24,7 @@ def model_after(steps: int) -> tuple[nn.Linear, AdamW]:
 def saved(folder: Path, losses: dict[int, float | None], keep_best: int = 2) -> Checkpoints:
     checkpoints = Checkpoints(folder, {"config": "a"}, keep_best)
     for step, loss in losses.items():
-        checkpoints.save(Progress(step, [1.5], 2, 1), *model_after(step), loss)
+        checkpoints.save(Progress(step, [1.5], 2, 1), State(*model_after(step)), loss)
     return checkpoints
 
 
@@ -42,7 +42,7 @@ def test_best_and_latest_are_kept(tmp_path: Path) -> None:
 def test_resuming_restores_everything(tmp_path: Path) -> None:
     checkpoints = saved(tmp_path, {3: None})
     model, optimizer = model_after(0)
-    progress = checkpoints.resume(3, model, optimizer)
+    progress = checkpoints.resume(3, State(model, optimizer))
     assert progress == Progress(3, [1.5], 2, 1)
     expected, expected_optimizer = model_after(3)
     assert torch.equal(model.weight, expected.weight)
@@ -66,7 +66,7 @@ def test_a_damaged_checkpoint_is_passed_over(
     with caplog.at_level(logging.WARNING):
         assert checkpoints.latest() == 1
     assert "step 2 is passed over" in caplog.text
-    checkpoints.save(Progress(2), *model_after(2), None)
+    checkpoints.save(Progress(2), State(*model_after(2)), None)
     assert checkpoints.latest() == 2
 
 
@@ -97,7 +97,7 @@ def test_frozen_parameters_have_no_moments(tmp_path: Path) -> None:
     torch.autograd.backward(model(torch.ones(1, 3)).sum())
     optimizer.step()
     checkpoints = Checkpoints(tmp_path, {}, 1)
-    checkpoints.save(Progress(1), model, optimizer)
-    checkpoints.resume(1, model, optimizer)
+    checkpoints.save(Progress(1), State(model, optimizer))
+    checkpoints.resume(1, State(model, optimizer))
     with pytest.raises(CheckpointError, match="does not train"):
-        checkpoints.resume(1, model, AdamW([model.bias]))
+        checkpoints.resume(1, State(model, AdamW([model.bias])))

@@ -17,7 +17,7 @@ def test_rows_say_how_far_and_how_fast(tmp_path: Path, caplog: pytest.LogCapture
         telemetry.begin(0)
         telemetry.stepped(0.0)
         telemetry.train(row(5))
-        telemetry.validation(5, -2.0, 8, 0.1)
+        telemetry.validation(5, {"loss": -2.0, "examples": 8}, 0.1)
     train, validation = run.read_metrics()
     assert train["kind"] == "train"
     assert train["step"], train["steps"] == (5, 10)
@@ -49,7 +49,7 @@ def test_followers_write_nothing(tmp_path: Path) -> None:
     with Telemetry(Run(tmp_path), 10, 4, leads=False) as telemetry:
         telemetry.begin(0)
         telemetry.train(row(1))
-        telemetry.validation(1, 0.0, 1, 0.0)
+        telemetry.validation(1, {"loss": 0.0}, 0.0)
     assert not list(tmp_path.iterdir())
 
 

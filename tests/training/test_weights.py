@@ -6,9 +6,11 @@ from safetensors.torch import load_file, save_file
 
 from storage.errors import CheckpointError
 from storage.files import read_json, write_json
+from tests.training.models.test_published import oracle_of, published_state
 from training.config import TrainConfig
 from training.models import build
-from training.weights import average, load_model, save_model
+from training.recipes import SMALL
+from training.weights import average, import_published, load_model, read_explanation, save_model
 
 
 @pytest.fixture
@@ -88,3 +90,17 @@ def test_average() -> None:
     assert mean["w"].item() == 3
     assert mean["w"].dtype == torch.float32
     assert mean["n"].item() == 3
+
+
+def test_published_weights_become_a_model(tmp_path: Path) -> None:
+    config = SMALL.model_copy(update={"outputs": 4, "decoder_tanh": "first"})
+    oracle = oracle_of(config)
+    torch.save({f"model.model.{n}": t for n, t in published_state(oracle).items()}, tmp_path / "m")
+    import_published(tmp_path / "m", tmp_path / "model")
+    model = load_model(tmp_path / "model")
+    assert model.config == config
+    assert read_explanation(tmp_path / "model")["imported_from"]["name"] == "m"
+    x = torch.randn(1, 2, 5_000)
+    with torch.no_grad():
+        expected = oracle(x)
+        assert (model(x.unsqueeze(1)) - expected).norm() <= 1e-5 * expected.norm()

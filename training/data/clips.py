@@ -1,20 +1,20 @@
 """Shards -> pairs of clips for mixtures of mixtures (MoM), in a seeded order without state."""
 
-from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
+import logging
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
 from storage.audio import Waveform
+from storage.clip_table import Clip, ClipTable
 from storage.errors import ConfigError, DataError
-from storage.shards import ClipEntry, ShardReader
+from storage.shard_reader import ShardReader
 from training import seeds
 from training.config import BsLocoformerConfig, MixitData
 from training.data.batches import Example
 from training.data.mixtures import scale_pair
+from training.data.order import ClipOrder, Numbers, Order, ShardOrder
 
 TRIES = 10
 """Crops drawn of a clip before the loudest of them is taken."""
@@ -23,22 +23,22 @@ SILENT_POWER = 1e-6
 FEWEST_TRACKS = 2
 """Of either side of the hold-out: a pair needs two."""
 
+logger = logging.getLogger(__name__)
+
 
 class ClipPairs:
     """Random crops of two clips of different tracks, and the ratio of their powers.
 
-    An epoch is a seeded permutation of all clips, cut into pairs. Example `number` is a pure
-    function of (seed, name, number).
+    An epoch is a seeded order of all clips, in pairs. Example `number` is a pure function of
+    (seed, name, number).
     """
 
-    def __init__(
-        self, reader: ShardReader, clips: Sequence[ClipEntry], config: MixitData, seed: int
-    ) -> None:
+    def __init__(self, reader: ShardReader, clips: Numbers, config: MixitData, seed: int) -> None:
+        """Take the numbers of the clips to use, in the reader's order."""
         self._reader, self._clips = reader, clips
         self._frames = round(config.segment_seconds * reader.index.sample_rate)
         self._gain_db, self._seed = config.gain_db, seed
-        _, self._tracks = np.unique([clip.track for clip in clips], return_inverse=True)
-        self._epoch = lru_cache(maxsize=2)(self._pairs_of_epoch)
+        self._order = _order(reader, clips, config, seed)
 
     def __len__(self) -> int:
         """Return the pairs of an epoch."""
@@ -50,10 +50,8 @@ class ClipPairs:
         Raises:
             DataError: a shard is damaged; the message names clip and shard.
         """
-        epoch, position = divmod(number, len(self))
         draw = seeds.generator(self._seed, "example", number)
-        first, second = (self._clips[clip] for clip in self._epoch(epoch)[position])
-        parts = np.stack([self._crop(first, draw), self._crop(second, draw)])
+        parts = np.stack([self._crop(clip, draw) for clip in self._pair(number)])
         ratio = draw.uniform(-self._gain_db, self._gain_db, size=1).astype(np.float32)
         return Example(parts, ratio)
 
@@ -61,40 +59,62 @@ class ClipPairs:
         """Return the two mixtures [B, 2, C, T] at their drawn power ratio."""
         return scale_pair(parts_BPCT, gains_db[:, 0])
 
-    def pair(self, number: int) -> tuple[ClipEntry, ClipEntry]:
+    def pair(self, number: int) -> tuple[Clip, Clip]:
         """Return the two clips of one MoM."""
-        epoch, position = divmod(number, len(self))
-        first, second = self._epoch(epoch)[position]
-        return self._clips[first], self._clips[second]
+        first, second = self._pair(number)
+        return self._reader.clip(first), self._reader.clip(second)
 
-    def _crop(self, clip: ClipEntry, draw: np.random.Generator) -> Waveform:
+    def _pair(self, number: int) -> tuple[int, int]:
+        first, second = self._order.pair(*divmod(number, len(self)))
+        return int(self._clips[first]), int(self._clips[second])
+
+    def _crop(self, clip: int, draw: np.random.Generator) -> Waveform:
         slack = self._reader.index.clip_frames - self._frames
         loudest, power = np.zeros((0, 0), np.float32), -1.0
         for _ in range(TRIES if slack else 1):
             start = int(draw.integers(slack + 1))
             crop = self._reader.read(clip, start, self._frames)
-            crop_power = float(np.square(crop).mean())
+            crop_power = float(np.einsum("ct,ct->", crop, crop)) / crop.size
             if crop_power > power:
                 loudest, power = crop, crop_power
             if power >= SILENT_POWER:
                 break
         return loudest
 
-    def _pairs_of_epoch(self, epoch: int) -> npt.NDArray[np.int64]:
-        return pair_up(self._tracks, seeds.generator(self._seed, "epoch", epoch))
+
+class TrainingPairs(ClipPairs):
+    """Pairs without end, whose shards are fetched before they are needed."""
+
+    def __init__(self, reader: ShardReader, clips: Numbers, config: MixitData, seed: int) -> None:
+        super().__init__(reader, clips, config, seed)
+        self._reached = (-1, -1)
+
+    def example(self, number: int) -> Example:
+        """Return one MoM as `ClipPairs` does."""
+        epoch, position = divmod(number, len(self))
+        reached = (epoch, self._order.group(epoch, position))
+        if reached > self._reached:
+            self._reached = reached
+            self._fetch_ahead(*reached)
+        return super().example(number)
+
+    def _fetch_ahead(self, epoch: int, group: int) -> None:
+        now, then = self._order.shards(epoch, group), self._order.shards(epoch, group + 1)
+        if not self._reader.fetch_ahead([*now, *then]):
+            logger.warning(
+                "the cache is smaller than the shards in use, so every clip is read from the "
+                "bucket; raise data.cache_gb, or set data.order=shards and data.shards_at_once"
+            )
 
 
 class HeldOutPairs(ClipPairs):
     """A fixed number of fixed pairs, crops and ratios."""
 
     def __init__(
-        self,
-        reader: ShardReader,
-        clips: Sequence[ClipEntry],
-        config: MixitData,
-        seed: int,
-        limit: int,
+        self, reader: ShardReader, clips: Numbers, config: MixitData, seed: int, limit: int
     ) -> None:
+        # A few pairs of all shards, whatever the order of training.
+        config = config.model_copy(update={"order": "clips"})
         super().__init__(reader, clips, config, seeds.derive(seed, "validation"))
         self._limit = limit
 
@@ -103,43 +123,14 @@ class HeldOutPairs(ClipPairs):
         return min(self._limit, super().__len__())
 
 
-def pair_up(tracks: npt.NDArray[np.intp], draw: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Pair n clips at random, never two of one track.
-
-    Two pairs trade partners where chance put one track together. Where one track holds most
-    clips, a clip without a partner borrows one from another pair, so an epoch's length is fixed.
-
-    Args:
-        tracks: [n], a number for each clip's track; at least two differ.
-        draw: where chance comes from.
-
-    Returns:
-        [n // 2, 2] clip numbers.
-    """
-    count = len(tracks) // 2
-    pairs = draw.permutation(len(tracks))[: 2 * count].reshape(count, 2)
-    for row in np.flatnonzero(tracks[pairs[:, 0]] == tracks[pairs[:, 1]]):
-        ours = tracks[pairs[row, 0]]
-        if tracks[pairs[row, 1]] != ours:
-            continue
-        # Both clips are of one track, so a pair without that track can trade either way.
-        fitting = np.flatnonzero((tracks[pairs] != ours).all(axis=1))
-        if fitting.size:
-            other = draw.choice(fitting)
-            pairs[[row, other], 1] = pairs[[other, row], 1]
-        else:
-            pairs[row, 1] = draw.choice(np.flatnonzero(tracks != ours))
-    return pairs
-
-
 def sources(
-    index: Path, config: MixitData, model: BsLocoformerConfig, seed: int, limit: int
-) -> tuple[ClipPairs, HeldOutPairs]:
+    reader: ShardReader, config: MixitData, model: BsLocoformerConfig, seed: int, limit: int
+) -> tuple[TrainingPairs, HeldOutPairs]:
     """Return the training and the validation source of a corpus.
 
     Args:
-        index: the corpus's `index.json`.
-        config: batch and gains.
+        reader: of the corpus.
+        config: batch, gains and order.
         model: for its sample rate and channels.
         seed: of the run.
         limit: most validation examples.
@@ -148,53 +139,69 @@ def sources(
         ConfigError: the clips are too short for the segments, or of another sample rate.
         DataError: too few tracks to train on and to validate with.
     """
-    reader = ShardReader(index)
     rate, frames = reader.index.sample_rate, reader.index.clip_frames
     if rate != model.sample_rate:
         raise ConfigError(
-            f"model.sample_rate is {model.sample_rate} Hz, but the clips of {index} are at {rate} "
+            f"model.sample_rate is {model.sample_rate} Hz, but the corpus's clips are at {rate} "
             f"Hz; set model.sample_rate={rate}, or pack the corpus again"
         )
     if round(config.segment_seconds * rate) > frames:
         raise ConfigError(
-            f"data.segment_seconds is {config.segment_seconds:g}, but the clips of {index} last "
+            f"data.segment_seconds is {config.segment_seconds:g}, but the corpus's clips last "
             f"{frames / rate:g} s; set data.segment_seconds to {frames / rate:g} or less"
         )
-    training, held_out = split_tracks(reader.entries, config.validation_share, seed)
-    if training and reader.read(training[0], 0, 1).shape[0] != model.audio_channels:
+    training, held_out = split_tracks(reader.clips, config.validation_share, seed)
+    if reader.read(int(training[0]), 0, 1).shape[0] != model.audio_channels:
         raise ConfigError(
-            f"model.audio_channels is {model.audio_channels}, but the clips of {index} have "
-            "another number of channels; set it to theirs"
+            f"model.audio_channels is {model.audio_channels}, but the corpus's clips have another "
+            "number of channels; set it to theirs"
         )
     return (
-        ClipPairs(reader, training, config, seed),
+        TrainingPairs(reader, training, config, seed),
         HeldOutPairs(reader, held_out, config, seed, limit),
     )
 
 
-def split_tracks(
-    clips: Sequence[ClipEntry], share: float, seed: int
-) -> tuple[list[ClipEntry], list[ClipEntry]]:
+def split_tracks(clips: ClipTable, share: float, seed: int) -> tuple[Numbers, Numbers]:
     """Split clips by track into training and validation; an archive's test tracks are left out.
 
     The archive's own validation tracks are held out. Where it names fewer than two, a seeded
     `share` of its training tracks joins them.
 
+    Returns:
+        The numbers of the clips of either side, ascending.
+
     Raises:
         DataError: either side would have fewer than two tracks, so no pairs.
     """
-    held_out = {clip.track for clip in clips if clip.split == "validation"}
-    rest = sorted({clip.track for clip in clips if clip.split == "training"})
-    if len(held_out) < FEWEST_TRACKS:
-        wanted = max(FEWEST_TRACKS - len(held_out), round(share * len(rest)))
-        order = seeds.generator(seed, "held out").permutation(len(rest))
-        held_out |= {rest[track] for track in order[:wanted]}
-    training = [clip for clip in clips if clip.split == "training" and clip.track not in held_out]
-    for name, side in (("training", {clip.track for clip in training}), ("validation", held_out)):
-        if len(side) < FEWEST_TRACKS:
+    names, splits = np.array(clips.track_names, str), np.array(clips.track_splits, str)
+    present = np.bincount(clips.tracks, minlength=len(names)) > 0
+    training, held_out = present & (splits == "training"), present & (splits == "validation")
+    if held_out.sum() < FEWEST_TRACKS:
+        # By name: the order in which a corpus was packed decides nothing.
+        rest = np.flatnonzero(training)
+        rest = rest[np.argsort(names[rest])]
+        wanted = max(FEWEST_TRACKS - int(held_out.sum()), round(share * len(rest)))
+        chosen = rest[seeds.generator(seed, "held out").permutation(len(rest))[:wanted]]
+        held_out[chosen], training[chosen] = True, False
+    for name, side in (("training", training), ("validation", held_out)):
+        if side.sum() < FEWEST_TRACKS:
             raise DataError(
-                f"the corpus leaves {len(side)} tracks for {name}, but mixtures of mixtures pair "
+                f"the corpus leaves {side.sum()} tracks for {name}, but mixtures of mixtures pair "
                 "different tracks: at least 4 are needed, 2 to train on and 2 to validate with; "
                 "add music, or loosen the filters"
             )
-    return training, [clip for clip in clips if clip.track in held_out]
+    return _clips_of(training, clips), _clips_of(held_out, clips)
+
+
+def _clips_of(tracks: npt.NDArray[np.bool_], clips: ClipTable) -> Numbers:
+    return np.flatnonzero(tracks[clips.tracks]).astype(np.uint32)
+
+
+def _order(reader: ShardReader, clips: Numbers, config: MixitData, seed: int) -> Order:
+    tracks = reader.clips.tracks[clips]
+    starts = np.array(reader.clips.shard_starts, np.uint32)
+    shards = (np.searchsorted(starts, clips, "right") - 1).astype(np.uint32)
+    if config.order == "shards":
+        return ShardOrder(tracks, shards, config.shards_at_once, seed)
+    return ClipOrder(tracks, shards, seed)

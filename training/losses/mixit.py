@@ -23,6 +23,9 @@ MOST_OUTPUTS = 20
 CANDIDATES_AT_ONCE = 4096
 """Candidates scored together: bounds the search's memory."""
 
+SAMPLES_AT_ONCE = 4096
+"""Length of the pieces of time that inner products are summed over."""
+
 RIDGE = 1e-9
 """Share of the mean output energy added to the diagonal, so that dead or equal outputs solve."""
 
@@ -67,13 +70,23 @@ def _gram(estimate_BSCT: Tensor, mixtures_BMCT: Tensor) -> Tensor:
     """Inner products over time of outputs and mixtures, float64 [B, C, R, R] with R = S + M.
 
     In float64 because errors are small differences of large terms: in float32 a good separation's
-    error is mostly rounding. One example at a time, as float64 waveforms are large.
+    error is mostly rounding. One example and channel at a time, as float64 waveforms are large, and
+    in pieces of time: a product of a few rows as long as a segment has too little breadth to keep
+    a GPU busy.
     """
-    grams = []
-    for estimate_SCT, mixtures_MCT in zip(estimate_BSCT, mixtures_BMCT, strict=True):
-        rows_CRT = torch.cat([estimate_SCT, mixtures_MCT]).transpose(0, 1).double()
-        grams.append(rows_CRT @ rows_CRT.mT)
-    return torch.stack(grams)
+    grams = [
+        _inner_products(torch.cat([estimate_SCT[:, channel], mixtures_MCT[:, channel]]).double())
+        for estimate_SCT, mixtures_MCT in zip(estimate_BSCT, mixtures_BMCT, strict=True)
+        for channel in range(estimate_BSCT.shape[2])
+    ]
+    return torch.unflatten(torch.stack(grams), 0, (len(estimate_BSCT), -1))
+
+
+def _inner_products(rows_RT: Tensor) -> Tensor:
+    whole = rows_RT.shape[-1] // SAMPLES_AT_ONCE * SAMPLES_AT_ONCE
+    rest = rows_RT[:, whole:]
+    pieces = torch.unflatten(rows_RT[:, :whole], -1, (-1, SAMPLES_AT_ONCE)).transpose(0, 1)
+    return (pieces @ pieces.mT).sum(0) + rest @ rest.mT
 
 
 def _exhaustive(gram_BCRR: Tensor, soft_threshold_db: float) -> Tensor:

@@ -4,7 +4,8 @@ Bands of one width are adjacent and share a stacked weight, so that an encoder o
 handful of batched matrix products and not hundreds of small ones.
 
 Tensors: B batch, S outputs, C audio channels, F bins, K bands, N frames, D width; G the bands of
-one group (equal width W in bins), P = 2 the real and imaginary part, L = B * N tokens of one band.
+one group (equal width W in bins), P = 2 the real and imaginary part, L = B * N tokens of one band,
+i the inputs of a layer.
 """
 
 import math
@@ -15,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from storage.errors import ConfigError
+from training.config import BsLocoformerConfig
+from training.models.lean import masked_spectra
 
 RANGES = ((1_000, 2), (1_000, 4), (2_000, 12), (4_000, 24), (8_000, 48))
 """(span in Hz, band width in bins) from the bottom up (Saijo & Ogawa 2025, after BS-RoFormer)."""
@@ -99,11 +101,11 @@ class BandEncoder(nn.Module):
             for group, size in zip(groups, features, strict=True)
         )
 
-    def forward(self, spectrum_BCFN: Tensor) -> Tensor:
-        """Encode complex [B, C, F, N] as tokens [B, N, K, D]."""
-        batch, _, _, frames = spectrum_BCFN.shape
+    def forward(self, spectrum_BCNFP: Tensor) -> Tensor:
+        """Encode spectra [B, C, N, F, P] as tokens [B, N, K, D]."""
+        batch, _, frames = spectrum_BCNFP.shape[:3]
         # A bin's features are (Re ch0, Re ch1, Im ch0, Im ch1), the authors' order.
-        parts_FBNPC = torch.view_as_real(spectrum_BCFN).permute(2, 0, 3, 4, 1)
+        parts_FBNPC = spectrum_BCNFP.permute(3, 0, 2, 4, 1)
         slices = torch.split(parts_FBNPC, [group.bands * group.width for group in self.groups])
         tokens = []
         for group, norm, linear, piece in zip(
@@ -116,41 +118,42 @@ class BandEncoder(nn.Module):
 
 
 class BandDecoder(nn.Module):
-    """Tokens to complex masks: per band, normalise, a three-layer perceptron and a GLU.
+    """Tokens to complex masks, applied: per band, normalise, three linear layers and a GLU.
 
-    The only activation before the GLU is one tanh after the second layer, as in the authors' code
-    (their later releases move or add one). The last weights keep every meaning on its own axis,
+    Which of the two hidden layers end in a tanh is the config's `decoder_tanh`: the authors have
+    published all three forms, with equal parameters. The last weights keep every meaning on its own axis,
     [G, gate, S, C, W, P, 4D], so that choosing outputs is one `index_select` on `OUTPUT_AXIS`, and
     real and imaginary part come out side by side, as complex numbers lie in memory.
     """
 
-    def __init__(
-        self, groups: list[BandGroup], outputs: int, audio_channels: int, width: int
-    ) -> None:
+    def __init__(self, groups: list[BandGroup], config: BsLocoformerConfig) -> None:
         super().__init__()
-        if outputs < 1:
-            raise ConfigError(f"outputs = {outputs}: a decoder needs at least one output")
-        bands, inner = sum(group.bands for group in groups), 4 * width
-        self.groups = groups
+        bands, width, inner = sum(group.bands for group in groups), config.width, 4 * config.width
+        self.groups, self.tanh = groups, config.decoder_tanh
         self.norm = BandNorm(bands, width)
         self.first = BandLinear(bands, width, inner)
         self.second = BandLinear(bands, inner, inner)
-        shapes = [(n, 2, outputs, audio_channels, bins, 2) for n, bins in groups]
+        shapes = [(n, 2, config.outputs, config.audio_channels, bins, 2) for n, bins in groups]
         self.last_weights = nn.ParameterList(_uniform((*shape, inner), inner) for shape in shapes)
         self.last_biases = nn.ParameterList(_uniform(shape, inner) for shape in shapes)
 
-    def forward(self, z_BNKD: Tensor) -> Tensor:
-        """Decode tokens [B, N, K, D] to complex64 masks [B, S, C, N, F]."""
-        batch, frames = z_BNKD.shape[:2]
-        z = self.norm(z_BNKD.permute(2, 0, 1, 3)).flatten(1, 2)
-        z_KLi = torch.tanh(self.second(self.first(z)))
-        masks = []
-        pieces = torch.split(z_KLi, [group.bands for group in self.groups])
-        for z_GLi, weight, bias in zip(pieces, self.last_weights, self.last_biases, strict=True):
-            flat = torch.baddbmm(bias.flatten(1).unsqueeze(1), z_GLi, weight.flatten(1, -2).mT)
-            mask = F.glu(flat).view(weight.shape[0], batch, frames, *weight.shape[2:-1])
-            masks.append(mask.permute(1, 3, 4, 2, 0, 5, 6).flatten(-3, -2))
-        return torch.view_as_complex(torch.cat(masks, -2).float())
+    def forward(self, z_BNKD: Tensor, spectrum_BCNFP: Tensor) -> Tensor:
+        """Decode tokens [B, N, K, D] to masks and apply them: float32 [B, S, C, N, F, P]."""
+        x_KLi = self.first(self.norm(z_BNKD.permute(2, 0, 1, 3)).flatten(1, 2))
+        if self.tanh != "second":
+            x_KLi = torch.tanh(x_KLi)
+        x_KLi = self.second(x_KLi)
+        if self.tanh != "first":
+            x_KLi = torch.tanh(x_KLi)
+        pieces = torch.split(x_KLi, [group.bands for group in self.groups])
+        flats = [
+            torch.baddbmm(bias.flatten(1).unsqueeze(1), x_GLi, weight.flatten(1, -2).mT)
+            for x_GLi, weight, bias in zip(
+                pieces, self.last_weights, self.last_biases, strict=True
+            )
+        ]
+        shapes = [tuple(bias.shape[OUTPUT_AXIS:-1]) for bias in self.last_biases]
+        return masked_spectra(spectrum_BCNFP, flats, shapes)
 
 
 def _uniform(shape: tuple[int, ...], fan_in: int) -> nn.Parameter:

@@ -11,15 +11,18 @@ N frames, D width, H heads, A sequences, L tokens of a sequence. Tokens are [B, 
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from functools import partial
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from storage.errors import ConfigError
 from training.config import BsLocoformerConfig
 from training.models.bands import OUTPUT_AXIS, BandDecoder, BandEncoder, band_groups
+from training.models.lean import rms_normalise, swiglu
 from training.models.separator import Separator
 from training.models.spectral import istft, kept_frames, spectral_rms, stft
 
@@ -30,28 +33,16 @@ CUDA_GRID_LIMIT = 65_535
 """Most (sequence, head) pairs of one attention call: fused kernels put them on a grid's y axis."""
 
 
-class _Normalise(torch.autograd.Function):
-    """x / (rms(x) + eps) over the last axis, with its gradient in closed form.
-
-    Autograd's own chain keeps five copies of the tokens and divides zero by zero for silence.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
-        rms = torch.linalg.vector_norm(x, dim=-1, keepdim=True) / math.sqrt(x.shape[-1])
-        ctx.save_for_backward(x, rms)
-        ctx.eps = eps
-        normalised: Tensor = x / (rms + eps)
-        return normalised
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        x, rms = ctx.saved_tensors
-        inverse = 1 / (rms + ctx.eps)
-        along = (gradients[0] * x).mean(-1, keepdim=True)
-        # d rms / d x = x / (d rms); at x = 0 the subgradient 0 is taken.
-        pull = along * inverse.square() / rms.clamp_min(torch.finfo(x.dtype).tiny)
-        return gradients[0] * inverse - x * pull, None
+aten = torch.ops.aten
+KEPT = [
+    aten.convolution.default,
+    aten.mm.default,
+    aten._scaled_dot_product_flash_attention.default,
+    aten._scaled_dot_product_efficient_attention.default,
+    aten._scaled_dot_product_cudnn_attention.default,
+    aten._scaled_dot_product_flash_attention_for_cpu.default,
+]
+"""What `recompute = "cheap"` does not compute twice; norms, gates and dropout it does."""
 
 
 class RMSGroupNorm(nn.Module):
@@ -66,10 +57,8 @@ class RMSGroupNorm(nn.Module):
         self.gamma = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise [..., D]."""
-        grouped = torch.unflatten(x.float(), -1, (self.groups, -1))
-        normalised: Tensor = _Normalise.apply(grouped, self.eps)  # type: ignore[no-untyped-call]
-        return normalised.flatten(-2) * self.gamma
+        """Normalise [..., D]; the result is in the autocast dtype."""
+        return rms_normalise(x, self.gamma, self.groups, self.eps)
 
 
 class ConvSwiGLU(nn.Module):
@@ -95,10 +84,11 @@ class ConvSwiGLU(nn.Module):
 
     def forward(self, x_BNKD: Tensor) -> Tensor:
         """Map tokens [B, N, K, D] to the same shape, mixing K - 1 neighbours on either side."""
-        value, gate = self.expand(x_BNKD.permute(0, 3, 1, 2)).chunk(2, dim=1)
-        y = self.contract(self.dropout(value * F.silu(gate)))
-        mixed: Tensor = self.dropout(y.permute(0, 2, 3, 1))
-        return mixed
+        # As NCHW, tokens are channels-last already, and stay so through both convolutions.
+        both = self.expand(x_BNKD.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        hidden = self.dropout(swiglu(both))
+        mixed: Tensor = self.contract(hidden.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return self.dropout(mixed)  # type: ignore[no-any-return]
 
 
 class Attention(nn.Module):
@@ -148,9 +138,22 @@ class Path(nn.Module):
         self.steps = nn.ModuleList(
             [ConvSwiGLU(config, axis), Attention(config, axis), ConvSwiGLU(config, axis)]
         )
+        self.recompute: Literal["nothing", "cheap", "everything"] = "nothing"
 
     def forward(self, x_BNKD: Tensor) -> Tensor:
         """Refine tokens [B, N, K, D]."""
+        if self.recompute == "nothing" or not torch.is_grad_enabled():
+            return self._refine(x_BNKD)
+        kept = KEPT if self.recompute == "cheap" else []
+        refined: Tensor = checkpoint(
+            self._refine,
+            x_BNKD,
+            use_reentrant=False,
+            context_fn=partial(create_selective_checkpoint_contexts, kept),
+        )
+        return refined
+
+    def _refine(self, x_BNKD: Tensor) -> Tensor:
         for norm, step in zip(self.norms, self.steps, strict=True):
             x_BNKD = x_BNKD + step(norm(x_BNKD))
         return x_BNKD
@@ -176,7 +179,7 @@ class BsLocoformer(Separator):
             nn.Sequential(Path(config, BAND_AXIS), Path(config, TIME_AXIS))
             for _ in range(config.blocks)
         )
-        self.decoder = BandDecoder(groups, config.outputs, config.audio_channels, config.width)
+        self.decoder = BandDecoder(groups, config)
 
     def forward(self, x_BICT: Tensor) -> Tensor:
         """Separate float32 waveforms [B, 1, C, T] into float32 [B, S, C, T].
@@ -191,14 +194,14 @@ class BsLocoformer(Separator):
             spectrum_BCFN = stft(x_BICT[:, 0].float(), n_fft, hop)
             level_BC = spectral_rms(spectrum_BCFN)
             kept = kept_frames(max(length, n_fft), n_fft, hop, self.config.keep_last_frame)
-            spectrum_BCFN = spectrum_BCFN[..., :kept] / level_BC[..., None, None]
-        tokens_BNKD = self.encoder(spectrum_BCFN)
+            scaled_BCNF = spectrum_BCFN.mT[:, :, :kept] / level_BC[..., None, None]
+            scaled_BCNFP = torch.view_as_real(scaled_BCNF.contiguous())
+        tokens_BNKD = self.encoder(scaled_BCNFP)
         for block in self.blocks:
             tokens_BNKD = block(tokens_BNKD)
-        mask_BSCNF = self.decoder(tokens_BNKD)
+        estimate_BSCNFP = self.decoder(tokens_BNKD, scaled_BCNFP)
         with torch.autocast(device, enabled=False):
-            estimate_BSCNF = mask_BSCNF * spectrum_BCFN.mT.unsqueeze(1)
-            y_BSCT = istft(estimate_BSCNF.mT, n_fft, hop, length)
+            y_BSCT = istft(torch.view_as_complex(estimate_BSCNFP), n_fft, hop, length)
             return y_BSCT * level_BC[:, None, :, None]
 
     def separator_parameters(self) -> Iterator[nn.Parameter]:

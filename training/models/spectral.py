@@ -7,6 +7,7 @@ Tensors: B batch, S outputs, C audio channels, T samples, F bins, N frames.
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -34,16 +35,50 @@ def stft(x: Tensor, n_fft: int, hop: int) -> Tensor:
 
 
 def istft(spectrum: Tensor, n_fft: int, hop: int, length: int) -> Tensor:
-    """Transform complex [..., F, N] back to waveforms [..., length]; the inverse of `stft`."""
-    window = torch.hann_window(n_fft, device=spectrum.device, dtype=spectrum.real.dtype)
-    x = torch.istft(spectrum.flatten(0, -3), n_fft, hop, window=window, length=length)
-    return torch.unflatten(x, 0, spectrum.shape[:-2])
+    """Transform complex [..., N, F] back to waveforms [..., length]; the inverse of `stft`.
+
+    Frames come before bins: so the transform runs over adjacent values. Every sample must lie
+    under a window, which `kept_frames` sees to.
+    """
+    frames = torch.fft.irfft(spectrum, n_fft)
+    window = torch.hann_window(n_fft, device=frames.device, dtype=frames.dtype)
+    envelope = _OverlapAdd.apply(window.expand(frames.shape[-2], -1), window, hop)
+    added = _OverlapAdd.apply(frames, window, hop)
+    kept = slice(n_fft // 2, n_fft // 2 + length)
+    waveform: Tensor = added[..., kept] / envelope[kept]
+    return waveform
+
+
+class _OverlapAdd(torch.autograd.Function):
+    """Windowed frames [..., N, n_fft] to their sum, `hop` apart; the windows' product is not kept.
+
+    `torch.istft` adds by `unfold_backward`, which on a CPU takes as long as the transform itself.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, frames: Tensor, window: Tensor, hop: int) -> Tensor:
+        *outer, count, n_fft = frames.shape
+        ctx.save_for_backward(window)
+        ctx.hop = hop
+        parts = -(-n_fft // hop)
+        added = frames.new_zeros(*outer, count + parts - 1, hop)
+        for part in range(parts):
+            inside = slice(part * hop, min((part + 1) * hop, n_fft))
+            into = added[..., part : part + count, : inside.stop - inside.start]
+            into.addcmul_(frames[..., inside], window[inside])
+        return added.flatten(-2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (window,) = ctx.saved_tensors
+        return gradients[0].unfold(-1, len(window), ctx.hop) * window, None, None
 
 
 def spectral_rms(spectrum: Tensor) -> Tensor:
     """Return sqrt(mean |X|^2) over bins and frames of complex [..., F, N], as [...]."""
-    power = torch.view_as_real(spectrum).square().sum(-1).mean((-2, -1))
-    return power.clamp_min(POWER_FLOOR).sqrt()
+    bins, frames = spectrum.shape[-2:]
+    norm = torch.linalg.vector_norm(torch.view_as_real(spectrum), dim=(-3, -2, -1))
+    return (norm.square() / (bins * frames)).clamp_min(POWER_FLOOR).sqrt()
 
 
 def kept_frames(samples: int, n_fft: int, hop: int, keep_last: bool) -> int:

@@ -48,6 +48,9 @@ class PublishedFeedForward(nn.Module):
 
 
 class PublishedAttention(nn.Module):
+    fused = False
+    """Measure as published, with torch's fused attention; as an oracle it is written out."""
+
     def __init__(self, config: BsLocoformerConfig) -> None:
         super().__init__()
         self.heads = config.heads
@@ -58,6 +61,10 @@ class PublishedAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         outputs = []
         projected = (self.query(x), self.key(x), self.value(x))
+        if self.fused:
+            parts = (y.unflatten(-1, (self.heads, -1)).transpose(1, 2) for y in projected)
+            mixed = F.scaled_dot_product_attention(*parts)
+            return self.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
         for query, key, value in zip(*(y.chunk(self.heads, -1) for y in projected), strict=True):
             scores = query @ key.transpose(1, 2) / math.sqrt(query.shape[-1])
             outputs.append(torch.softmax(scores, -1) @ value)
@@ -82,6 +89,17 @@ class PublishedPath(nn.Module):
         return x
 
 
+def published_decoder(config: BsLocoformerConfig, bins: int) -> nn.Sequential:
+    """One band's mask decoder; the convolutions' indices are 1, 2, 4 or 1, 3, 4 or 1, 3, 5."""
+    width, tanh = config.width, config.decoder_tanh
+    layers: list[nn.Module] = [nn.GroupNorm(1, width), nn.Conv1d(width, 4 * width, 1)]
+    layers += [nn.Tanh()] * (tanh in ("first", "both"))
+    layers += [nn.Conv1d(4 * width, 4 * width, 1)]
+    layers += [nn.Tanh()] * (tanh in ("second", "both"))
+    masks = 2 * 2 * config.outputs * config.audio_channels * bins
+    return nn.Sequential(*layers, nn.Conv1d(4 * width, masks, 1), nn.GLU(dim=1))
+
+
 class Transcription(nn.Module):
     """The published model on a waveform [B, C, T]; returns [B, S, C, T]."""
 
@@ -96,22 +114,13 @@ class Transcription(nn.Module):
             for bins in self.widths
         )
         self.paths = nn.ModuleList(PublishedPath(config) for _ in range(2 * config.blocks))
-        self.decode = nn.ModuleList(
-            nn.Sequential(
-                nn.GroupNorm(1, width),
-                nn.Conv1d(width, 4 * width, 1),
-                nn.Conv1d(4 * width, 4 * width, 1),
-                nn.Tanh(),
-                nn.Conv1d(4 * width, 2 * 2 * config.outputs * channels * bins, 1),
-                nn.GLU(dim=1),
-            )
-            for bins in self.widths
-        )
+        self.decode = nn.ModuleList(published_decoder(config, bins) for bins in self.widths)
 
     def forward(self, x: Tensor) -> Tensor:
         batch, channels, length = x.shape
         spectrum = self._spectrum(x)
-        scale = spectrum.abs().square().mean((-2, -1)).sqrt().view(batch, channels, 1)
+        power = spectrum.abs().square().clamp(min=1e-15).mean((-2, -1))
+        scale = power.sqrt().view(batch, channels, 1)
         spectrum = self._spectrum(x / scale)
         if not self.config.keep_last_frame:
             spectrum = spectrum[..., : length // self.config.hop]
@@ -120,14 +129,14 @@ class Transcription(nn.Module):
             estimate.flatten(0, 2),
             self.config.n_fft,
             self.config.hop,
-            window=torch.hann_window(self.config.n_fft),
+            window=torch.hann_window(self.config.n_fft, device=x.device),
             length=length,
         )
         return waves.view(batch, -1, channels, length) * scale.unsqueeze(1)
 
     def _spectrum(self, x: Tensor) -> Tensor:
         n_fft = self.config.n_fft
-        window = torch.hann_window(n_fft)
+        window = torch.hann_window(n_fft, device=x.device)
         frames = torch.stft(
             x.flatten(0, 1), n_fft, self.config.hop, window=window, return_complex=True
         )
@@ -143,7 +152,7 @@ class Transcription(nn.Module):
             z = self._along_bands(path, z) if index % 2 == 0 else self._along_time(path, z)
         masks = []
         for band, (decode, size) in enumerate(zip(self.decode, self.widths, strict=True)):
-            parts = decode(z[..., band]).view(batch, 2, -1, channels, size, frames)
+            parts = decode(z[..., band]).float().view(batch, 2, -1, channels, size, frames)
             masks.append(torch.complex(parts[:, 0], parts[:, 1]))
         return torch.cat(masks, -2)
 
@@ -206,15 +215,16 @@ def _decoder_pairs(decode: Any, decoder: Any, place: tuple[int, int, int], of: R
     # Ours are [gate, S, C, W, P, in]; published ((gate, P, S, C, W), in, 1).
     weight = of(decoder.last_weights[group])[index].permute(0, 4, 1, 2, 3, 5)
     bias = of(decoder.last_biases[group])[index].permute(0, 4, 1, 2, 3)
+    first, second, last = (layer for layer in decode if isinstance(layer, nn.Conv1d))
     return [
         (decode[0].weight, of(decoder.norm.weight)[band].flatten()),
         (decode[0].bias, of(decoder.norm.bias)[band].flatten()),
-        (decode[1].weight, of(decoder.first.weight)[band].unsqueeze(-1)),
-        (decode[1].bias, of(decoder.first.bias)[band]),
-        (decode[2].weight, of(decoder.second.weight)[band].unsqueeze(-1)),
-        (decode[2].bias, of(decoder.second.bias)[band]),
-        (decode[4].weight, weight.flatten(0, -2).unsqueeze(-1)),
-        (decode[4].bias, bias.flatten()),
+        (first.weight, of(decoder.first.weight)[band].unsqueeze(-1)),
+        (first.bias, of(decoder.first.bias)[band]),
+        (second.weight, of(decoder.second.weight)[band].unsqueeze(-1)),
+        (second.bias, of(decoder.second.bias)[band]),
+        (last.weight, weight.flatten(0, -2).unsqueeze(-1)),
+        (last.bias, bias.flatten()),
     ]
 
 

@@ -1,0 +1,155 @@
+"""The one S3 client of a process.
+
+::
+
+    STEMWORKS_S3_ENDPOINT    a server other than AWS (or AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL)
+    STEMWORKS_S3_CHECKSUMS   when_required (default) or when_supported: botocore's own checksums
+
+Every write carries a SHA256 that the server checks and every whole read is compared with the one
+stored beside the object, so botocore's own checksums add nothing, and their trailers are what some
+servers cannot read, or store as part of the object.
+"""
+
+import logging
+import os
+import random
+import threading
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import boto3
+from botocore.config import Config as ClientConfig
+from botocore.exceptions import ConnectionError as UnreachableError
+from botocore.exceptions import HTTPClientError
+
+from storage.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+ATTEMPTS = 10
+"""How often a request is made before it fails, and how often in a row a body may break off."""
+
+CONNECT_SECONDS = 10
+READ_SECONDS = 60
+CONNECTIONS = 32
+"""Open connections that a process keeps at most."""
+
+PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 20.0
+
+TRANSIENT = frozenset({429, 500, 502, 503, 504})
+"""HTTP statuses that another attempt may not meet again."""
+
+CHECKSUMS = ("when_required", "when_supported")
+ENDPOINTS = ("STEMWORKS_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+# At DEBUG they log every header of a request, and a session's token is one.
+TALKATIVE = ("boto3", "botocore", "urllib3", "s3transfer")
+
+_lock = threading.Lock()
+_clients: dict[tuple[int, "Settings"], "S3Client"] = {}
+
+
+class Settings(NamedTuple):
+    """What the environment says of the server."""
+
+    endpoint: str
+    checksums: str
+
+
+def settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        ConfigError: the endpoint is no http(s) URL or holds a user; the checksums are no mode.
+    """
+    name = next((name for name in ENDPOINTS if os.environ.get(name)), "")
+    endpoint = os.environ.get(name, "")
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        raise ConfigError(f"{name} is no URL; give one such as https://storage.example.org")
+    if "@" in endpoint or "?" in endpoint:
+        raise ConfigError(
+            f"{name} holds a user or a query; give the bare URL and set AWS_ACCESS_KEY_ID"
+        )
+    checksums = os.environ.get("STEMWORKS_S3_CHECKSUMS", "") or CHECKSUMS[0]
+    if checksums not in CHECKSUMS:
+        raise ConfigError(
+            f"STEMWORKS_S3_CHECKSUMS is '{checksums}'; give one of {', '.join(CHECKSUMS)}"
+        )
+    return Settings(endpoint, checksums)
+
+
+def client() -> "S3Client":
+    """Return this process's client; it may be shared by threads, never by processes."""
+    key = (os.getpid(), settings())
+    with _lock:
+        if key not in _clients:
+            _clients[key] = _made(key[1])
+        return _clients[key]
+
+
+def pause(failures: int) -> None:
+    """Wait before the next attempt, longer after each failure and never in step with others."""
+    time.sleep(_delay(failures))
+
+
+def quoted(version: str) -> str:
+    """Return an ETag as a condition carries it."""
+    return f'"{version}"'
+
+
+def unquoted(etag: str) -> str:
+    """Return an ETag in the one form that every answer shares."""
+    return etag.strip('"')
+
+
+def _made(chosen: Settings) -> "S3Client":
+    for logger in map(logging.getLogger, TALKATIVE):
+        logger.setLevel(max(logging.INFO, logger.getEffectiveLevel()))
+    # A server of one's own seldom has a host name for each bucket.
+    style: dict[str, Any] = {"s3": {"addressing_style": "path"}} if chosen.endpoint else {}
+    made = boto3.session.Session().client(
+        "s3",
+        endpoint_url=chosen.endpoint or None,
+        config=ClientConfig(
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
+            max_pool_connections=CONNECTIONS,
+            tcp_keepalive=True,
+            request_checksum_calculation=chosen.checksums,  # type: ignore[arg-type]
+            response_checksum_validation=chosen.checksums,  # type: ignore[arg-type]
+            **style,
+        ),
+    )
+    made.meta.events.register_last("needs-retry.s3", _insist)  # type: ignore[arg-type]
+    return made
+
+
+def _insist(
+    response: tuple[Any, Any] | None, attempts: int, caught_exception: Exception | None, **_: object
+) -> float | None:
+    """Return after what pause to try again where botocore's standard mode gives up too early.
+
+    That mode also stops at a quota of about a hundred retries per client, which grows back by
+    success alone: after an outage that many threads sat out, the next lost connection would fail
+    at its first attempt.
+    """
+    lost = isinstance(caught_exception, HTTPClientError | UnreachableError)
+    failed = response is not None and response[0].status_code in TRANSIENT
+    return _delay(attempts) if attempts < ATTEMPTS and (lost or failed) else None
+
+
+def _delay(failures: int) -> float:
+    longest = min(LONGEST_PAUSE_SECONDS, PAUSE_SECONDS * 2.0**failures)
+    return random.SystemRandom().uniform(0, longest)
+
+
+def _forget() -> None:
+    """Begin anew in a forked child: its parent's sockets, and perhaps a held lock, are copies."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+    _clients.clear()
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,167 @@
+"""Sending bytes in one request, or in parts where S3 asks for it; the server checks each digest."""
+
+import base64
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from storage.errors import IntegrityError, StemworksError
+from storage.s3.address import Place
+from storage.s3.client import client, quoted, unquoted
+from storage.s3.download import SHA256
+from storage.s3.faults import answered
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+SINGLE_BYTES = 5_000_000_000
+"""S3 takes no more in one request."""
+
+PART_BYTES = 64 << 20
+"""Held in memory while it is sent."""
+
+PARTS = 10_000
+"""S3 takes no more for one object; larger objects have larger parts."""
+
+logger = logging.getLogger(__name__)
+
+
+class Condition(NamedTuple):
+    """What must hold for a write to happen; nothing, if neither is set."""
+
+    version: str = ""
+    """The object is still this one."""
+
+    absent: bool = False
+    """There is no object."""
+
+    def headers(self) -> dict[str, str]:
+        """Return the condition as boto3's arguments."""
+        if self.version:
+            return {"IfMatch": quoted(self.version)}
+        return {"IfNoneMatch": "*"} if self.absent else {}
+
+
+ALWAYS = Condition()
+
+
+class Unfinished(NamedTuple):
+    """An upload in parts that nobody ended."""
+
+    key: str
+    upload: str
+
+
+def encoded(sha256: str) -> str:
+    """Return a digest in hex as S3 writes it."""
+    return base64.b64encode(bytes.fromhex(sha256)).decode()
+
+
+def send_bytes(place: Place, data: bytes, condition: Condition = ALWAYS) -> str:
+    """Store bytes and return the version they got; a refused condition is botocore's error."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    answer = client().put_object(
+        Bucket=place.bucket,
+        Key=place.key,
+        Body=data,
+        ChecksumSHA256=encoded(sha256),
+        Metadata={SHA256: sha256},
+        **condition.headers(),  # type: ignore[arg-type]
+    )
+    return unquoted(answer["ETag"])
+
+
+def send_file(place: Place, path: Path, sha256: str, condition: Condition = ALWAYS) -> str:
+    """Store a file, never whole in memory; return the version, let a refused condition pass.
+
+    Raises:
+        IntegrityError: the file no longer has this digest.
+    """
+    size = path.stat().st_size
+    if size > SINGLE_BYTES:
+        return _in_parts(place, path, sha256, condition)
+    with path.open("rb") as stream:
+        answer = client().put_object(
+            Bucket=place.bucket,
+            Key=place.key,
+            Body=stream,
+            ContentLength=size,
+            ChecksumSHA256=encoded(sha256),
+            Metadata={SHA256: sha256},
+            **condition.headers(),  # type: ignore[arg-type]
+        )
+    return unquoted(answer["ETag"])
+
+
+def _in_parts(place: Place, path: Path, sha256: str, condition: Condition) -> str:
+    with _upload(place, sha256) as upload:
+        sent: list[CompletedPartTypeDef] = []
+        whole = hashlib.sha256()
+        for number, data in enumerate(_parts(path), start=1):
+            whole.update(data)
+            digest = encoded(hashlib.sha256(data).hexdigest())
+            answer = client().upload_part(
+                Bucket=place.bucket,
+                Key=place.key,
+                UploadId=upload,
+                PartNumber=number,
+                Body=data,
+                ChecksumSHA256=digest,
+            )
+            sent.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": digest})
+        # The server knows the parts' digests alone.
+        if whole.hexdigest() != sha256:
+            raise IntegrityError(
+                f"{path} was altered after its sha256 was taken; run what makes it again"
+            )
+        done = client().complete_multipart_upload(
+            Bucket=place.bucket,
+            Key=place.key,
+            UploadId=upload,
+            MultipartUpload={"Parts": sent},
+            **condition.headers(),  # type: ignore[arg-type]
+        )
+    return unquoted(done["ETag"])
+
+
+def unfinished(bucket: str, prefix: str, older_seconds: float) -> list[Unfinished]:
+    """List the uploads in parts that were begun that long ago, by the server's clock."""
+    pages = client().get_paginator("list_multipart_uploads")
+    found = []
+    for page in pages.paginate(Bucket=bucket, Prefix=prefix):
+        date = page["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+        now = parsedate_to_datetime(date) if date else datetime.now(UTC)
+        found += [
+            Unfinished(item["Key"], item["UploadId"])
+            for item in page.get("Uploads", [])
+            if (now - item["Initiated"]).total_seconds() >= older_seconds
+        ]
+    return found
+
+
+@contextmanager
+def _upload(place: Place, sha256: str) -> Iterator[str]:
+    upload = client().create_multipart_upload(
+        Bucket=place.bucket, Key=place.key, ChecksumAlgorithm="SHA256", Metadata={SHA256: sha256}
+    )["UploadId"]
+    try:
+        yield upload
+    except BaseException:
+        try:
+            with answered(place.url):
+                client().abort_multipart_upload(Bucket=place.bucket, Key=place.key, UploadId=upload)
+        except StemworksError as error:
+            logger.warning("the parts of an upload stay behind, and cost: %s", error)
+        raise
+
+
+def _parts(path: Path) -> Iterator[bytes]:
+    size = max(PART_BYTES, -(-path.stat().st_size // PARTS))
+    with path.open("rb") as stream:
+        while data := stream.read(size):
+            yield data

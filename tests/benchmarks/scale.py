@@ -1,0 +1,272 @@
+"""FMA-full as a list: 106,574 tracks planned, dealt out, looked up again and counted, then more.
+
+Each step runs in a process of its own, so that its peak memory is its own too. Marks, ledgers and
+files are true; only the music is missing: a shard is an empty file.
+
+`python -m tests.benchmarks.scale STEP HOME TRACKS` is such a process.
+"""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from flows import corpora
+from flows.config import StudyConfig
+from flows.line import Product, Prospect
+from flows.packing import Units, batched
+from flows.recipes import named
+from flows.sources import CHECK
+from flows.stages import Site, Stage, perform
+from flows.study import follow
+from pipelines.config import FmaConfig
+from pipelines.plan import make_plan, write_plan
+from storage.config import Config, Json, digest_of
+from storage.layout import Home
+from storage.marks import Mark, Output, commit
+from storage.records import LedgerRow, Track, Unit, plain
+from tests.benchmarks.material import workplace
+from tests.benchmarks.measure import Measured, Result, Role
+
+TRACKS = 106_574
+"""Of FMA-full."""
+GROWTH = (1, 4, 16)
+CLIPS = 54
+"""Of a track of mean length."""
+STEPS = {
+    "plan": "plan and write it",
+    "look": "no-op rerun: look every unit up",
+    "resume": "half the units lost: look up, deal out, read one batch",
+    "census": "census",
+}
+
+
+def run() -> Result:
+    """Measure each step at each size."""
+    rows: list[Measured] = []
+    notes: list[str] = []
+    cpu: dict[str, float] = {}
+    units = 0
+    for growth in GROWTH:
+        home = workplace() / f"scale-{growth}"
+        for step, what in STEPS.items():
+            told = _step(step, home, TRACKS * growth)
+            units = units or told["units"]
+            seconds = told["seconds"]
+            # By processor time: the disk's share is another one each time.
+            cpu[step] = cpu.get(step) or told["cpu_seconds"]
+            ratio = told["cpu_seconds"] / cpu[step]
+            role: Role = "ours" if growth == 1 else "other"
+            rows.append(Measured(f"{what}, {growth}x", role, (seconds,), ratio))
+            notes.append(
+                f"{what}, {growth}x: {told['units']:,} units, {told['tracks']:,} tracks, "
+                f"{seconds:.2f} s ({told['cpu_seconds']:.2f} s of CPU), "
+                f"peak {told['peak_mb']:.0f} MB"
+            )
+        shutil.rmtree(home)
+    title = "Planning and counting FMA-full (the last column: processor time against 1x)"
+    return Result(title, tuple(rows), units, "units at 1x", tuple(notes))
+
+
+def _step(step: str, home: Path, tracks: int) -> Json:
+    words = [sys.executable, "-m", "tests.benchmarks.scale", step, str(home), str(tracks)]
+    answer = subprocess.run(words, check=True, capture_output=True, text=True)
+    return cast("Json", json.loads(answer.stdout.splitlines()[-1]))
+
+
+def study(root: Path) -> StudyConfig:
+    """Return a study whose archives are there, and hold nothing."""
+    archives = root / "given"
+    archives.mkdir(parents=True, exist_ok=True)
+    for name in ("fma_full.zip", "fma_metadata.zip"):
+        if not (archives / name).exists():
+            (archives / name).touch()
+    settings = [f"data.root={archives}", "fma.archive=fma_full.zip", "synthesis=null",
+                "fma.unit_tracks=48"]  # fmt: skip
+    return named("smoke").override(settings)
+
+
+def track(number: int) -> Track:
+    """Return a track as the archive lists it."""
+    name = f"{number:06d}"
+    return Track(
+        id=name, member=f"fma_full/{name[:3]}/{name}.mp3", bytes=8_800_000, crc=number,
+        offset=8_800_000 * number, packed_bytes=8_800_000, method=12,
+        sha1=digest_of(number)[:40], artist=f"Artist {number // 10}", title=f"Song {number}",
+        genre="Rock", licence="Attribution-NonCommercial-ShareAlike 3.0 International",
+    )  # fmt: skip
+
+
+@dataclass
+class Clock:
+    """Seconds that passed, and that this process worked, in what was timed."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+    @contextmanager
+    def runs(self) -> Iterator[None]:
+        started, worked = time.perf_counter(), time.process_time()
+        yield
+        self.seconds = time.perf_counter() - started
+        self.cpu_seconds = time.process_time() - worked
+
+
+@dataclass
+class Builder:
+    """A line on which archives count as checked, and units as packed, without being read."""
+
+    home: Home
+    tracks: int
+    until: str
+    clock: Clock = field(default_factory=Clock)
+    """Of the step that is measured."""
+
+    def do(
+        self, label: str, stage: Stage, config: Config, settings: Json, **inputs: Product
+    ) -> Mark:
+        """Do a stage, or write the mark that says it is done."""
+        if stage is corpora.CENSUS:
+            return self._timed(stage, config, inputs) if self.until == "census" else inputs["plan"]
+        work = stage.work(config, inputs)
+        folder = self.home.corpus("fma", work.key)
+        if stage is corpora.PLAN and self.until == "plan":
+            tracks = [track(number) for number in range(self.tracks)]
+            with self.clock.runs():
+                outline = write_plan(folder, make_plan(tracks, cast("FmaConfig", config)))
+            facts = {"units": len(outline.units), "tracks": outline.tracks}
+            outputs = {"plan.json": folder.plan, "units.jsonl": folder.units}
+            return commit(self.home, work, outputs, facts, 0.0)
+        if stage is CHECK:
+            slip = self.home.archives / f"{work.key}.json"
+            slip.parent.mkdir(parents=True, exist_ok=True)
+            slip.write_text(label)
+            return commit(self.home, work, {"archive.json": slip}, {}, 0.0)
+        return perform(Site(self.home, work.key, _silent), stage, config, inputs).mark
+
+    def pack(self, config: FmaConfig, archive: str, plan: Product) -> Mapping[str, Product]:
+        """Leave what packing leaves, once; afterwards, sum it up."""
+        units = Units.of(self.home, plan, config)
+        if self.until == "plan":
+            for planned, unit in units.stored().each():
+                _fill(units, planned, unit)
+            return {"pack": plan}
+        done = {name: found.mark for name, found in units.look().items() if found.mark}
+        return {"pack": units.gather(done)}
+
+    def _timed(self, stage: Stage, config: Config, inputs: Mapping[str, Mark]) -> Mark:
+        site = Site(self.home, stage.work(config, inputs).key, _silent)
+        with self.clock.runs():
+            return perform(site, stage, config, inputs).mark
+
+
+class _Silent:
+    def __call__(self, done: float, total: float, note: str = "") -> None: ...
+
+    def say(self, line: str) -> None: ...
+
+
+_silent = _Silent()
+
+
+def _fill(units: Units, digest: str, unit: Unit) -> None:
+    """Leave a unit's ledger, empty shard, sidecar and mark; not durably, which would take hours."""
+    corpus = units.corpus
+    rows = [
+        LedgerRow(track=one.id, outcome="kept", sha1=one.sha1 or "", seconds=278.0, clips=CLIPS,
+                  kept_seconds=275.0, decoder="libsndfile", sample_rate=44_100, channels=2)
+        for one in unit.tracks
+    ]  # fmt: skip
+    text = "".join(row.model_dump_json() + "\n" for row in rows)
+    shard = corpus.shard(unit.id, 0)
+    files = {
+        "ledger": (corpus.ledger(unit.id), text),
+        "offsets-0000": (shard.with_suffix(".idx.json"), "[]"),
+        "shard-0000": (shard, ""),
+    }
+    outputs = []
+    for label, (path, content) in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        status = path.stat()
+        outputs.append(
+            Output(path=units.home.relative(path), label=label, bytes=status.st_size,
+                   sha256=digest_of([digest, label]), version=str(status.st_mtime_ns))
+        )  # fmt: skip
+    work, clips = units.works[unit.id], CLIPS * len(rows)
+    mark = Mark(
+        stage=work.stage, version=work.version, key=work.key, config=work.config,
+        inputs=dict(work.inputs), outputs=tuple(outputs), digest=digest_of(digest),
+        facts={"tracks": len(rows), "kept": len(rows), "clips": clips, "hours": 3.67,
+               "shards": [{"clips": clips, "samples": clips}]},
+        seconds=30.0, built_by={"host": "bench"}, finished="2026-01-01T00:00:00Z",
+    )  # fmt: skip
+    path = units.home.mark(work.stage, work.key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(plain(mark)))
+
+
+def _look(home: Home, config: StudyConfig) -> Json:
+    clock, prospect = Clock(), Prospect(home)
+    with clock.runs():
+        follow(prospect, config, home, "fma")
+    packing = next(one for one in prospect.outlooks if one.label == "pack")
+    assert packing.state == "done", packing.why
+    return {**vars(clock), "units": len(packing.units)}
+
+
+def _resume(home: Home, config: StudyConfig) -> Json:
+    prospect = Prospect(home)
+    follow(prospect, config, home, "fma")
+    seen = {outlook.label: outlook for outlook in prospect.outlooks}
+    plan = seen["plan fma"].mark
+    assert plan
+    lost = [unit.work for unit in seen["pack"].units[::2] if unit.work]
+    paths = [home.mark(work.stage, work.key) for work in lost]
+    for path in paths:
+        path.rename(path.with_suffix(".aside"))
+    clock = Clock()
+    with clock.runs():
+        units = Units.of(home, plan, config.fma)
+        left = [name for name, found in units.look().items() if not found.mark]
+        batches = batched(left, config.fma)
+        requests = units.requests(batches[0], "fma_full.zip")
+    assert len(left) == len(paths)
+    assert [one.unit.id for one in requests] == batches[0]
+    for path in paths:
+        path.with_suffix(".aside").rename(path)
+    return {**vars(clock), "units": len(units.works)}
+
+
+def _build(home: Home, config: StudyConfig, tracks: int, until: str) -> Json:
+    line = Builder(home, tracks, until)
+    follow(line, config, home, "fma")
+    units = -(-tracks // config.fma.unit_tracks)
+    return {**vars(line.clock), "units": units}
+
+
+def main(step: str, root: str, tracks: str) -> None:
+    """Do one step in a home; say as JSON what it took."""
+    home, config = Home(Path(root)), study(Path(root))
+    told: dict[str, Any]
+    ways: dict[str, Callable[[], Json]] = {
+        "look": lambda: _look(home, config),
+        "resume": lambda: _resume(home, config),
+    }
+    told = ways[step]() if step in ways else _build(home, config, int(tracks), step)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    sys.stdout.write(json.dumps({**told, "tracks": int(tracks), "peak_mb": peak}) + "\n")
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

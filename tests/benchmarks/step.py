@@ -1,0 +1,167 @@
+"""What `train_step` measures: training steps of ours and of the transcription on one device."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tests.benchmarks.operations import MatrixProducts
+from tests.training.models.transcription import PublishedAttention, copied_from
+from training.config import (
+    BsLocoformerConfig,
+    MixitObjective,
+    OptimConfig,
+    RuntimeConfig,
+)
+from training.models.acceleration import accelerate
+from training.models.bs_locoformer import BsLocoformer
+from training.objectives import build
+from training.recipes import LARGE, MEDIUM, MICRO, SMALL, TINY
+
+SIZES = {"micro": MICRO, "demo": TINY, "small": SMALL, "medium": MEDIUM, "large": LARGE}
+PRODUCTS = {"cpu": (1024, 20), "cuda": (8192, 50)}
+"""Side of the square matrices, and how many are multiplied in a round."""
+
+
+class Setup(NamedTuple):
+    """What is measured."""
+
+    size: str
+    outputs: int
+    seconds: float
+    batch: int
+    compile: str
+
+
+class MatrixRate:
+    """Products of square matrices in the precision of the model's body."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        self._side, self._times = PRODUCTS[device.type]
+        self._left, self._right = (
+            torch.randn(self._side, self._side, device=device, dtype=dtype) for _ in range(2)
+        )
+
+    @property
+    def operations(self) -> float:
+        """What one call computes."""
+        return self._times * 2.0 * self._side**3
+
+    def __call__(self) -> None:
+        """Compute them, and wait."""
+        for _ in range(self._times):
+            torch.mm(self._left, self._right)
+        wait(self._left.device)
+
+
+class Step:
+    """Forward, MixIT loss, backward, clipping and AdamW on one batch; returns when it is done."""
+
+    def __init__(self, model: nn.Module, forward: Callable[[Tensor], Tensor], lab: "Lab") -> None:
+        self._model, self._forward, self._lab = model, forward, lab
+        self._optimiser = torch.optim.AdamW(
+            model.parameters(), OptimConfig().lr, fused=lab.device.type == "cuda"
+        )
+
+    def __call__(self, batch: int | None = None) -> None:
+        """Take one step."""
+        lab = self._lab
+        references = lab.references(batch or lab.setup.batch)
+        torch.autograd.backward(lab.objective(self._in_precision, references).loss)
+        nn.utils.clip_grad_norm_(self._model.parameters(), OptimConfig().clip_norm)
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        wait(lab.device)
+
+    def _in_precision(self, x_BICT: Tensor) -> Tensor:
+        enabled = self._lab.dtype != torch.float32
+        with torch.autocast(self._lab.device.type, torch.bfloat16, enabled=enabled):
+            return self._forward(x_BICT)
+
+
+class Lab:
+    """One device, one model size, one batch: bf16 on CUDA, float32 on a CPU, no dropout."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        changes = {"outputs": setup.outputs, "dropout": 0.0}
+        self.config: BsLocoformerConfig = SIZES[setup.size].model_copy(update=changes)
+        self.objective = build(MixitObjective(), self.config)
+        wanted = setup.compile
+        if wanted == "auto":
+            wanted = "on" if self.device.type == "cuda" else "off"
+        self.runtime = RuntimeConfig.parse({"compile": wanted})
+
+    def describe(self) -> str:
+        """Say in one line what is measured, and on what."""
+        setup, device = self.setup, self.device
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+        return (
+            f"{setup.size}, {setup.outputs} outputs, {setup.seconds:g} s, {setup.batch} MoMs, "
+            f"{self.dtype}, on {name}; torch {torch.__version__}"
+        )
+
+    def references(self, batch: int) -> Tensor:
+        """Return two mixtures per example, [B, 2, C, T]: noise, always the same."""
+        torch.manual_seed(0)
+        samples = round(self.setup.seconds * self.config.sample_rate)
+        shape = (batch, 2, self.config.audio_channels, samples)
+        return 0.1 * torch.randn(shape, device=self.device)
+
+    def model(self) -> BsLocoformer:
+        """Return a model with always the same weights."""
+        torch.manual_seed(0)
+        return BsLocoformer(self.config).to(self.device).train()
+
+    def ours(self, runtime: RuntimeConfig) -> Step:
+        """Return a step of the fast model."""
+        model = self.model()
+        accelerate(model, runtime, self.device)
+        return Step(model, model, self)
+
+    def steps(self) -> dict[str, Step]:
+        """Return a step of every variant."""
+        eager = self.runtime.model_copy(update={"compile": "off"})
+        oracle = copied_from(self.model().cpu()).to(self.device)
+        for module in oracle.modules():
+            if isinstance(module, PublishedAttention):
+                module.fused = True
+        steps = {"ours, compiled": self.ours(self.runtime)} if self.runtime.compile == "on" else {}
+        steps["ours, eager"] = self.ours(eager)
+        steps["transcription"] = Step(oracle, lambda x_BICT: oracle(x_BICT[:, 0]), self)
+        return steps
+
+    def loss_alone(self) -> Callable[[], None]:
+        """Return what a step does outside the model and the optimiser."""
+        references = self.references(self.setup.batch)
+        shape = (self.setup.batch, self.setup.outputs, *references.shape[2:])
+        estimate = torch.randn(shape, device=self.device, requires_grad=True)
+
+        def work() -> None:
+            torch.autograd.backward(self.objective(lambda _: estimate, references).loss)
+            wait(self.device)
+
+        return work
+
+
+def peak_memory(lab: Lab, runtime: RuntimeConfig, batch: int) -> int | None:
+    """Return the most bytes that a step of ours held on CUDA, or None where it does not fit."""
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    try:
+        step = lab.ours(runtime)
+        step(batch)
+        step(batch)
+    except torch.OutOfMemoryError:
+        return None
+    return torch.cuda.max_memory_allocated() - before
+
+
+def wait(device: torch.device) -> None:
+    """Return when the device has done all its work."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
