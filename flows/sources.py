@@ -16,7 +16,7 @@ from pipelines.checked_folder import check_folder, folder_state
 from pipelines.download import Download, download
 from pipelines.folder import read_folder
 from pipelines.published import Published, published
-from pipelines.remote import RemoteFile
+from pipelines.sources import pinned
 from storage import marks
 from storage.config import Config, Json
 from storage.errors import ConfigError, DataError
@@ -104,45 +104,49 @@ def find(data: SourceConfig, wanted: Wanted) -> Found:
 
 
 def _on_server(data: SourceConfig, wanted: Wanted) -> Published:
-    known = published(wanted.name)
-    if known is None and not data.mirror:
+    address = published(wanted.name)
+    if address is None and not data.mirror:
         raise ConfigError(
             f"no server is known to have {wanted.name}; put it in {data.root}, or name the address "
             "of a folder that serves it with --set data.mirror=URL"
         )
-    archive = known or Published(name=wanted.name, url=None)
-    if data.mirror:
-        archive = archive.at(data.mirror)
-    given = {"sha1": wanted.sha1, "md5": wanted.md5}
-    return archive.model_copy(update={name: value for name, value in given.items() if value})
+    archive = _known(wanted)
+    if address:
+        archive = archive.model_copy(update={"url": address.url, "how": address.how})
+    return archive.at(data.mirror) if data.mirror else archive
+
+
+def _known(wanted: Wanted) -> Published:
+    """Return what is known of an archive: the sums that are given, else what is published.
+
+    Who gives sums means that archive, whatever the published one of the same name is.
+    """
+    if wanted.sha1 or wanted.md5:
+        return Published(name=wanted.name, url=None, sha1=wanted.sha1, md5=wanted.md5)
+    return published(wanted.name) or Published(name=wanted.name, url=None)
 
 
 def _as_it_is(path: Path, wanted: Wanted) -> ArchiveConfig:
     """Say which file or folder is meant by what it is now: a changed one is another to check."""
-    known = published(wanted.name) if wanted.form == "zip" else None
+    known = _known(wanted)
     size, newest = 0, 0
     if path.is_dir():
         size, newest = folder_state(path)
     elif path.is_file():
         size, newest = path.stat().st_size, path.stat().st_mtime_ns
+        if known.bytes not in (None, size):
+            raise DataError(
+                f"{path} has {size} bytes, not {known.bytes} as published; it is cut short or "
+                "another release: move it away, and fetch it with --set data.access=download"
+            )
     return ArchiveConfig(
-        path=str(path),
-        bytes=size,
-        mtime_ns=newest,
-        sha1=wanted.sha1 or (known.sha1 if known else None),
-        md5=wanted.md5 or (known.md5 if known else None),
+        path=str(path), bytes=size, mtime_ns=newest, sha1=known.sha1, md5=known.md5
     )
 
 
 def _check(site: Site, config: ArchiveConfig, inputs: Inputs) -> Built:
     """Read an archive that is here; compare its sums with those published."""
     path = Path(config.path)
-    known = published(path.name)
-    if known and known.bytes not in (None, config.bytes) and known.sha1 == config.sha1:
-        raise DataError(
-            f"{path} has {config.bytes} bytes, not {known.bytes} as published; it is cut short: "
-            "fetch the rest with --set data.access=download after moving it away"
-        )
     count = counter(site.watch, config.bytes)
     sha1 = (
         check_folder(path, count)
@@ -182,15 +186,9 @@ def _pin(site: Site, config: RemoteConfig, inputs: Inputs) -> Built:
     Its sha1 cannot be compared without reading all of it. What vouches for the tracks is the ETag
     that every range is asked for with, each member's CRC, and each track's own sha1.
     """
-    archive = config.archive
-    with RemoteFile(archive.address(), connections=config.connections) as remote:
-        head = remote.look()
-        archive.require(head.bytes, head.etag)
-        size, etag = remote.size, remote.etag
-    return _slip(
-        site,
-        {"archive": archive.name, "bytes": size, "etag": etag, "whole_archive_verified": False},
-    )
+    source = pinned(config.archive)
+    facts: Json = {"archive": config.archive.name, "bytes": source.bytes, "etag": source.etag}
+    return _slip(site, {**facts, "whole_archive_verified": False})
 
 
 def _slip(site: Site, facts: Json) -> Built:

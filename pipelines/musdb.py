@@ -6,8 +6,9 @@ import zlib
 from pathlib import Path
 from typing import Literal
 
-from pipelines.archive import ArchiveReader, Member, Progress
+from pipelines.archive import ArchiveReader, Progress
 from pipelines.config import MusdbConfig
+from pipelines.members import Member
 from storage.audio import AudioInfo, probe
 from storage.errors import DataError
 from storage.files import BLOCK, require_space

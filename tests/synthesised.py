@@ -89,7 +89,7 @@ def fma_songs() -> dict[str, bytes]:
 def write_fma(
     folder: Path, songs: dict[str, bytes] | None = None, name: str = "fma_tiny"
 ) -> Archives:
-    """Write `<name>.zip` and `fma_metadata.zip` in the FMA's layout and compression.
+    """Write `<name>.zip` and `<name>_metadata.zip` in the FMA's layout and compression.
 
     The last song but three has no metadata row.
     """
@@ -101,7 +101,7 @@ def write_fma(
     )
     members = {f"{name}/README.txt": b"synthesised\n", f"{name}/checksums": sums.encode()}
     members |= {f"{name}/{path}": songs[song] for song, path in paths.items()}
-    archives = Archives(folder / f"{name}.zip", folder / "fma_metadata.zip")
+    archives = Archives(folder / f"{name}.zip", folder / f"{name}_metadata.zip")
     write_zip(archives.archive, members, zipfile.ZIP_BZIP2)
     described = [song for song in paths if song != "000011"]
     write_zip(archives.metadata, {"fma_metadata/tracks.csv": tracks_csv(described)})
@@ -150,9 +150,9 @@ def musdb_members(seconds: float = 4.0) -> dict[str, bytes]:
 
 
 def write_musdb(folder: Path, seconds: float = 4.0) -> Path:
-    """Write `musdb18hq.zip` in the published layout and return its path."""
+    """Write `musdb_tiny.zip` in the published layout and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
-    return write_zip(folder / "musdb18hq.zip", musdb_members(seconds))
+    return write_zip(folder / "musdb_tiny.zip", musdb_members(seconds))
 
 
 def write_zip(path: Path, members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:

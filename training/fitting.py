@@ -15,6 +15,7 @@ from training.config import STEMS, MixitData, TrainConfig
 from training.distributed import Place, join
 from training.ema import MovingAverage
 from training.memory import fits, moments, rehearse
+from training.models.acceleration import accelerate
 from training.train import initial_model
 
 GPU_SHARE = 0.92
@@ -31,6 +32,11 @@ class Attempt(NamedTuple):
     fits: bool
     peak_bytes: int
     """Most bytes that torch held on the GPU; 0 on a CPU."""
+
+    def plain(self) -> Json:
+        """Return it as JSON."""
+        peak_gb = self.peak_bytes / GIGABYTE or None
+        return {"examples": self.examples, "fits": self.fits, "peak_gb": peak_gb}
 
 
 def largest(attempt: Callable[[int], Attempt], most: int) -> list[Attempt]:
@@ -59,9 +65,7 @@ def even(share: int, most: int) -> int:
 def probe(config: TrainConfig, memory_bytes: int = 0) -> Json:
     """Measure the largest micro-batch of a recipe, and how it then keeps the recipe's batch.
 
-    Args:
-        config: the recipe; its batch is shared by `runtime.processes`.
-        memory_bytes: on a CPU, how much memory training may take.
+    The batch is shared by `runtime.processes`; `memory_bytes` is how much a CPU may take.
 
     Returns:
         `device`, `memory_gb`, `examples` (per step and process), `largest`, `micro_batch` (as
@@ -77,18 +81,18 @@ def probe(config: TrainConfig, memory_bytes: int = 0) -> Json:
     with join(runtime, config.precision) as place:
         if place.device.type == "cpu" and not memory_bytes:
             raise MachineError(
-                "there is no GPU here to fit a micro-batch to; name the memory that training may "
-                "take on the CPU, in gigabytes, to try it there"
+                "there is no GPU here to fit a micro-batch to; '--memory-gb 8' tries it on the "
+                "CPU, in so much"
             )
         share = -(-config.data.batch_size // runtime.processes)
         tried = largest(Rehearsal(config, place, memory_bytes).attempt, share)
+        device, total = _device(place, memory_bytes)
     most = max((attempt.examples for attempt in tried if attempt.fits), default=0)
     if not most:
         raise MachineError(
             "not even one example of the recipe fits into memory; give it more, or take a smaller "
             "model or data.segment_seconds"
         )
-    device, total = _device(place, memory_bytes)
     chosen = even(share, most)
     return {
         "device": device,
@@ -98,14 +102,7 @@ def probe(config: TrainConfig, memory_bytes: int = 0) -> Json:
         "largest": most,
         "micro_batch": chosen,
         "passes": -(-share // chosen),
-        "tried": [
-            {
-                "examples": one.examples,
-                "fits": one.fits,
-                "peak_gb": one.peak_bytes / GIGABYTE or None,
-            }
-            for one in tried
-        ],
+        "tried": [attempt.plain() for attempt in tried],
     }
 
 
@@ -116,6 +113,7 @@ class Rehearsal:
         job = Job(verb="train", inputs={}, recipe={})
         self._config, self._place, self._memory_bytes = config, place, memory_bytes
         self._model = initial_model(config, job).to(place.device).train()
+        accelerate(self._model, config.runtime, place.device)
         self._objective = objectives.build(config.objective, config.model)
         self._moments = moments(self._model)
         decay = config.loop.ema_decay

@@ -17,6 +17,7 @@ from training.distributed import Place, join, require_examples
 from training.ema import MovingAverage
 from training.loop import Work, fit
 from training.models import build, select_outputs, separator_parameters
+from training.models.acceleration import accelerate
 from training.models.separator import Separator
 from training.snapshots import Snapshots
 from training.telemetry import Telemetry
@@ -48,6 +49,7 @@ def train(run: Run) -> None:
 def assemble(run: Run, job: Job, config: TrainConfig, place: Place) -> Work:
     """Put model, data, objective, optimiser and records together."""
     model = initial_model(config, job).to(place.device)
+    accelerate(model, config.runtime, place.device)
     decay = config.loop.ema_decay
     identity = {"config": config.digest(), **{f"input.{k}": v for k, v in digests(job).items()}}
     loader = data.loader(config, job, place)

@@ -40,7 +40,7 @@ RATE = CONFIG.filters.sample_rate
 CLIP, HOP = CONFIG.clips.seconds * RATE, CONFIG.clips.hop_seconds * RATE
 SEGMENTS = CONFIG.override(["shards.storage=segments"])
 PAIR = CONFIG.override(["unit_tracks=4"])
-ROUNDS = 5
+ROUNDS = 3
 
 _fresh = itertools.count()
 

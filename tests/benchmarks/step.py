@@ -6,7 +6,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tests.benchmarks.operations import MatrixProducts
 from tests.training.models.transcription import PublishedAttention, copied_from
 from training.config import (
     BsLocoformerConfig,

@@ -14,14 +14,13 @@ import argparse
 import json
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
 from tests.benchmarks.measure import Variant, in_turns
 from tests.benchmarks.operations import whole_model
-from tests.benchmarks.step import SIZES, Lab, MatrixRate, Setup, Step, peak_memory
+from tests.benchmarks.step import SIZES, Lab, MatrixRate, Setup, peak_memory
 from training.config import RuntimeConfig
 
 TOP = 15

@@ -53,7 +53,7 @@ def test_wrong_settings(works: Works, tmp_path: Path, setting: str, said: str) -
 def test_missing_archive(works: Works, tmp_path: Path) -> None:
     order = works.order("study", tmp_path / "home", f"data.root={tmp_path}")
     said = complaint(works, ARCHIVE, *order)
-    assert f"archive {tmp_path}/musdb18hq.zip is missing" in said
+    assert f"archive {tmp_path}/musdb_tiny.zip is missing" in said
     assert "data.root" in said
 
 

@@ -83,7 +83,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudyConfig:
     # Not under their published names, which promise published sums.
     synthesised.write_fma(archives).metadata.rename(archives / "metadata.zip")
     synthesised.write_musdb(archives)
-    (archives / "musdb18hq.zip").rename(archives / "musdb.zip")
+    (archives / "musdb_tiny.zip").rename(archives / "musdb.zip")
     overrides = [
         "synthesis=null", f"data.root={archives}", "fma.archive=fma_tiny.zip",
         "fma.metadata=metadata.zip", "musdb.archive=musdb.zip", "fma.unit_tracks=3",

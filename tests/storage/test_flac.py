@@ -20,7 +20,8 @@ LOW = 1000
 def noise(frames: int, channels: int, seed: int = 0) -> Samples:
     rng = np.random.default_rng(seed)
     loud = rng.integers(-(1 << 15), 1 << 15, (frames, channels))
-    return (loud * rng.choice([0.0, 0.01, 1.0], (frames, 1))).astype(np.int16)
+    samples: Samples = (loud * rng.choice([0.0, 0.01, 1.0], (frames, 1))).astype(np.int16)
+    return samples
 
 
 def by_libsndfile(data: bytes) -> Samples:
@@ -30,7 +31,7 @@ def by_libsndfile(data: bytes) -> Samples:
 
 def by_ffmpeg(data: bytes) -> Samples:
     """Decode with every checksum verified: a wrong one is an error."""
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         stream = container.streams.audio[0]
         stream.codec_context.options = {"err_detect": "crccheck+explode"}
         parts = [frame.to_ndarray() for frame in container.decode(stream)]

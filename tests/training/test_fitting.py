@@ -66,7 +66,7 @@ def test_too_little_for_one(mixit: TrainConfig, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
 def test_without_a_gpu_it_says_so(mixit: TrainConfig) -> None:
-    with pytest.raises(MachineError, match=r"there is no GPU here.*name the memory"):
+    with pytest.raises(MachineError, match=r"there is no GPU here.*--memory-gb"):
         probe(mixit)
 
 

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from storage.errors import MachineError, RunError
-from tests.training.test_train import MakeRun, Outcome, losses_of, rows, still
+from tests.training.test_train import MakeRun, losses_of, rows, still
 from training.checkpoint import Progress
 from training.config import TrainConfig
 from training.data import Loader
 from training.distributed import Place, join, naming_the_lost
 from training.guards import Interruption, account, elected, is_exhaustion, require_budget
 from training.loop import Work, fit
+from training.objectives import Outcome
 from training.train import assemble, train
 
 

@@ -19,7 +19,8 @@ from storage.errors import RunError
 from storage.runs import Run
 from training.config import TrainConfig
 from training.distributed import join
-from training.loop import Interruption, fit
+from training.guards import Interruption
+from training.loop import fit
 from training.objectives import Outcome
 from training.train import assemble, train
 from training.weights import load_model

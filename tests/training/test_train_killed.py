@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def test_killed_at_any_moment_a_run_ends_as_if_nothing_had_been(
         with running(hurt, ALONE) as child:
             if kills < 2:
                 step = random.randrange(60)
-                wait_until(lambda step=step: reached(hurt, step), child)
+                wait_until(partial(reached, hurt, step), child)
                 time.sleep(random.random() / 20)
                 child.kill()
                 kills += child.wait() == -signal.SIGKILL

@@ -10,7 +10,7 @@ from training.models import build, separator_parameters
 NAMES = [
     f"{verb}_{size}"
     for verb in ("pretrain", "finetune")
-    for size in ("small", "medium", "large", "demo", "tiny", "smoke")
+    for size in ("small", "medium", "large", "demo", "tiny", "gain", "smoke")
 ]
 
 
@@ -54,3 +54,12 @@ def test_the_published_size() -> None:
 def test_recipes_do_without_torch() -> None:
     code = "import sys, training.recipes; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_gain_is_measured_with_one_budget_and_any_seed() -> None:
+    for recipe in (recipes.pretrain_gain, recipes.finetune_gain):
+        first, second = recipe(), recipe(seed=1)
+        assert (first.loop.seed, second.loop.seed) == (0, 1)
+        assert first == second.override(["loop.seed=0"])
+        assert first.loop.steps % first.loop.validate_every == 0
+        assert first.loop.keep_best == 5

@@ -29,6 +29,7 @@ def accelerate(model: Separator, runtime: RuntimeConfig, device: torch.device) -
 def compile_bodies(model: BsLocoformer) -> None:
     """Compile encoder, paths and decoder for the shapes that they will meet, in place."""
     torch._dynamo.config.recompile_limit = GRAPHS_OF_ONE_BODY
-    for body in (model.encoder, *(path for block in model.blocks for path in block), model.decoder):
+    paths = [body for body in model.modules() if isinstance(body, Path)]
+    for body in (model.encoder, *paths, model.decoder):
         # One graph per shape: segments are of one length, and fixed shapes make faster kernels.
         body.compile(dynamic=False)

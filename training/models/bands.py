@@ -121,9 +121,10 @@ class BandDecoder(nn.Module):
     """Tokens to complex masks, applied: per band, normalise, three linear layers and a GLU.
 
     Which of the two hidden layers end in a tanh is the config's `decoder_tanh`: the authors have
-    published all three forms, with equal parameters. The last weights keep every meaning on its own axis,
-    [G, gate, S, C, W, P, 4D], so that choosing outputs is one `index_select` on `OUTPUT_AXIS`, and
-    real and imaginary part come out side by side, as complex numbers lie in memory.
+    published all three forms, with equal parameters. The last weights keep every meaning on its own
+    axis, [G, gate, S, C, W, P, 4D], so that choosing outputs is one `index_select` on
+    `OUTPUT_AXIS`, and real and imaginary part come out side by side, as complex numbers lie in
+    memory.
     """
 
     def __init__(self, groups: list[BandGroup], config: BsLocoformerConfig) -> None:
@@ -148,9 +149,7 @@ class BandDecoder(nn.Module):
         pieces = torch.split(x_KLi, [group.bands for group in self.groups])
         flats = [
             torch.baddbmm(bias.flatten(1).unsqueeze(1), x_GLi, weight.flatten(1, -2).mT)
-            for x_GLi, weight, bias in zip(
-                pieces, self.last_weights, self.last_biases, strict=True
-            )
+            for x_GLi, weight, bias in zip(pieces, self.last_weights, self.last_biases, strict=True)
         ]
         shapes = [tuple(bias.shape[OUTPUT_AXIS:-1]) for bias in self.last_biases]
         return masked_spectra(spectrum_BCNFP, flats, shapes)

@@ -29,8 +29,8 @@ from training.models.spectral import istft, kept_frames, spectral_rms, stft
 TIME_AXIS, BAND_AXIS = 1, 2
 """Where frames and bands lie in tokens [B, N, K, D]."""
 
-CUDA_GRID_LIMIT = 65_535
-"""Most (sequence, head) pairs of one attention call: fused kernels put them on a grid's y axis."""
+SEQUENCES_AT_ONCE = 65_535
+"""Most sequences of one attention call: CUDA's kernels lay them along a grid's y or z axis."""
 
 
 aten = torch.ops.aten
@@ -116,17 +116,19 @@ class Attention(nn.Module):
         return merged
 
     def _attend(self, qkv_3AHLd: Tensor) -> Tensor:
+        calls = -(-qkv_3AHLd.shape[1] // SEQUENCES_AT_ONCE)
+        pieces = [self._attend_at_once(part) for part in qkv_3AHLd.chunk(calls, dim=1)]
+        return pieces[0] if calls == 1 else torch.cat(pieces)
+
+    def _attend_at_once(self, qkv_3AHLd: Tensor) -> Tensor:
         rate = self.rate if self.training else 0.0
-        if not qkv_3AHLd.is_cuda:
-            # On CPU the fused kernel's bfloat16 gradient takes twice as long as its float32 one.
-            with torch.autocast(qkv_3AHLd.device.type, enabled=False):
-                query, key, value = qkv_3AHLd.float().unbind()
-                return F.scaled_dot_product_attention(query, key, value, dropout_p=rate)
-        parts = [
-            F.scaled_dot_product_attention(part[0], part[1], part[2], dropout_p=rate)
-            for part in torch.split(qkv_3AHLd, CUDA_GRID_LIMIT // self.heads, dim=1)
-        ]
-        return torch.cat(parts)
+        if qkv_3AHLd.is_cuda:
+            query, key, value = qkv_3AHLd.unbind()
+            return F.scaled_dot_product_attention(query, key, value, dropout_p=rate)
+        # On CPU the fused kernel's bfloat16 gradient takes twice as long as its float32 one.
+        with torch.autocast(qkv_3AHLd.device.type, enabled=False):
+            query, key, value = qkv_3AHLd.float().unbind()
+            return F.scaled_dot_product_attention(query, key, value, dropout_p=rate)
 
 
 class Path(nn.Module):

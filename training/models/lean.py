@@ -30,7 +30,8 @@ def rms_normalise(x: Tensor, gamma: Tensor, groups: int, eps: float) -> Tensor:
     if torch.compiler.is_compiling():
         grouped = torch.unflatten(x.float(), -1, (groups, -1))
         rms = torch.linalg.vector_norm(grouped, dim=-1, keepdim=True) / math.sqrt(grouped.shape[-1])
-        return ((grouped / (rms + eps)).flatten(-2) * gamma).to(dtype)
+        plain: Tensor = ((grouped / (rms + eps)).flatten(-2) * gamma).to(dtype)
+        return plain
     normalised: Tensor = _RmsNormalise.apply(x, gamma, groups, eps, dtype)  # type: ignore[no-untyped-call]
     return normalised
 
@@ -39,7 +40,8 @@ def swiglu(x: Tensor) -> Tensor:
     """Return value * silu(gate) of [..., 2H], the values first; [..., H]. Only `x` is kept."""
     if torch.compiler.is_compiling():
         value, gate = x.chunk(2, dim=-1)
-        return value * F.silu(gate)
+        product: Tensor = value * F.silu(gate)
+        return product
     gated: Tensor = _SwiGlu.apply(x)  # type: ignore[no-untyped-call]
     return gated
 
@@ -76,7 +78,8 @@ class _RmsNormalise(torch.autograd.Function):
         rms = torch.linalg.vector_norm(grouped, dim=-1, keepdim=True) / math.sqrt(grouped.shape[-1])
         ctx.save_for_backward(x, gamma, rms)
         ctx.eps = eps
-        return ((grouped / (rms + eps)).flatten(-2) * gamma).to(dtype)
+        normalised: Tensor = ((grouped / (rms + eps)).flatten(-2) * gamma).to(dtype)
+        return normalised
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -99,7 +102,8 @@ class _SwiGlu(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
         value, gate = x.chunk(2, dim=-1)
-        return F.silu(gate).mul_(value)
+        opened: Tensor = F.silu(gate)
+        return opened.mul_(value)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
@@ -149,7 +153,7 @@ class _Masked(torch.autograd.Function):
 def _parts(
     whole: Tensor, flats: Sequence[Tensor], shapes: Sequence[tuple[int, ...]]
 ) -> list[tuple[Tensor, tuple[int, ...], Tensor]]:
-    """Pair each group's flat tensor with its bins in [B, S, C, N, F, P], as [G, B, N, S, C, W, P]."""
+    """Pair each group's tensor with its bins of [B, S, C, N, F, P], as [G, B, N, S, C, W, P]."""
     slices = torch.split(
         whole, [len(flat) * shape[-1] for flat, shape in zip(flats, shapes, strict=True)], dim=-2
     )

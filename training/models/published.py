@@ -76,14 +76,14 @@ def published_config(weights: Weights, source: Path) -> BsLocoformerConfig:
     blocks = 1 + max((int(n) for n in _numbers(weights, r"blocks\.(\d+)\.")), default=-1)
     convolutions = tuple(int(n) for n in _numbers(weights, rf"{DECODE}\.0\.([1-9])\.weight"))
     width = _shape(weights, f"{SPLIT}.0.1.weight")[0]
-    outputs, odd = divmod(_shape(weights, f"{DECODE}.0.{max(convolutions, default=0)}.weight")[0], 16)
+    last = _shape(weights, f"{DECODE}.0.{max(convolutions, default=0)}.weight")
+    # The lowest band's rows: gate, real and imaginary part, two channels and two bins per output.
+    outputs, odd = divmod(last[0], 16)
     expand = _shape(weights, "blocks.0.freq_path.ffn.0.conv1d.weight")
     for size in (SMALL, MEDIUM, LARGE):
         plain = (size.blocks, size.width, [2 * size.hidden, size.width, size.kernel])
         if plain == (blocks, width, expand) and convolutions in TANH and outputs and not odd:
-            return size.model_copy(
-                update={"outputs": outputs, "decoder_tanh": TANH[convolutions]}
-            )
+            return size.model_copy(update={"outputs": outputs, "decoder_tanh": TANH[convolutions]})
     raise CheckpointError(
         f"checkpoint {source} has {blocks} blocks of width {width} with feed-forward weights "
         f"{expand} and decoder convolutions {list(convolutions)}: no published size; train it here"

@@ -42,11 +42,16 @@ def istft(spectrum: Tensor, n_fft: int, hop: int, length: int) -> Tensor:
     """
     frames = torch.fft.irfft(spectrum, n_fft)
     window = torch.hann_window(n_fft, device=frames.device, dtype=frames.dtype)
-    envelope = _OverlapAdd.apply(window.expand(frames.shape[-2], -1), window, hop)
-    added = _OverlapAdd.apply(frames, window, hop)
+    envelope = _overlap_add(window.expand(frames.shape[-2], -1), window, hop)
+    added = _overlap_add(frames, window, hop)
     kept = slice(n_fft // 2, n_fft // 2 + length)
     waveform: Tensor = added[..., kept] / envelope[kept]
     return waveform
+
+
+def _overlap_add(frames: Tensor, window: Tensor, hop: int) -> Tensor:
+    added: Tensor = _OverlapAdd.apply(frames, window, hop)  # type: ignore[no-untyped-call]
+    return added
 
 
 class _OverlapAdd(torch.autograd.Function):
@@ -78,7 +83,8 @@ def spectral_rms(spectrum: Tensor) -> Tensor:
     """Return sqrt(mean |X|^2) over bins and frames of complex [..., F, N], as [...]."""
     bins, frames = spectrum.shape[-2:]
     norm = torch.linalg.vector_norm(torch.view_as_real(spectrum), dim=(-3, -2, -1))
-    return (norm.square() / (bins * frames)).clamp_min(POWER_FLOOR).sqrt()
+    power: Tensor = norm.square() / (bins * frames)
+    return power.clamp_min(POWER_FLOOR).sqrt()
 
 
 def kept_frames(samples: int, n_fft: int, hop: int, keep_last: bool) -> int:

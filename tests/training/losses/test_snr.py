@@ -34,6 +34,44 @@ def test_threshold_bounds_the_loss(threshold: float, seed: int) -> None:
     assert (worse > perfect).all()
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.floats(5, 60), st.integers(0, 1000))
+def test_silence_costs_nothing_but_the_threshold(threshold: float, seed: int) -> None:
+    reference = noise(2, 200, seed=seed)
+    silent = thresholded_snr_loss(torch.zeros_like(reference), reference, threshold)
+    expected = 10 * math.log10(1 + 10 ** (-threshold / 10))
+    torch.testing.assert_close(silent, torch.full((2,), expected), rtol=0, atol=1e-4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0.01, 100), st.integers(0, 1000))
+def test_level_does_not_matter(level: float, seed: int) -> None:
+    reference, estimate = noise(2, 200, seed=seed), noise(2, 200, seed=seed + 1)
+    plain, scaled = (thresholded_snr_loss(g * estimate, g * reference) for g in (1.0, level))
+    torch.testing.assert_close(scaled, plain, rtol=0, atol=1e-4)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0, 0.95), st.floats(0.01, 0.05), st.integers(0, 1000))
+def test_a_smaller_error_is_a_smaller_loss(share: float, more: float, seed: int) -> None:
+    reference, error = noise(1, 200, seed=seed), noise(1, 200, seed=seed + 1)
+    small, large = (
+        thresholded_snr_loss(reference + size * error, reference) for size in (share, share + more)
+    )
+    assert small < large
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_gradient_is_that_of_finite_differences(silent: bool) -> None:
+    reference, estimate = noise(1, 3, 2, 20).double(), noise(1, 3, 2, 20, seed=1).double()
+    if silent:
+        reference[:, 1] = 0
+    config = SupervisedObjective()
+    assert torch.autograd.gradcheck(
+        lambda y: supervised_loss(y, reference, config), (estimate.requires_grad_(),)
+    )
+
+
 def test_supervised_loss_without_silence_is_the_mean() -> None:
     reference, estimate = noise(2, 4, 2, 300), noise(2, 4, 2, 300, seed=1)
     expected = thresholded_snr_loss(estimate, reference, 30.0).mean()

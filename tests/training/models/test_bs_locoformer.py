@@ -6,7 +6,7 @@ from torch import Tensor
 
 from storage.errors import ConfigError
 from training.config import BsLocoformerConfig
-from training.models import build, select_outputs, separator_parameters
+from training.models import bs_locoformer, build, select_outputs, separator_parameters
 from training.models.bs_locoformer import BsLocoformer, ConvSwiGLU, RMSGroupNorm
 from training.models.spectral import istft, kept_frames, normalise, spectral_rms, stft
 
@@ -74,6 +74,13 @@ def test_second_convolution_starts_as_the_published_transposed_one() -> None:
     config = BsLocoformerConfig(width=32, hidden=64, kernel=4, heads=4, groups=4)
     largest = ConvSwiGLU(config, axis=1).contract.weight.abs().max().item()
     assert 0.99 < largest * math.sqrt(32 * 4) <= 1
+
+
+def test_attention_in_several_calls_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = tiny().eval(), noise(2, 1, 2, LENGTH)
+    whole = model(x)
+    monkeypatch.setattr(bs_locoformer, "SEQUENCES_AT_ONCE", 7)
+    torch.testing.assert_close(model(x), whole, rtol=1e-5, atol=1e-6)
 
 
 def test_chosen_outputs_are_the_originals() -> None:
