@@ -11,7 +11,7 @@ from rich.table import Table
 
 from flows import corpora, janitor
 from flows.config import StudyConfig
-from flows.estimates import Cost, cost_of
+from flows.estimates import Cost, cost_of, progress_of
 from flows.line import Outlook, Prospect
 from flows.study import follow
 from storage import marks
@@ -57,18 +57,14 @@ def show_plan(config: StudyConfig, home: Home, outlooks: list[Outlook], view: Vi
     """Show what a run would do: each stage's state, why, and what it still costs."""
     archive = Path(config.data.root).expanduser() / config.fma.archive
     costs = [cost_of(home, outlook, archive) for outlook in outlooks]
-    total = Cost(
-        sum(cost.size for cost in costs),
-        sum(cost.core_hours for cost in costs),
-        sum(cost.gpu_hours for cost in costs),
-    )
+    total = sum(costs, Cost())
     pairs = list(zip(outlooks, costs, strict=True))
     rows = [
         (outlook.label, _coloured(outlook.state), _why(outlook), *_cost(cost))
         for outlook, cost in pairs
     ]
     rows.append(("[bold]in all", "", "", *_cost(total)))
-    headers = ("stage", "state", "why", "to read", "core-hours", "GPU-hours")
+    headers = ("stage", "state", "why", "to read", "to write", "core-h", "GPU-h", "hours here")
     value = {
         "study": config.name,
         "digest": config.digest(),
@@ -80,8 +76,8 @@ def show_plan(config: StudyConfig, home: Home, outlooks: list[Outlook], view: Vi
 
 def describe(outlook: Outlook) -> Json:
     """Return a stage's state as plain values."""
-    done = sum(unit.mark is not None for unit in outlook.units)
-    units = {"units_done": done, "units": len(outlook.units)} if outlook.units else {}
+    packing = progress_of(outlook)
+    units = vars(packing) if packing else {}
     return {"stage": outlook.label, "state": outlook.state, "why": _why(outlook), **units}
 
 
@@ -153,7 +149,8 @@ def verify(home: Home, deep: bool, view: View) -> None:
     Raises:
         DataError: some are gone or altered; the next run makes them again.
     """
-    checked = [(mark, marks.find_fault(home, mark, deep)) for mark in marks.all_marks(home)]
+    every = list(marks.all_marks(home))
+    checked = list(zip(every, marks.find_faults(home, every, deep), strict=True))
     faults = [(mark, fault) for mark, fault in checked if fault]
     size = sum(mark.size for mark, _ in checked)
     value = {
@@ -230,18 +227,28 @@ def _census(home: Home, study: str) -> Mark:
 
 
 def _why(outlook: Outlook) -> str:
-    done = sum(unit.mark is not None for unit in outlook.units)
-    units = f"{done} of {len(outlook.units)} units" if outlook.units else ""
-    return " ".join(filter(None, (units, outlook.lacks or outlook.why)))
+    return "; ".join(filter(None, (_progress(outlook), outlook.lacks or outlook.why)))
+
+
+def _progress(outlook: Outlook) -> str:
+    packing = progress_of(outlook)
+    if packing is None:
+        return ""
+    said = f"{packing.units_done} of {packing.units} units"
+    if packing.failed:
+        said += f", {packing.failed} failed"
+    if outlook.mark is None and packing.seconds_left is not None:
+        rate, hours = packing.units_per_hour, packing.seconds_left / 3600
+        said += f", {rate:.0f} units and {packing.bytes_per_hour / 1e9:.2f} GB an hour"
+        said += f", {hours:.1f} hours left at that rate"
+    return said
 
 
 def _coloured(state: str) -> str:
     return f"[{COLOURS[state]}]{state}[/]"
 
 
-def _cost(cost: Cost) -> tuple[str, str, str]:
-    return (
-        f"{cost.size / 1e9:.2f} GB" if cost.size else "",
-        f"{cost.core_hours:.2f}" if cost.core_hours else "",
-        f"{cost.gpu_hours:.2f}" if cost.gpu_hours else "",
-    )
+def _cost(cost: Cost) -> tuple[str, ...]:
+    sizes = [f"{size / 1e9:.2f} GB" if size else "" for size in (cost.size, cost.written)]
+    hours = (cost.core_hours, cost.gpu_hours, cost.wall_hours)
+    return (*sizes, *(f"{number:.2f}" if number else "" for number in hours))

@@ -167,6 +167,13 @@ def find_fault(home: Home, mark: Mark, deep: bool = False, look: Look | None = N
     return ""
 
 
+def find_faults(home: Home, marks: Sequence[Mark], deep: bool = False) -> list[str]:
+    """Return what `find_fault` says of each mark, in their order."""
+    look = _Listed(home) if home.remote else home.seen
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(lambda mark: find_fault(home, mark, deep, look), marks))
+
+
 def fetch(home: Home, marks: Iterable[Mark], wanted: Callable[[Output], bool]) -> None:
     """Bring those outputs of done work to this machine that are not here, several at a time."""
     if not home.remote:

@@ -44,6 +44,8 @@ class Progress:
     skipped: int = 0
     """Steps without an update because a loss or gradient was not finite."""
     skipped_in_row: int = 0
+    unjudged: bool = False
+    """A validation is due at this step, and has not ended yet."""
 
     @property
     def updates(self) -> int:
@@ -102,6 +104,16 @@ class Checkpoints:
             shutil.rmtree(target, ignore_errors=True)
             arriving.rename(target)
             _sync_folder(self._folder)
+        self._prune()
+
+    def judge(self, progress: Progress, validation_loss: float) -> None:
+        """Add what a validation found to the checkpoint of its step."""
+        note = {
+            **self._note(progress.step),
+            "validation_loss": validation_loss,
+            "progress": asdict(progress),
+        }
+        write_json(self._path(progress.step) / NOTE, note)
         self._prune()
 
     def latest(self) -> int | None:

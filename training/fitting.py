@@ -63,9 +63,7 @@ def even(share: int, most: int) -> int:
 
 
 def probe(config: TrainConfig, memory_bytes: int = 0) -> Json:
-    """Measure the largest micro-batch of a recipe, and how it then keeps the recipe's batch.
-
-    The batch is shared by `runtime.processes`; `memory_bytes` is how much a CPU may take.
+    """Measure the largest micro-batch of a recipe, on a CPU within `memory_bytes`.
 
     Returns:
         `device`, `memory_gb`, `examples` (per step and process), `largest`, `micro_batch` (as

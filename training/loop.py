@@ -5,7 +5,7 @@ import math
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -85,8 +85,9 @@ def fit(work: Work) -> None:
     """
     with Interruption() as interruption, work.telemetry, naming_the_lost(work.place):
         progress = _take_up(work)
-        work.telemetry.begin(progress.step)
+        work.telemetry.begin(progress.step, progress.unjudged)
         forward = work.place.wrap(work.model)
+        _judge(work, progress, interruption)
         batches = work.data.training(progress.step)
         while progress.step < work.config.loop.steps:
             began = time.perf_counter()
@@ -94,7 +95,7 @@ def fit(work: Work) -> None:
             work.telemetry.stepped(time.perf_counter() - began)
             step = _step_within_memory(work, forward, references, progress, interruption)
             _account(work, progress, step)
-            _milestones(work, progress, step)
+            _milestones(work, progress, step, interruption)
 
 
 def _take_up(work: Work) -> Progress:
@@ -204,22 +205,40 @@ def _account(work: Work, progress: Progress, step: Step) -> None:
     guards.require_budget(progress)
 
 
-def _milestones(work: Work, progress: Progress, step: Step) -> None:
-    """Log, validate and save where the step calls for it; leave where a signal does."""
+def _milestones(work: Work, progress: Progress, step: Step, interruption: Interruption) -> None:
+    """Log, save and validate where the step calls for it; leave where a signal does."""
     loop, done = work.config.loop, progress.step
-    finished = done == loop.steps
     if _is_logged(work, done) and progress.window:
         _log(work, progress, step)
-    if done % loop.validate_every == 0 or finished:
-        _save(work, progress, validate(work, done))
-    elif done % loop.checkpoint_every == 0 or step.signal:
-        _save(work, progress, None)
+    progress.unjudged = done % loop.validate_every == 0 or done == loop.steps
+    if progress.unjudged or done % loop.checkpoint_every == 0 or step.signal:
+        if work.place.leads:
+            work.checkpoints.save(progress, work.state)
+        work.telemetry.pause()
+    if step.signal:
+        _leave(work, progress, step.signal)
+    _judge(work, progress, interruption)
     if work.place.leads and work.snapshots.due(done):
         _snapshot(work, done)
-    if step.signal and not finished:
-        if work.place.leads:
-            logger.info("stopped by a signal after step %d; run again to go on from there", done)
-        raise SystemExit(128 + step.signal)
+
+
+def _judge(work: Work, progress: Progress, interruption: Interruption) -> None:
+    """Do a validation that is due; interrupted, it is done first when the run goes on."""
+    if not progress.unjudged:
+        return
+    loss = validate(work, progress, interruption)
+    progress.unjudged = False
+    if work.place.leads:
+        work.checkpoints.judge(progress, loss)
+    work.telemetry.pause()
+
+
+def _leave(work: Work, progress: Progress, number: int) -> NoReturn:
+    if work.place.leads:
+        logger.info(
+            "stopped by a signal after step %d; run again to go on from there", progress.step
+        )
+    raise SystemExit(128 + number)
 
 
 def _is_logged(work: Work, done: int) -> bool:
@@ -231,16 +250,9 @@ def _log(work: Work, progress: Progress, step: Step) -> None:
     progress.window = []
     rate = optim.learning_rate(work.config.optim, progress.step - 1)
     norm, logs = (step.grad_norm, step.logs) if step.finite else (-1.0, {})
-    peak = work.place.peak_memory()
-    if peak:
+    if peak := work.place.peak_memory():
         logs = {**logs, "gpu_memory_gb": peak / 1e9}
     work.telemetry.train(TrainRow(progress.step, loss, rate, norm, progress.skipped, logs))
-
-
-def _save(work: Work, progress: Progress, validation_loss: float | None) -> None:
-    if work.place.leads:
-        work.checkpoints.save(progress, work.state, validation_loss)
-    work.telemetry.pause()
 
 
 @torch.no_grad()
@@ -253,16 +265,19 @@ def _snapshot(work: Work, step: int) -> None:
 
 
 @torch.no_grad()
-def validate(work: Work, step: int) -> float:
+def validate(work: Work, progress: Progress, interruption: Interruption) -> float:
     """Return, and log, the mean loss over all validation examples of all processes.
 
     Raises:
         RunError: it is not finite.
+        SystemExit: a signal came. A validation may take longer than a stop allows.
     """
     began, total, count, survey = time.perf_counter(), 0.0, 0, work.survey()
     work.model.eval()
     with work.judged():
         for references in work.data.validation():
+            if number := interruption.signal:
+                _leave(work, progress, number)
             for piece in _pieces(work, references):
                 listener = Listener(work.place.in_precision(work.model))
                 outcome = work.objective(listener, piece)
@@ -274,9 +289,12 @@ def validate(work: Work, step: int) -> float:
     loss = total / examples
     if not math.isfinite(loss):
         raise RunError(
-            f"the validation loss at step {step} is {loss}; lower optim.lr or set precision=float32"
+            f"the validation loss at step {progress.step} is {loss}; lower optim.lr or set "
+            "precision=float32"
         )
     logs = {} if survey is None else survey.numbers(sums)
     seconds = time.perf_counter() - began
-    work.telemetry.validation(step, {"loss": loss, "examples": int(examples), **logs}, seconds)
+    work.telemetry.validation(
+        progress.step, {"loss": loss, "examples": int(examples), **logs}, seconds
+    )
     return loss

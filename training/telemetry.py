@@ -86,11 +86,16 @@ class Telemetry(AbstractContextManager["Telemetry"]):
         self._writer: SummaryWriter | None = None
         self._watch = Stopwatch()
 
-    def begin(self, step: int) -> None:
-        """Take up the log at a step: rows beyond it, and a torn last line, are removed."""
+    def begin(self, step: int, unjudged: bool = False) -> None:
+        """Take up the log at a step: rows beyond it, and a torn last line, are removed.
+
+        So is a validation at the very step, where its checkpoint does not know of it (`unjudged`).
+        """
         if not self._leads:
             return
         rows = [row for row in self._run.read_metrics() if row.get("step", 0) <= step]
+        if unjudged:
+            rows = [row for row in rows if (row["kind"], row["step"]) != ("validation", step)]
         text = "".join(json.dumps(row) + "\n" for row in rows)
         write_bytes(self._run.metrics, text.encode())
         self._writer = SummaryWriter(str(self._run.tensorboard), purge_step=step + 1)

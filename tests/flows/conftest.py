@@ -21,10 +21,13 @@ from tests import synthesised
 LIMIT_SECONDS = 300
 STAGES = (
     "check fma", "check metadata", "check musdb", "plan fma", "pack 0000 to 0001",
-    "pack 0002 to 0003", "pack 0004", "census", "unpack musdb", "detect activity", "pretrain",
-    "select channels", "finetune", "train from scratch", "evaluate finetune",
+    "pack 0002 to 0003", "pack 0004", "pack", "census", "unpack musdb", "detect activity",
+    "pretrain", "select channels", "finetune", "train from scratch", "evaluate finetune",
     "evaluate train from scratch", "report",
 )  # fmt: skip
+BATCHES = {"pack 0000 to 0001", "pack 0002 to 0003", "pack 0004"}
+"""Of units that are missing; a rerun that misses none has no such task."""
+REDONE = tuple(name for name in STAGES if name not in BATCHES)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The whole works with its home in a bucket: done on one machine, known on the next, no secret out."""
+"""The whole works with its home in a bucket: done on one machine, known on the next."""
 
 import json
 from collections.abc import Iterator

@@ -58,7 +58,7 @@ def test_retry_in_the_ui_does_only_what_failed(
     retried = wait_for(lambda: _ended(works, run, run_count=2))
     assert retried["state"]["name"] == "Completed", retried["state"]
     states = works.states(run)
-    assert set(states) == set(STAGES)
+    assert set(states) == set(STAGES), "the retry adds to the same run's tasks"
     assert {name for name, state in states.items() if state != "Cached"} == EVALUATIONS
 
 

@@ -20,7 +20,7 @@ from storage.marks import all_marks
 from tests import synthesised
 
 pytestmark = pytest.mark.slow
-COST = {"size", "core_hours", "gpu_hours"}
+COST = {"size", "core_hours", "gpu_hours", "written", "wall_hours"}
 Shown = Callable[[View], None]
 
 
@@ -60,7 +60,7 @@ def test_plan(home: Home) -> None:
     plan = json_of(lambda view: views.show_plan(config, home, outlooks, view))
     assert plan.keys() == {"study", "digest", "stages", "remaining"}
     assert plan["digest"] == config.digest()
-    assert plan["remaining"] == {"size": 0, "core_hours": 0.0, "gpu_hours": 0.0}
+    assert plan["remaining"] == dict.fromkeys(COST, 0)
     for stage in plan["stages"]:
         units = {"units_done", "units"} if stage["stage"] == "pack" else set()
         assert stage.keys() == {"stage", "state", "why"} | COST | units

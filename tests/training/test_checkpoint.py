@@ -101,3 +101,14 @@ def test_frozen_parameters_have_no_moments(tmp_path: Path) -> None:
     checkpoints.resume(1, State(model, optimizer))
     with pytest.raises(CheckpointError, match="does not train"):
         checkpoints.resume(1, State(model, AdamW([model.bias])))
+
+
+def test_a_validation_joins_its_checkpoint_later(tmp_path: Path) -> None:
+    checkpoints = saved(tmp_path, {1: -9.0, 2: None, 3: None, 4: None}, keep_best=1)
+    assert checkpoints.steps() == [1, 3, 4]
+    progress = Progress(4, unjudged=False)
+    checkpoints.judge(progress, -12.0)
+    assert checkpoints.best() == [4]
+    assert checkpoints.steps() == [3, 4], "the former best is no longer needed"
+    assert checkpoints.latest() == 4
+    assert checkpoints.resume(4, State(*model_after(0))) == progress

@@ -20,6 +20,7 @@ from training.data import Loader
 from training.distributed import Place, join, naming_the_lost
 from training.guards import Interruption, account, elected, is_exhaustion, require_budget
 from training.loop import Work, fit
+from training.memory import advice
 from training.objectives import Outcome
 from training.train import assemble, train
 
@@ -180,3 +181,12 @@ def test_a_lost_process_is_told_from_other_errors() -> None:
     for place, said in ((two, "shapes cannot be multiplied"), (Place(), lost)):
         with pytest.raises(RuntimeError, match=re.escape(said)), naming_the_lost(place):
             raise RuntimeError(said)
+
+
+def test_one_of_several_processes_measures_by_itself(make_run: MakeRun, mixit: TrainConfig) -> None:
+    """Gradients of a model that is wrapped for several processes would wait for the others."""
+    work = work_of(make_run, still(mixit), Hungry)
+    for parameter in work.model.parameters():
+        parameter.register_post_accumulate_grad_hook(lambda _: pytest.fail("asks the others"))
+    said = advice(work.model, work.objective, Place(0, 2), torch.randn(5, 2, 2, 4000))
+    assert "2 fit, as was just measured" in said

@@ -45,6 +45,31 @@ def test_resuming_removes_what_came_after(tmp_path: Path) -> None:
     assert run.metrics.read_text().endswith("}\n")
 
 
+def test_a_validation_that_its_checkpoint_does_not_know_is_done_and_logged_once(
+    tmp_path: Path,
+) -> None:
+    run = Run(tmp_path)
+    for unjudged in (False, True, True):
+        with Telemetry(run, 10, 4, leads=True) as telemetry:
+            telemetry.begin(4, unjudged)
+            if not unjudged:
+                telemetry.train(row(4))
+            telemetry.validation(4, {"loss": -2.0}, 0.1)
+    assert [each["kind"] for each in run.read_metrics()] == ["train", "validation"]
+
+
+def test_what_is_not_finite_is_text(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    with Telemetry(run, 10, 4, leads=True) as telemetry:
+        telemetry.begin(0)
+        telemetry.skipped(3, float("nan"), float("inf"), ["t1_c2"])
+    (skipped,) = run.read_metrics()
+    assert skipped == {
+        "kind": "skipped", "step": 3, "steps": 10, "loss": "nan", "grad_norm": "inf",
+        "keys": ["t1_c2"],
+    }  # fmt: skip
+
+
 def test_followers_write_nothing(tmp_path: Path) -> None:
     with Telemetry(Run(tmp_path), 10, 4, leads=False) as telemetry:
         telemetry.begin(0)

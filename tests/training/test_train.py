@@ -44,7 +44,8 @@ def still(recipe: TrainConfig) -> TrainConfig:
 
 
 class StopAfter(Interruption):
-    """A signal that comes during step `number`, the first being 1."""
+    """A signal that comes when the loop looks for the `number`th time: at each step, and at each
+    batch of a validation. So 3 is a step with a validation to come, 4 is in its midst."""
 
     number = 0
 
@@ -63,7 +64,7 @@ class StopAfter(Interruption):
 
 
 @pytest.mark.parametrize("regime", ["mixit", "supervised"])
-@pytest.mark.parametrize("stop", [1, 3, 5])
+@pytest.mark.parametrize("stop", [1, 3, 4, 6])
 def test_stopping_anywhere_and_resuming_changes_nothing(
     make_run: MakeRun,
     request: pytest.FixtureRequest,
@@ -153,13 +154,17 @@ def torchrun(run: Run, processes: int) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("batch_size", [4, 3])
+@pytest.mark.parametrize(("batch_size", "micro_batch"), [(4, 0), (3, 1)])
 def test_two_processes_see_and_learn_what_one_does(
-    make_run: MakeRun, mixit: TrainConfig, batch_size: int
+    make_run: MakeRun, mixit: TrainConfig, batch_size: int, micro_batch: int
 ) -> None:
     recipe = still(mixit).override([f"data.batch_size={batch_size}"])
-    alone, together = (make_run(name, "train", recipe) for name in ("alone", "together"))
+    alone = make_run("alone", "train", recipe)
     train(alone)
+    # One of them accumulates over two passes then, and the other over one.
+    together = make_run(
+        "together", "train", recipe.override([f"runtime.micro_batch={micro_batch}"])
+    )
     done = torchrun(together, 2)
     assert done.returncode == 0, done.stderr
     assert losses_of(together) == pytest.approx(losses_of(alone), abs=1e-4)
