@@ -6,19 +6,19 @@ from pathlib import Path
 from flows.packing import Units
 from flows.sources import TRACKS, counter
 from flows.stages import Built, Inputs, Site, Stage, Watch
-from pipelines.activity import detect
-from pipelines.archive import ArchiveReader
-from pipelines.census import over_budget, take_census
+from pipelines.archives.archive import ArchiveReader
+from pipelines.archives.sources import Source
 from pipelines.config import ActivityConfig, FmaConfig, MusdbConfig, SynthesisConfig
-from pipelines.fma import read_tracks
-from pipelines.moisesdb import mix_songs
-from pipelines.musdb import PARTS, missing_validation, unpack
-from pipelines.plan import make_plan, write_plan
-from pipelines.residual import residuals
-from pipelines.sources import Source
-from pipelines.stem_folder import read_songs
-from pipelines.stem_ledger import LEDGER
+from pipelines.packing.census import over_budget, take_census
+from pipelines.stems.activity import detect
+from pipelines.stems.moisesdb import mix_songs
+from pipelines.stems.musdb import PARTS, missing_validation, unpack
+from pipelines.stems.residual import residuals
+from pipelines.stems.stem_folder import read_songs
+from pipelines.stems.stem_ledger import LEDGER
 from pipelines.synthesis.corpora import synthesise
+from pipelines.tracks.fma import read_tracks
+from pipelines.tracks.plan import make_plan, write_plan
 from storage import marks
 from storage.config import Json
 from storage.layout import Corpus, Home

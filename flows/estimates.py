@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flows.line import Outlook
+from pipelines.archives.published import published
 from pipelines.config import FmaConfig, ShardConfig
 from pipelines.fanout import cores
-from pipelines.published import published
 from storage import marks
 from storage.layout import Home
 from storage.marks import Mark

@@ -7,10 +7,10 @@ from typing import Self
 
 from flows.stages import Watch, last_failure
 from pipelines.config import FmaConfig
-from pipelines.engines import pack_all
 from pipelines.fanout import cores
-from pipelines.pack import LEDGER, STAGE, VERSION, PackRequest, corpus_key, unit_work
-from pipelines.plan import Outline, StoredPlan, read_outline, read_units
+from pipelines.packing.engines import pack_all
+from pipelines.packing.pack import LEDGER, STAGE, VERSION, PackRequest, corpus_key, unit_work
+from pipelines.tracks.plan import Outline, StoredPlan, read_outline, read_units
 from storage import marks
 from storage.config import Json, digest_of
 from storage.errors import ManifestError

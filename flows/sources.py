@@ -11,12 +11,12 @@ from typing import ClassVar, Literal, NamedTuple
 
 from flows.config import SourceConfig
 from flows.stages import Built, Inputs, Site, Stage, Watch
-from pipelines.archive import check_archive
-from pipelines.checked_folder import check_folder, folder_state
-from pipelines.download import Download, download
-from pipelines.folder import read_folder
-from pipelines.published import Published, published
-from pipelines.sources import pinned
+from pipelines.archives.archive import check_archive
+from pipelines.archives.checked_folder import check_folder, folder_state
+from pipelines.archives.download import Download, download
+from pipelines.archives.published import Published, published
+from pipelines.archives.sources import pinned
+from pipelines.tracks.folder import read_folder
 from storage import marks
 from storage.config import Config, Json
 from storage.errors import ConfigError, DataError

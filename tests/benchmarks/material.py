@@ -13,13 +13,13 @@ import av
 import numpy as np
 import soundfile
 
+from pipelines.archives.sources import Source
 from pipelines.config import FmaConfig, SynthesisConfig
-from pipelines.fma import read_tracks
-from pipelines.pack import PackRequest, corpus_key
-from pipelines.plan import make_plan
-from pipelines.sources import Source
+from pipelines.packing.pack import PackRequest, corpus_key
 from pipelines.synthesis import fma_corpus
 from pipelines.synthesis.archives import new_archive
+from pipelines.tracks.fma import read_tracks
+from pipelines.tracks.plan import make_plan
 from storage.layout import Home
 from storage.records import Track, Unit
 from tests.synthesised import write_zip

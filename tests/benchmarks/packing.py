@@ -19,11 +19,11 @@ import soundfile
 import soxr
 import webdataset
 
-from pipelines.clips import STEREO
 from pipelines.config import FmaConfig
 from pipelines.isolation import Isolated
-from pipelines.pack import PackRequest, pack_unit, pack_units
-from pipelines.track import take
+from pipelines.packing.clips import STEREO
+from pipelines.packing.pack import PackRequest, pack_unit, pack_units
+from pipelines.packing.track import take
 from storage.audio import Waveform, quantise
 from storage.flac import FlacEncoder, joined
 from tests.benchmarks.material import (

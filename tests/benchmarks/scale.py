@@ -28,7 +28,7 @@ from flows.sources import CHECK
 from flows.stages import Site, Stage, perform
 from flows.study import follow
 from pipelines.config import FmaConfig
-from pipelines.plan import make_plan, write_plan
+from pipelines.tracks.plan import make_plan, write_plan
 from storage.config import Config, Json, digest_of
 from storage.layout import Home
 from storage.marks import Mark, Output, commit

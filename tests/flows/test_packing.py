@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.packing import PACKING_TASKS, Units, batched, together
+from pipelines.archives.sources import Source
 from pipelines.config import FmaConfig
 from pipelines.fanout import cores
-from pipelines.plan import make_plan, write_plan
-from pipelines.sources import Source
+from pipelines.tracks.plan import make_plan, write_plan
 from storage.errors import ManifestError
 from storage.layout import Home
 from storage.marks import Mark, Work, commit

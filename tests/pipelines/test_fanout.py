@@ -38,7 +38,7 @@ def die(number: int) -> int:
 
 
 def heavy_modules(_: int) -> list[str]:
-    import pipelines.pack  # noqa: F401, PLC0415
+    import pipelines.packing.pack  # noqa: F401, PLC0415
 
     return [name for name in ("prefect", "torch", "flows", "training") if name in sys.modules]
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.activity import detect
-from pipelines.archive import check_archive
-from pipelines.census import Census, over_budget, take_census
+from pipelines.archives.archive import check_archive
+from pipelines.archives.sources import Source
 from pipelines.config import FmaConfig, MusdbConfig
-from pipelines.fma import read_tracks
-from pipelines.musdb import unpack
-from pipelines.pack import PackRequest, corpus_key, pack_units
-from pipelines.plan import make_plan
-from pipelines.sources import Source
+from pipelines.packing.census import Census, over_budget, take_census
+from pipelines.packing.pack import PackRequest, corpus_key, pack_units
+from pipelines.stems.activity import detect
+from pipelines.stems.musdb import unpack
+from pipelines.tracks.fma import read_tracks
+from pipelines.tracks.plan import make_plan
 from storage.errors import DataError
 from storage.layout import Home
 

@@ -1,0 +1,196 @@
+"""What a corpus's units add up to: the index of its shards, and every track accounted for."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pipelines.config import FmaConfig
+from pipelines.packing.pack import SHARD
+from pipelines.tracks.plan import Plan, StoredPlan
+from storage.errors import DataError, ManifestError
+from storage.files import write_json
+from storage.layout import Corpus
+from storage.manifests import read_rows
+from storage.marks import Mark
+from storage.records import LedgerRow, Record, ShardInfo, Unit, plain
+from storage.shards import ShardIndex
+
+OFFSETS = "offsets-"
+WORST = 5
+
+
+class Census(Record):
+    """What became of every track of a corpus."""
+
+    tracks_in: int
+    kept: int
+    filtered: dict[str, int]
+    """Tracks left out on purpose, by reason."""
+    quarantined: dict[str, int]
+    """Tracks that failed, by reason."""
+    clips: int
+    hours: float
+    """Of music kept, each second counted once."""
+    tracks: dict[str, int]
+    """Clips of each kept track."""
+    hours_in: float
+    """Of music decoded."""
+    hours_lost: dict[str, float]
+    """Hours decoded but not kept, by reason; `unclipped` lies in kept tracks, but in no clip."""
+
+
+@dataclass
+class _Sums:
+    """What the rows seen so far add up to; the rows themselves are not kept."""
+
+    rows: int = 0
+    clips: int = 0
+    seconds: float = 0.0
+    kept_seconds: float = 0.0
+    tracks: dict[str, int] = field(default_factory=dict)
+    filtered: Counter[str] = field(default_factory=Counter)
+    quarantined: Counter[str] = field(default_factory=Counter)
+    lost: dict[str, float] = field(default_factory=dict)
+    """Seconds by reason."""
+
+    def add(self, row: LedgerRow) -> None:
+        self.rows += 1
+        self.clips += row.clips
+        self.seconds += row.seconds
+        self.kept_seconds += row.kept_seconds
+        reason = row.reason or "unclipped"
+        self.lost[reason] = self.lost.get(reason, 0.0) + row.seconds - row.kept_seconds
+        if row.outcome == "kept":
+            self.tracks[row.track] = row.clips
+        elif row.outcome == "filtered":
+            self.filtered[row.reason] += 1
+        else:
+            self.quarantined[row.reason] += 1
+
+    def census(self) -> Census:
+        lost = {reason: _hours(seconds) for reason, seconds in sorted(self.lost.items()) if seconds}
+        return Census(
+            tracks_in=self.rows,
+            kept=len(self.tracks),
+            filtered=dict(sorted(self.filtered.items())),
+            quarantined=dict(sorted(self.quarantined.items())),
+            clips=self.clips,
+            hours=_hours(self.kept_seconds),
+            tracks=dict(sorted(self.tracks.items())),
+            hours_in=_hours(self.seconds),
+            hours_lost=lost,
+        )
+
+
+def take_census(
+    corpus: Corpus, plan: Plan | StoredPlan, marks: Sequence[Mark], config: FmaConfig
+) -> Census:
+    """Add up the ledgers of all units; write `index.json` and `census.json`.
+
+    Units and ledgers pass through one by one: memory grows with shards and kept tracks alone.
+
+    Raises:
+        ManifestError: a unit is not packed, or a track has no ledger row, or two.
+    """
+    by_unit = {mark.inputs["unit"]: mark for mark in marks}
+    sums, shards = _Sums(), list[ShardInfo]()
+    for digest, unit in plan.each():
+        mark = by_unit.get(digest)
+        if mark is None:
+            raise ManifestError(f"unit {unit.id} of {corpus.root} is not packed; run again")
+        rows = read_rows(corpus.ledger(unit.id), LedgerRow)
+        made = _shards(mark)
+        _require_all(corpus, unit, rows)
+        _require_clips(corpus, unit, rows, made)
+        for row in rows:
+            sums.add(row)
+        shards += made
+    census = sums.census()
+    _require_balance(corpus, plan.tracks, census)
+    write_json(corpus.index, plain(_index(shards, config)))
+    write_json(corpus.census, plain(census))
+    return census
+
+
+def over_budget(census: Census, budget: float) -> None:
+    """Raise `DataError` that names the worst reasons if too large a share is quarantined."""
+    lost = sum(census.quarantined.values())
+    if lost <= budget * census.tracks_in:
+        return
+    worst = Counter(census.quarantined).most_common(WORST)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in worst)
+    raise DataError(
+        f"{lost} of {census.tracks_in} tracks are quarantined ({lost / census.tracks_in:.1%}, but "
+        f"the error budget is {budget:.1%}): {reasons}; read the units' ledgers, mend the "
+        "archive, or raise error_budget"
+    )
+
+
+def _index(shards: Sequence[ShardInfo], config: FmaConfig) -> ShardIndex:
+    rate, clips, form = config.filters.sample_rate, config.clips, config.shards
+    sample_seconds = clips.hop_seconds if form.storage == "segments" else clips.seconds
+    return ShardIndex(
+        storage=form.storage,
+        sample_rate=rate,
+        clip_frames=clips.seconds * rate,
+        sample_frames=sample_seconds * rate,
+        codec=form.codec,
+        shards=tuple(shards),
+    )
+
+
+def _shards(mark: Mark) -> list[ShardInfo]:
+    tars = [output for output in mark.outputs if output.label.startswith(SHARD)]
+    sidecars = {output.label: output for output in mark.outputs if output.label.startswith(OFFSETS)}
+    counts = mark.facts["shards"]
+    made = []
+    for tar, count in zip(tars, counts, strict=True):
+        sidecar = sidecars[OFFSETS + tar.label.removeprefix(SHARD)]
+        made.append(
+            ShardInfo(
+                name=tar.path.rpartition("/")[2],
+                bytes=tar.bytes,
+                sha256=tar.sha256,
+                clips=count["clips"],
+                samples=count["samples"],
+                sidecar_bytes=sidecar.bytes,
+                sidecar_sha256=sidecar.sha256,
+            )
+        )
+    return made
+
+
+def _require_all(corpus: Corpus, unit: Unit, found: Sequence[LedgerRow]) -> None:
+    planned = [track.id for track in unit.tracks]
+    if [row.track for row in found] == planned:
+        return
+    odd = sorted((Counter(planned) - Counter(row.track for row in found)).keys())[:5]
+    raise ManifestError(
+        f"{corpus.ledger(unit.id)} has {len(found)} rows for {len(planned)} planned tracks "
+        f"(without a row: {', '.join(odd) or 'none'}); delete it and run again"
+    )
+
+
+def _require_clips(
+    corpus: Corpus, unit: Unit, rows: Sequence[LedgerRow], shards: Sequence[ShardInfo]
+) -> None:
+    counted, stored = sum(row.clips for row in rows), sum(shard.clips for shard in shards)
+    if counted != stored:
+        raise ManifestError(
+            f"{corpus.ledger(unit.id)} counts {counted} clips, the unit's shards {stored}; delete "
+            "it and run again"
+        )
+
+
+def _require_balance(corpus: Corpus, planned: int, census: Census) -> None:
+    parts = census.kept + sum(census.filtered.values()) + sum(census.quarantined.values())
+    if not planned == census.tracks_in == parts:
+        raise ManifestError(
+            f"{corpus.root}: {planned} tracks were planned and {census.tracks_in} have ledger "
+            f"rows, but {parts} are kept, filtered or quarantined; delete its units and "
+            "run again"
+        )
+
+
+def _hours(seconds: float) -> float:
+    return round(seconds / 3600, 6)

@@ -1,0 +1,81 @@
+"""Where units are packed: by processes of this machine, or by the workers of a Dask cluster.
+
+Either way the same units give the same bytes, a failing unit does not keep the others from being
+done, and a unit that another packer has in hand is left to it.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from pipelines.config import FmaConfig
+from pipelines.packing.pack import PackRequest, pack_units
+from storage.errors import LockedError
+from storage.layout import Home
+from storage.marks import Mark
+
+POLL_SECONDS = 1.0
+"""Between two looks at a unit that another packer has in hand."""
+
+OnDone = Callable[[Mark], None]
+Remaining = Mapping[str, PackRequest]
+"""Requests by the key of their work."""
+
+logger = logging.getLogger(__name__)
+
+
+def pack_all(
+    requests: Sequence[PackRequest], config: FmaConfig, on_done: OnDone | None = None
+) -> list[Mark]:
+    """Pack units where the configuration says; return their marks in the requests' order.
+
+    `on_done` is called here once with each unit's mark, as it comes. Units that another process
+    is packing are left to it and awaited when the others are done; what it gives up is packed here.
+
+    Raises:
+        ConfigError: the engine is `dask`, but no scheduler is named, or Dask is not installed.
+        RunError: a worker cannot start, or the cluster is not there, or not fit for use.
+        StemworksError: as `pack_unit`, when all other units are done.
+    """
+    marks: dict[str, Mark] = {}
+
+    def note(mark: Mark) -> None:
+        if mark.key not in marks:
+            marks[mark.key] = mark
+            if on_done:
+                on_done(mark)
+
+    wanted = {request.work.key: request for request in requests}
+    while left := {key: request for key, request in wanted.items() if key not in marks}:
+        try:
+            _pack(left, config, note)
+        except LockedError as error:
+            logger.info("waits for another packer: %s", error)
+            _await_others([wanted[key] for key in left if key not in marks])
+    return [marks[key] for key in wanted]
+
+
+def _pack(requests: Remaining, config: FmaConfig, note: OnDone) -> None:
+    if config.engine == "local":
+        pack_units(list(requests.values()), config.workers, note)
+        return
+    # A study on one machine needs no Dask, which takes a second to import.
+    from pipelines.packing.cluster import pack_on_cluster  # noqa: PLC0415
+
+    pack_on_cluster(requests, config.scheduler, note)
+
+
+def _await_others(requests: Sequence[PackRequest]) -> None:
+    """Return when no other process holds any of these units, be they done or given up."""
+    for request in requests:
+        while _is_held(request):
+            time.sleep(POLL_SECONDS)
+
+
+def _is_held(request: PackRequest) -> bool:
+    home = Home.open(request.home)
+    try:
+        with home.alone(request.work.name, f"looking at unit {request.unit.id}"):
+            return False
+    except LockedError:
+        return True

@@ -1,0 +1,86 @@
+"""Why a track is left out on purpose: predicates, each with one named reason.
+
+A filtered track is decided, never retried; damage is another matter (`storage.decode`). Each
+filter applies as soon as what it judges is known: the plan, the file's form, its decoded length.
+"""
+
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+from typing import NamedTuple, TypeVar
+
+from pipelines.config import FmaConfig
+from pipelines.packing.clips import Cutter
+from storage.decoders import Decoding, Form
+from storage.records import Track
+
+Known = TypeVar("Known")
+
+
+class Rejection(NamedTuple):
+    """Why a track is left out."""
+
+    reason: str
+    """The ledger's short name."""
+    detail: str
+    """The measured value behind it."""
+
+
+def licence(track: Track, config: FmaConfig) -> Rejection | None:
+    """Reject what is not licensed as the configuration allows."""
+    allowed, held = config.filters.licences, track.licence.casefold()
+    if not allowed or any(fnmatchcase(held, pattern.casefold()) for pattern in allowed):
+        return None
+    return Rejection("licence", track.licence or "none stated")
+
+
+def duplicate(track: Track, config: FmaConfig) -> Rejection | None:
+    """Reject the bytes of another track, even of one that is itself left out."""
+    if not track.duplicate_of or config.filters.duplicates == "keep":
+        return None
+    return Rejection("duplicate", f"the bytes of track {track.duplicate_of}")
+
+
+def rate_below(song: Form, config: FmaConfig) -> Rejection | None:
+    """Reject what was sampled below the corpus's rate: its treble is gone for good."""
+    rate = config.filters.sample_rate
+    if song.sample_rate >= rate:
+        return None
+    return Rejection(f"rate_below_{rate}", f"{song.sample_rate} Hz")
+
+
+def mono(song: Form, config: FmaConfig) -> Rejection | None:
+    """Reject single channels, where the configuration says so."""
+    if song.channels > 1 or config.filters.mono == "duplicate":
+        return None
+    return Rejection("mono", "1 channel")
+
+
+def too_short(song: Decoding, config: FmaConfig) -> Rejection | None:
+    """Reject what is shorter than one whole clip."""
+    if song.frames >= config.clips.seconds * song.sample_rate:
+        return None
+    return Rejection("too_short", f"{song.seconds:.2f} s of {config.clips.seconds}")
+
+
+Filters = tuple[Callable[[Known, FmaConfig], Rejection | None], ...]
+
+PLANNED: Filters[Track] = (licence, duplicate)
+OPENED: Filters[Form] = (rate_below, mono)
+DECODED: Filters[Decoding] = (too_short,)
+
+
+def judge(filters: Filters[Known], known: Known, config: FmaConfig) -> Rejection | None:
+    """Return the first reason to leave a track out, or None."""
+    return first(applies(known, config) for applies in filters)
+
+
+def first(rejections: Iterable[Rejection | None]) -> Rejection | None:
+    """Return the first that is one."""
+    return next(filter(None, rejections), None)
+
+
+def silent(cutter: Cutter) -> Rejection:
+    """Say why no clip of a track survived the silence rule."""
+    return Rejection(
+        "silent", f"none of {cutter.clips} clips; loudest second {cutter.loudest:.1f} dBFS"
+    )

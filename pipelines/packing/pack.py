@@ -1,0 +1,278 @@
+"""One unit end to end: fetch, take every track in, shard, account for each, mark as done.
+
+The same unit gives the same bytes, whoever packs it, when, and after how many interruptions.
+"""
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Self
+
+from pipelines.archives.sources import Fetcher, Source
+from pipelines.config import FmaConfig
+from pipelines.fanout import cores
+from pipelines.isolation import Isolated
+from pipelines.packing.clips import piece_seconds
+from pipelines.packing.intake import Intake
+from pipelines.packing.track import Order, Taken, take
+from pipelines.tracks.plan import Outline, Plan, PlannedUnit, unit_digest
+from storage.config import Json, digest_of
+from storage.errors import ConfigError
+from storage.files import disk_errors
+from storage.layout import Corpus, Home, shard_offsets
+from storage.manifests import write_rows
+from storage.marks import Mark, Work, commit, standing
+from storage.records import LedgerRow, Unit
+from storage.shards import ShardWriter, Written
+
+STAGE = "pack"
+LEDGER = "ledger"
+SHARD = "shard-"
+"""Labels of a mark's outputs; shards are counted from 0000."""
+VERSION = 2
+"""Raise it when the same input would give other bytes."""
+
+Take = Callable[[Order], Taken]
+OnDone = Callable[[Mark], None]
+
+
+@dataclass(frozen=True)
+class PackRequest:
+    """Everything that packing one unit takes, on whatever machine."""
+
+    home: str
+    """What `Home.open` takes."""
+    corpus: str
+    """The corpus's folder, whose name is its `corpus_key`, as the home's marks spell it."""
+    source: Source
+    unit: Unit
+    config: FmaConfig
+
+    @property
+    def work(self) -> Work:
+        """The piece of work that this is."""
+        return unit_work(self.unit, self.config, Corpus(Path(self.corpus)))
+
+
+def corpus_key(plan: Plan | Outline, config: FmaConfig) -> str:
+    """Return the name of the corpus that a plan and the settings that shape its bytes make."""
+    return digest_of([VERSION, plan.digest(), _what_shapes(config)])[:16]
+
+
+def unit_work(unit: Unit | PlannedUnit, config: FmaConfig, corpus: Corpus) -> Work:
+    """Return the piece of work that packing a unit into a corpus is.
+
+    The corpus is part of it: two plans can share a unit, but each corpus holds its own shards.
+    """
+    digest = unit.digest if isinstance(unit, PlannedUnit) else unit_digest(unit)
+    inputs = {"corpus": corpus.root.name, "unit": digest}
+    return Work(STAGE, VERSION, _what_shapes(config), inputs)
+
+
+def pack_units(
+    requests: Sequence[PackRequest],
+    workers: int = 0,
+    on_done: OnDone | None = None,
+    take: Take = take,
+) -> list[Mark]:
+    """Pack units side by side; return their marks in the requests' order.
+
+    Each of `workers` threads (0: one per core) packs one unit at a time and leaves decoding to a
+    child process of its own. `on_done` is called here with each unit's mark as it comes. A failing
+    unit does not keep the others from being done; the first one's failure is raised when they are.
+
+    Raises:
+        StemworksError: as `pack_unit`.
+    """
+    count = min(workers or cores(), len(requests))
+    if not count:
+        return []
+    with _Crew(requests, count, take) as crew, ThreadPoolExecutor(count, "pack") as pool:
+        try:
+            return _gather([pool.submit(crew.pack, request) for request in requests], on_done)
+        except BaseException:
+            # Whatever is half done is done again from its start: it is not waited for.
+            pool.shutdown(wait=False, cancel_futures=True)
+            crew.stop()
+            raise
+
+
+def pack_unit(request: PackRequest, take: Take = take) -> Mark:
+    """Pack one unit, unless it is done already, and return its completion mark.
+
+    Raises:
+        LockedError: another process is packing this unit.
+        SourceError: the archive is gone, not delivered, or not the one that was planned.
+        MachineError: the disk is full or forbidden.
+        ConfigError: the configuration contradicts itself.
+    """
+    with (
+        Fetcher(request.source) as fetcher,
+        Isolated(take, request.config.memory_mb) as child,
+    ):
+        return _pack_once(request, fetcher, child)
+
+
+class _Crew:
+    """What threads that pack share: a way to each source, and as many children as threads."""
+
+    def __init__(self, requests: Sequence[PackRequest], count: int, take: Take) -> None:
+        sources = {request.source: None for request in requests}
+        memory_mb = requests[0].config.memory_mb
+        self._children = [Isolated(take, memory_mb) for _ in range(count)]
+        self._idle: SimpleQueue[Isolated[Order, Taken]] = SimpleQueue()
+        for child in self._children:
+            self._idle.put(child)
+        with ExitStack() as stack:
+            self._fetchers = {source: stack.enter_context(Fetcher(source)) for source in sources}
+            for child in self._children:
+                stack.enter_context(child)
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def pack(self, request: PackRequest) -> Mark:
+        """Pack one unit with a child that is free."""
+        child = self._idle.get()
+        try:
+            return _pack_once(request, self._fetchers[request.source], child)
+        finally:
+            self._idle.put(child)
+
+    def stop(self) -> None:
+        """Make every thread that packs fail soon."""
+        for child in self._children:
+            child.stop()
+        for fetcher in self._fetchers.values():
+            fetcher.close()
+
+
+def _gather(futures: Sequence[Future[Mark]], on_done: OnDone | None) -> list[Mark]:
+    for future in as_completed(futures):
+        if future.exception() is None and on_done:
+            on_done(future.result())
+    return [future.result() for future in futures]
+
+
+def _pack_once(request: PackRequest, fetcher: Fetcher, child: Isolated[Order, Taken]) -> Mark:
+    home, work = Home.open(request.home), request.work
+    if done := standing(home, work).mark:
+        return done
+    with home.alone(work.name, f"packing unit {request.unit.id}"):
+        if done := standing(home, work).mark:
+            return done
+        corpus = Corpus(home.path(request.corpus))
+        _clear_remains(corpus, request.unit)
+        started, spent = time.monotonic(), child.cpu_seconds + time.thread_time()
+        rows, written = _pack(request, corpus, fetcher, child)
+        facts = _facts(request, rows, written) | {
+            "cpu_seconds": round(child.cpu_seconds + time.thread_time() - spent, 3),
+            "peak_mb": child.peak_bytes >> 20,
+        }
+        outputs = _outputs(corpus, request.unit, written)
+        mark = commit(home, work, outputs, facts, time.monotonic() - started)
+        for path in outputs.values():
+            home.release(path)
+        return mark
+
+
+def _what_shapes(config: FmaConfig) -> Json:
+    matters = config.what_matters()
+    return {name: matters[name] for name in ("filters", "clips", "shards", "track_seconds", "seed")}
+
+
+def _pack(
+    request: PackRequest, corpus: Corpus, fetcher: Fetcher, child: Isolated[Order, Taken]
+) -> tuple[list[LedgerRow], list[Written]]:
+    """Write a unit's shards and ledger; return its rows and tars."""
+    unit, shards = request.unit, request.config.shards
+    per_clip = samples_per_clip(request.config)
+    with disk_errors(corpus.root):
+        corpus.shards.mkdir(parents=True, exist_ok=True)
+        # A file without a name: no crash leaves it behind.
+        with (
+            tempfile.TemporaryFile(dir=corpus.root) as spool,
+            ShardWriter(
+                partial(corpus.shard, unit.id), shards.max_bytes, shards.codec, per_clip
+            ) as writer,
+        ):
+            intake = Intake(request.config, child, spool.fileno(), corpus.root)
+            rows = intake.account(unit.tracks, fetcher)
+            for track, group in intake.shuffled():
+                writer.add(track.id, track.split, intake.samples(group), group.clips)
+            written = writer.close()
+    assert [row.track for row in rows] == [track.id for track in unit.tracks]
+    assert sum(row.clips for row in rows) == sum(shard.clips for shard in written)
+    write_rows(corpus.ledger(unit.id), rows)
+    return rows, written
+
+
+def samples_per_clip(config: FmaConfig) -> int:
+    """Return how many samples make a clip.
+
+    Raises:
+        ConfigError: hops do not divide clips, so that they share no samples.
+    """
+    if config.shards.storage == "clips":
+        return 1
+    if piece_seconds(config.clips) != config.clips.hop_seconds:
+        raise ConfigError(
+            f"shards.storage=segments stores samples of one hop, but clips of "
+            f"{config.clips.seconds} s are no multiple of {config.clips.hop_seconds} s; choose a "
+            "clips.hop_seconds that divides clips.seconds, or shards.storage=clips"
+        )
+    return config.clips.seconds // config.clips.hop_seconds
+
+
+def _outputs(corpus: Corpus, unit: Unit, written: Sequence[Written]) -> dict[str, Path]:
+    outputs = {LEDGER: corpus.ledger(unit.id)}
+    for number, shard in enumerate(written):
+        outputs[f"{SHARD}{number:04d}"] = shard.path
+        outputs[f"offsets-{number:04d}"] = shard_offsets(shard.path)
+    return outputs
+
+
+def _facts(request: PackRequest, rows: Sequence[LedgerRow], written: Sequence[Written]) -> Json:
+    read = {row.track for row in rows if row.reason not in ("licence", "duplicate")}
+    stored = [
+        track.packed_bytes or track.bytes for track in request.unit.tracks if track.id in read
+    ]
+    return {
+        "tracks": len(rows),
+        "kept": sum(row.outcome == "kept" for row in rows),
+        "filtered": count_reasons(rows, "filtered"),
+        "quarantined": count_reasons(rows, "quarantined"),
+        "clips": sum(row.clips for row in rows),
+        "hours": round(sum(row.kept_seconds for row in rows) / 3600, 6),
+        "shards": [{"clips": shard.clips, "samples": shard.samples} for shard in written],
+        "bytes_in": sum(stored),
+        "seconds_in": round(sum(row.seconds for row in rows), 3),
+    }
+
+
+def count_reasons(rows: Sequence[LedgerRow], outcome: str) -> dict[str, int]:
+    """Return how many tracks of an outcome have each reason, by name."""
+    counts = Counter(row.reason for row in rows if row.outcome == outcome)
+    return dict(sorted(counts.items()))
+
+
+def _clear_remains(corpus: Corpus, unit: Unit) -> None:
+    """Remove what a killed attempt left half written or half fetched."""
+    for path in [corpus.shard(unit.id, 0), corpus.ledger(unit.id)]:
+        for remains in path.parent.glob(f".{unit.id}*.arriving"):
+            remains.unlink(missing_ok=True)
+    tracks = {track.id for track in unit.tracks}
+    for remains in corpus.root.glob(".*.arriving"):
+        if remains.name.split(".")[1] in tracks:
+            remains.unlink(missing_ok=True)

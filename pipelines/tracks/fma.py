@@ -1,0 +1,152 @@
+"""The Free Music Archive: its listing, its own checksums and its table of tracks -> `Track`s."""
+
+import csv
+import io
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from pipelines.archives.archive import ArchiveReader
+from pipelines.archives.members import Member
+from pipelines.archives.patience import PATIENCE, Patience
+from pipelines.archives.sources import Source
+from pipelines.tracks.duplicates import mark_duplicates
+from storage.errors import DataError, ManifestError
+from storage.records import Track
+
+SONG = re.compile(r"(?:.*/)?(\d{3}/(\d{6})\.mp3)")
+CHECKSUM = re.compile(r"([0-9a-f]{40})\s+\*?(\S+)")
+HEADER_ROWS = 3
+"""Of tracks.csv: a group, a name in it, and `track_id`."""
+COLUMNS = {
+    "artist": ("artist", "name"),
+    "split": ("set", "split"),
+    "genre": ("track", "genre_top"),
+    "licence": ("track", "license"),
+    "title": ("track", "title"),
+}
+LONGEST_FIELD = 1 << 26
+"""Bytes. Biographies in the table pass the csv module's own limit of 128 KiB."""
+
+
+class _Row(NamedTuple):
+    id: str
+    values: dict[str, str]
+
+
+def read_tracks(
+    archive: Path | Source, metadata: Path | Source, patience: Patience = PATIENCE
+) -> list[Track]:
+    """Return the tracks of an archive in the order of their ids; no audio is read.
+
+    Of an archive on a server only the directory and the checksums come. A track that the metadata
+    does not list keeps the defaults of `Track`; one whose bytes are an earlier one's says so.
+
+    Raises:
+        SourceError: a server does not deliver, or holds another archive than the source's.
+        DataError: a file is missing, or the archive holds no track.
+        IntegrityError: an archive is damaged.
+        ManifestError: `tracks.csv` or `checksums` is not what the publisher writes.
+    """
+    with ArchiveReader(archive, patience) as reader:
+        songs = _songs(reader)
+        sha1 = _checksums(reader)
+    with ArchiveReader(metadata, patience) as reader:
+        described, name = _describe(reader, set(songs)), reader.path
+    tracks = []
+    for song, member in sorted(songs.items()):
+        path = "/".join(member.name.split("/")[-2:])
+        place = member._asdict()
+        values: dict[str, Any] = dict(described.get(song, {}), sha1=sha1.get(path))
+        try:
+            track = Track(id=song, member=place.pop("name"), **place, **values)
+        except ValidationError as error:
+            raise ManifestError(
+                f"{name}, track {song}: {error.errors()[0]['msg']}, not "
+                f"{error.errors()[0]['input']!r}; use the metadata of the archive's own release"
+            ) from error
+        tracks.append(track)
+    return mark_duplicates(tracks)
+
+
+def _songs(reader: ArchiveReader) -> dict[str, Member]:
+    songs: dict[str, Member] = {}
+    for member in reader.members():
+        match = SONG.fullmatch(member.name)
+        if match is None:
+            continue
+        if match[2] in songs:
+            raise DataError(
+                f"{reader.path} holds track {match[2]} twice: {songs[match[2]].name} and "
+                f"{member.name}; use the publisher's archive"
+            )
+        songs[match[2]] = member
+    if not songs:
+        raise DataError(
+            f"{reader.path} holds no track named as 000/000002.mp3; is it an archive of the FMA?"
+        )
+    return songs
+
+
+def _checksums(reader: ArchiveReader) -> dict[str, str]:
+    """Return sha1 by `000/000002.mp3`; an archive need not list them."""
+    names = [m.name for m in reader.members() if m.name.rpartition("/")[2] == "checksums"]
+    sums: dict[str, str] = {}
+    for name in names:
+        for number, line in enumerate(reader.read(name).decode("utf-8", "replace").splitlines(), 1):
+            match = CHECKSUM.fullmatch(line.strip())
+            if match is None:
+                raise ManifestError(
+                    f"{name} line {number} in {reader.path} is no sha1 and path: {line[:80]!r}; "
+                    "fetch the archive again"
+                )
+            sums[match[2]] = match[1]
+    return sums
+
+
+def _describe(reader: ArchiveReader, wanted: set[str]) -> dict[str, dict[str, str]]:
+    names = [m.name for m in reader.members() if m.name.rpartition("/")[2] == "tracks.csv"]
+    if len(names) != 1:
+        raise DataError(
+            f"{reader.path} holds {len(names)} files named tracks.csv, not one; use the "
+            "archive's own fma_metadata.zip"
+        )
+    with reader.open(names[0]) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+        try:
+            return {row.id: row.values for row in _rows(text, reader.path) if row.id in wanted}
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ManifestError(
+                f"tracks.csv in {reader.path} is no readable table ({error}); fetch it again"
+            ) from error
+
+
+def _rows(text: io.TextIOWrapper, metadata: str) -> Iterator[_Row]:
+    csv.field_size_limit(min(LONGEST_FIELD, sys.maxsize))
+    table = csv.reader(text)
+    header = [next(table, []) for _ in range(HEADER_ROWS)]
+    places = _places(header, metadata)
+    for cells in table:
+        if not cells or not cells[0].isdecimal() or len(cells) <= max(places.values()):
+            raise ManifestError(
+                f"tracks.csv line {table.line_num} in {metadata} has {len(cells)} columns and "
+                f"starts with {''.join(cells[:1])[:40]!r}, not with a track number; fetch it again"
+            )
+        # An empty cell is an absent value: the record's default stands.
+        values = {name: cells[place] for name, place in places.items() if cells[place]}
+        yield _Row(f"{int(cells[0]):06d}", values)
+
+
+def _places(header: list[list[str]], metadata: str) -> dict[str, int]:
+    columns = list(zip(header[0], header[1], strict=False))
+    lacking = [".".join(column) for column in COLUMNS.values() if column not in columns]
+    if lacking:
+        raise ManifestError(
+            f"tracks.csv in {metadata} lacks the columns {', '.join(lacking)}; its first two rows "
+            "must name groups and columns, as the publisher's do"
+        )
+    return {name: columns.index(column) for name, column in COLUMNS.items()}

@@ -1,0 +1,94 @@
+"""Filters: each rejects for its own reason, in a fixed order, as soon as it can."""
+
+import numpy as np
+import pytest
+
+from pipelines.config import ClipConfig, FilterConfig, FmaConfig
+from pipelines.packing.clips import Cutter
+from pipelines.packing.filters import DECODED, OPENED, PLANNED, Rejection, judge, silent
+from storage.decoders import Decoding, Form
+from storage.records import Track
+
+
+def song(seconds: float, rate: int = 44_100, channels: int = 2) -> Decoding:
+    frames = round(seconds * rate)
+    return Decoding(rate, channels, "test", frames, frames, 0)
+
+
+def form(rate: int = 44_100, channels: int = 2) -> Form:
+    return Form(rate, channels, "test", 0)
+
+
+def track(licence: str = "", duplicate_of: str = "") -> Track:
+    return Track(
+        id="000002", member="song.mp3", bytes=1, licence=licence, duplicate_of=duplicate_of
+    )
+
+
+@pytest.mark.parametrize(
+    ("decoded", "reason"),
+    [(song(10.0), None), (song(9.99), "too_short"), (song(9.99, 48_000), "too_short")],
+)
+def test_lengths(decoded: Decoding, reason: str | None) -> None:
+    rejection = judge(DECODED, decoded, FmaConfig())
+    assert (rejection.reason if rejection else None) == reason
+
+
+@pytest.mark.parametrize(
+    ("opened", "reason"),
+    [
+        (form(), None),
+        (form(48_000), None),
+        (form(channels=1), None),
+        (form(32_000), "rate_below_44100"),
+        (form(22_050, 1), "rate_below_44100"),
+    ],
+)
+def test_forms(opened: Form, reason: str | None) -> None:
+    rejection = judge(OPENED, opened, FmaConfig())
+    assert (rejection.reason if rejection else None) == reason
+
+
+def test_the_reason_carries_the_configured_rate_and_the_measured_one() -> None:
+    config = FmaConfig(filters=FilterConfig(sample_rate=48_000))
+    assert judge(OPENED, form(), config) == Rejection("rate_below_48000", "44100 Hz")
+
+
+def test_mono_is_dropped_where_asked() -> None:
+    config = FmaConfig(filters=FilterConfig(mono="drop"))
+    assert judge(OPENED, form(channels=1), config) == Rejection("mono", "1 channel")
+    assert judge(OPENED, form(), config) is None
+
+
+@pytest.mark.parametrize(
+    ("held", "allowed"),
+    [
+        ("Attribution", True),
+        ("attribution-sharealike 3.0", True),
+        ("CC0 1.0 Universal", True),
+        ("Attribution-NonCommercial", False),
+        ("All rights reserved", False),
+        ("", False),
+    ],
+)
+def test_licences_are_allowed_by_pattern_whatever_the_case(held: str, allowed: bool) -> None:
+    config = FmaConfig(filters=FilterConfig(licences=("attribution", "*SHAREALIKE*", "CC0*")))
+    rejection = judge(PLANNED, track(held), config)
+    assert rejection == (None if allowed else Rejection("licence", held or "none stated"))
+    assert judge(PLANNED, track(held), FmaConfig()) is None
+
+
+def test_duplicates_are_dropped_unless_kept_and_licences_come_first() -> None:
+    twin = track("Free", duplicate_of="000001")
+    assert judge(PLANNED, twin, FmaConfig()) == Rejection("duplicate", "the bytes of track 000001")
+    assert judge(PLANNED, twin, FmaConfig(filters=FilterConfig(duplicates="keep"))) is None
+    rejection = judge(PLANNED, twin, FmaConfig(filters=FilterConfig(licences=("CC*",))))
+    assert rejection is not None
+    assert rejection.reason == "licence"
+
+
+def test_a_silent_track_says_how_loud_it_is() -> None:
+    cutter = Cutter(100, ClipConfig(seconds=2, hop_seconds=2), FilterConfig(silent_seconds=0))
+    (clip,) = cutter.take(np.full((2, 200), 10 ** (-70.5 / 20), np.float32))
+    assert not clip.kept
+    assert silent(cutter) == Rejection("silent", "none of 1 clips; loudest second -70.5 dBFS")

@@ -1,0 +1,145 @@
+"""MUSDB18-HQ: unpacked whole, checked, split 86/14/50."""
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.config import MUSDB_VALIDATION, MusdbConfig
+from pipelines.stems.musdb import PARTS, missing_validation, unpack
+from storage.audio import read_window
+from storage.errors import DataError, IntegrityError, MachineError
+from storage.layout import Corpus, Home
+from storage.manifests import read_rows
+from storage.records import StemSong
+from tests.synthesised import (
+    RATE,
+    TEST_SONG,
+    TRAIN_SONG,
+    VALIDATION_SONG,
+    as_file,
+    musdb_members,
+    tune,
+    write_musdb,
+    write_zip,
+)
+
+CONFIG = MusdbConfig()
+MIXTURE = f"train/{TRAIN_SONG}/mixture.wav"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def corpus(home: Home) -> Corpus:
+    return home.corpus("musdb", "key")
+
+
+def test_songs_are_unpacked_and_split(tmp_path: Path, home: Home, corpus: Corpus) -> None:
+    seen: list[int] = []
+    archive = write_musdb(tmp_path, 2.0)
+    songs = unpack(archive, home, corpus, CONFIG, seen.append)
+    assert {(song.name, song.split, song.frames) for song in songs} == {
+        (TRAIN_SONG, "train", 2 * RATE),
+        (VALIDATION_SONG, "validation", 1.5 * RATE),
+        (TEST_SONG, "test", 2.5 * RATE),
+    }
+    assert read_rows(corpus.songs, StemSong) == songs
+    members = musdb_members(2.0)
+    assert sum(seen) == sum(len(data) for data in members.values())
+    for name, data in members.items():
+        assert (corpus.root / name).read_bytes() == data
+    for song in songs:
+        assert not Path(song.folder).is_absolute()
+        sound = {p: read_window(home.path(song.folder) / f"{p}.wav") for p in PARTS}
+        total = sound["bass"] + sound["drums"] + sound["other"] + sound["vocals"]
+        np.testing.assert_allclose(total, sound["mixture"], atol=1e-3)
+
+
+def test_whole_files_are_left_and_damaged_ones_replaced(
+    tmp_path: Path, home: Home, corpus: Corpus
+) -> None:
+    archive = write_musdb(tmp_path, 2.0)
+    songs = unpack(archive, home, corpus, CONFIG)
+    whole = corpus.root / f"test/{TEST_SONG}/bass.wav"
+    os.utime(whole, (1, 1))
+    damaged = corpus.root / MIXTURE
+    data = bytearray(damaged.read_bytes())
+    data[500] ^= 1
+    damaged.write_bytes(data)
+    remains = damaged.with_name(".mixture.wav.1.arriving")
+    remains.touch()
+    seen: list[int] = []
+    assert unpack(archive, home, corpus, CONFIG, seen.append) == songs
+    assert whole.stat().st_mtime == 1
+    assert damaged.read_bytes() == musdb_members(2.0)[MIXTURE]
+    assert sum(seen) == sum(len(data) for data in musdb_members(2.0).values())
+    assert not remains.exists()
+
+
+def test_absent_validation_titles_are_reported(
+    tmp_path: Path, home: Home, corpus: Corpus, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        songs = unpack(write_musdb(tmp_path, 1.0), home, corpus, CONFIG)
+    assert "lacks 13 of 14 validation titles: Actions - One Minute Smile" in caplog.text
+    missing = missing_validation(songs, CONFIG)
+    assert missing == [title for title in MUSDB_VALIDATION if title != VALIDATION_SONG]
+    assert missing_validation(songs, MusdbConfig(validation=(VALIDATION_SONG,))) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({f"train/{TRAIN_SONG}/drums.wav": None}, "'Ada - First Song' in train .* lacks drums"),
+        ({MIXTURE: as_file(tune(1.0, rate=48_000), 48_000, "WAV")}, "48000 Hz, 2 channels, PCM_16"),
+        ({MIXTURE: as_file(tune(1.0, channels=1), kind="WAV")}, "44100 Hz, 1 channels"),
+        ({MIXTURE: as_file(tune(1.1), kind="WAV")}, r"differ in length .*mixture 48510"),
+        ({MIXTURE: b"no wave"}, r"mixture\.wav is no readable audio"),
+    ],
+    ids=["stem", "rate", "mono", "length", "text"],
+)
+def test_what_is_not_musdb_is_refused(
+    tmp_path: Path, change: dict[str, bytes | None], words: str
+) -> None:
+    members = {**musdb_members(1.0), **change}
+    archive = write_zip(
+        tmp_path / "musdb.zip", {name: data for name, data in members.items() if data is not None}
+    )
+    home = Home(tmp_path / "home")
+    corpus = home.corpus("musdb", "key")
+    with pytest.raises(DataError, match=words):
+        unpack(archive, home, corpus, CONFIG)
+    assert not corpus.songs.exists()
+
+
+def test_another_archive_is_refused(tmp_path: Path, home: Home, corpus: Corpus) -> None:
+    archive = write_zip(tmp_path / "other.zip", {"train/A - B.stem.mp4": b""})
+    with pytest.raises(DataError, match="holds no recording named as train/<song>/mixture"):
+        unpack(archive, home, corpus, CONFIG)
+
+
+def test_names_that_lead_outside_write_nothing(tmp_path: Path, home: Home, corpus: Corpus) -> None:
+    members = {**musdb_members(1.0), "train/../../../bass.wav": b"x"}
+    archive = write_zip(tmp_path / "evil.zip", members)
+    with pytest.raises(IntegrityError, match="leads out of its folder"):
+        unpack(archive, home, corpus, CONFIG)
+    assert not home.root.exists()
+
+
+def test_a_full_disk_is_noticed_before_it_is_full(
+    tmp_path: Path, home: Home, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(folder: Path, needed: int, purpose: str) -> None:
+        assert needed == sum(len(data) for data in musdb_members(1.0).values())
+        raise MachineError(f"{purpose} needs more under {folder}")
+
+    monkeypatch.setattr("pipelines.stems.musdb.require_space", full)
+    with pytest.raises(MachineError, match="unpacking"):
+        unpack(write_musdb(tmp_path, 1.0), home, corpus, CONFIG)
+    assert not corpus.root.exists()
