@@ -31,16 +31,20 @@ Recipe = Annotated[str, typer.Option("--recipe", help="Name of a recipe; see 're
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Override one setting: a.b=c. Repeatable.")
 ]
+MusicFrom = Annotated[
+    str, typer.Option("--source", help="archive or folder: short for --set fma.source=...")
+]
 HomeAt = Annotated[str, typer.Option("--home", help="Folder or s3:// address of everything.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Flow = Annotated[str, typer.Argument(help="study, or a part of it: fma, musdb, pretrain.")]
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913, PLR0917  each option is an argument, as Typer asks
     flow: Flow,
     recipe: Recipe,
     settings: Settings = None,
+    source: MusicFrom = "",
     home: HomeAt = "home",
     force: Annotated[
         list[str] | None, typer.Option(help="Redo this stage, once. Repeatable.")
@@ -50,7 +54,7 @@ def run(
     """Run a flow. What is done stays done; what is missing or failed runs."""
     from flows import running  # noqa: PLC0415
 
-    order = running.Order(flow, recipe, settings or [], home)
+    order = running.Order(flow, recipe, _settings(settings, source), home)
     running.run(order, force or [], _view(as_json))
 
 
@@ -59,13 +63,14 @@ def plan(
     flow: Flow,
     recipe: Recipe,
     settings: Settings = None,
+    source: MusicFrom = "",
     home: HomeAt = "home",
     as_json: AsJson = False,
 ) -> None:
     """Say what a run would do, and what it would cost. Does nothing."""
     from flows import running, views  # noqa: PLC0415
 
-    order = running.Order(flow, recipe, settings or [], home)
+    order = running.Order(flow, recipe, _settings(settings, source), home)
     views.show_plan(order.config, Home.open(home), order.look(), _view(as_json))
 
 
@@ -192,6 +197,10 @@ def doctor(home: HomeAt = "home", as_json: AsJson = False) -> None:
     from flows.doctor import examine  # noqa: PLC0415
 
     examine(Home.open(home), _view(as_json))
+
+
+def _settings(given: list[str] | None, source: str) -> list[str]:
+    return [*(given or []), *([f"fma.source={source}"] if source else [])]
 
 
 def _view(as_json: bool) -> "View":

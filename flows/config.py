@@ -12,7 +12,7 @@ from training.config import EvaluateConfig, SelectConfig, TrainConfig
 class SourceConfig(Config):
     """Where the archives are."""
 
-    RUNTIME: ClassVar[frozenset[str]] = frozenset({"root", "access", "mirror", "connections"})
+    RUNTIME: ClassVar[frozenset[str]] = frozenset({"root", "access", "mirror"})
 
     root: str = "archives"
     """Folder that holds the archives. Left unread when the study synthesises its own."""
@@ -21,8 +21,6 @@ class SourceConfig(Config):
     first. `range`: as `download`, but the FMA's tracks are read in place, by HTTP ranges."""
     mirror: str = ""
     """Address of a folder that serves the archives under their names; none: their publishers."""
-    connections: Annotated[int, Field(ge=1, le=16)] = 6
-    """To a server at a time."""
 
 
 class LimitsConfig(Config):

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flows.line import Outlook
+from flows.sources import DOWNLOAD, RemoteConfig
+from pipelines.archives.checked_folder import folder_state
 from pipelines.archives.published import published
 from pipelines.config import FmaConfig, ShardConfig
 from pipelines.fanout import cores
@@ -95,6 +97,9 @@ def cost_of(home: Home, outlook: Outlook, archive: Path | None = None) -> Cost:
         return Cost()
     if outlook.label == "pack" and isinstance(outlook.config, FmaConfig):
         return _packing(outlook, outlook.config, archive)
+    if outlook.stage is DOWNLOAD and isinstance(outlook.config, RemoteConfig):
+        size = archive_bytes(outlook.config.archive.name)
+        return Cost(size=size, written=size)
     if isinstance(outlook.config, TrainConfig):
         hours = _training_hours(home, outlook.config)
         return Cost(gpu_hours=hours, wall_hours=hours)
@@ -126,6 +131,8 @@ def archive_bytes(name: str, path: Path | None = None) -> int:
     """Return the size of an archive that is here, or as it is published; 0 if nobody knows."""
     if path and path.is_file():
         return path.stat().st_size
+    if path and path.is_dir():
+        return folder_state(path)[0]
     known = published(name)
     return known.bytes if known and known.bytes else ROUGHLY.get(name, 0)
 

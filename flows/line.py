@@ -6,10 +6,11 @@ from typing import Any, Protocol
 
 from flows.packing import Units
 from flows.sources import ArchiveConfig
-from flows.stages import Stage, last_failure
+from flows.stages import Stage
 from pipelines.config import FmaConfig
 from storage import marks
 from storage.config import Config, Json
+from storage.failures import last_failure
 from storage.layout import Home
 from storage.marks import Mark, Work
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from flows.stages import Watch, last_failure
+from flows.stages import Watch
 from pipelines.config import FmaConfig
 from pipelines.fanout import cores
 from pipelines.packing.engines import pack_all
@@ -14,6 +14,7 @@ from pipelines.tracks.plan import Outline, StoredPlan, read_outline, read_units
 from storage import marks
 from storage.config import Json, digest_of
 from storage.errors import ManifestError
+from storage.failures import last_failure
 from storage.layout import Corpus, Home
 from storage.marks import Mark, Standing, Work
 

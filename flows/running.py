@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
-from flows.config import SourceConfig, StudyConfig
+from flows.config import StudyConfig
 from flows.line import Outlook, Prospect
 from flows.recipes import named
 from flows.server import connect, have
@@ -51,7 +51,8 @@ class Order:
         config = named(self.recipe).override(self.settings)
         # Kept in the home, and read again from wherever the next command is given.
         root = Path(config.data.root).expanduser().resolve()
-        return config.model_copy(update={"data": SourceConfig(root=str(root))})
+        data = config.data.model_copy(update={"root": str(root)})
+        return config.model_copy(update={"data": data})
 
     def look(self) -> list[Outlook]:
         """Look every stage up, in order; nothing is done."""

@@ -40,6 +40,8 @@ class Wanted(NamedTuple):
     """A zip, a folder of songs, or a folder of stems."""
     in_place: bool = False
     """Whether its members can be read where a server has them."""
+    connections: int = 6
+    """To its server at a time."""
 
 
 class Found(NamedTuple):
@@ -96,7 +98,7 @@ def find(data: SourceConfig, wanted: Wanted) -> Found:
         return Found("check", CHECK, _as_it_is(path, wanted), str(path))
     archive = _on_server(data, wanted)
     config = RemoteConfig(
-        known=archive.model_dump(mode="json"), connections=data.connections, root=str(path.parent)
+        known=archive.model_dump(mode="json"), connections=wanted.connections, root=str(path.parent)
     )
     if in_place:
         return Found("pin", PIN, config, archive.address())

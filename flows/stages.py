@@ -1,17 +1,15 @@
 """What a stage is, and doing one exactly once. No Prefect here: a stage can run in a test."""
 
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from storage import marks
 from storage.config import Config, Json
-from storage.errors import MachineError, ManifestError, StemworksError
+from storage.failures import noted
 from storage.files import disk_errors
 from storage.layout import Home
 from storage.marks import Mark, Work
@@ -94,33 +92,11 @@ def perform(site: Site, stage: Stage, config: Config, inputs: Inputs) -> Perform
         if found.mark:
             return Performed(found.mark, cached=True)
         started = time.monotonic()
-        note = failure_note(site.home, work)
-        try:
-            with disk_errors(site.home.root):
-                built = stage.build(site, config, inputs)
-        except (StemworksError, OSError) as error:
-            # On a full disk not even this may be possible; the error itself matters more.
-            with suppress(MachineError):
-                why = {"stage": stage.name, "key": work.key, "error": str(error)}
-                site.home.write(note, json.dumps(why).encode())
-            raise
-        seconds = time.monotonic() - started
-        mark = marks.commit(site.home, work, built.outputs, built.facts, seconds)
-        site.home.remove(note)
+        with noted(site.home, work), disk_errors(site.home.root):
+            built = stage.build(site, config, inputs)
+            seconds = time.monotonic() - started
+            mark = marks.commit(site.home, work, built.outputs, built.facts, seconds)
     return Performed(mark, cached=False)
-
-
-def failure_note(home: Home, work: Work) -> Path:
-    """Return where the last failure of a piece of work is noted."""
-    return home.mark(work.stage, work.key).with_suffix(".failed")
-
-
-def last_failure(home: Home, work: Work) -> str:
-    """Return why a piece of work failed last, or an empty string if it did not."""
-    try:
-        return str(json.loads(home.read(failure_note(home, work)))["error"])
-    except (ManifestError, ValueError, KeyError):
-        return ""
 
 
 def forget(home: Home, stage: Stage, work: Work) -> None:

@@ -50,8 +50,8 @@ def prepare_fma(line: Line, config: StudyConfig, home: Home) -> Product:
         wanted = {"fma": Wanted(fma.archive, form="folder")}
     else:
         wanted = {
-            "fma": Wanted(fma.archive, fma.sha1, in_place=True),
-            "metadata": Wanted(fma.metadata, fma.metadata_sha1),
+            "fma": Wanted(fma.archive, fma.sha1, in_place=True, connections=fma.connections),
+            "metadata": Wanted(fma.metadata, fma.metadata_sha1, connections=fma.connections),
         }
     archives = find_archives(line, config, home, wanted)
     plan = line.do("plan fma", corpora.PLAN, fma, archives.places, **archives.products)

@@ -59,19 +59,19 @@ def show_plan(config: StudyConfig, home: Home, outlooks: list[Outlook], view: Vi
     costs = [cost_of(home, outlook, archive) for outlook in outlooks]
     total = sum(costs, Cost())
     pairs = list(zip(outlooks, costs, strict=True))
-    rows = [
-        (outlook.label, _coloured(outlook.state), _why(outlook), *_cost(cost))
-        for outlook, cost in pairs
-    ]
-    rows.append(("[bold]in all", "", "", *_cost(total)))
-    headers = ("stage", "state", "why", "to read", "to write", "core-h", "GPU-h", "hours here")
+    rows = [(outlook.label, _coloured(outlook.state), *_cost(cost)) for outlook, cost in pairs]
+    rows.append(("[bold]in all", "", *_cost(total)))
+    headers = ("stage", "state", "to read", "to write", "core-h", "GPU-h", "hours")
     value = {
         "study": config.name,
         "digest": config.digest(),
         "stages": [{**describe(outlook), **vars(cost)} for outlook, cost in pairs],
         "remaining": vars(total),
     }
-    view.show(value, table_of(f"Plan of '{config.name}' in {home.url}", headers, rows))
+    table = table_of(f"Plan of '{config.name}' in {home.url}", headers, rows)
+    # That a stage waits for another is seen in the table; why else it is not done is said.
+    whys = [f"{outlook.label}: {_why(outlook)}" for outlook in outlooks if _is_odd(outlook)]
+    view.show(value, table, *dict.fromkeys(whys))
 
 
 def describe(outlook: Outlook) -> Json:
@@ -242,6 +242,10 @@ def _progress(outlook: Outlook) -> str:
         said += f", {rate:.0f} units and {packing.bytes_per_hour / 1e9:.2f} GB an hour"
         said += f", {hours:.1f} hours left at that rate"
     return said
+
+
+def _is_odd(outlook: Outlook) -> bool:
+    return outlook.state in ("missing", "failed") and bool(_why(outlook))
 
 
 def _coloured(state: str) -> str:

@@ -82,7 +82,15 @@ class FmaConfig(Config):
     """A Free Music Archive corpus."""
 
     RUNTIME: ClassVar[frozenset[str]] = frozenset(
-        {"units_per_task", "workers", "engine", "scheduler", "timeout_seconds", "memory_mb"}
+        {
+            "connections",
+            "units_per_task",
+            "workers",
+            "engine",
+            "scheduler",
+            "timeout_seconds",
+            "memory_mb",
+        }
     )
 
     source: Literal["archive", "folder"] = "archive"
@@ -109,6 +117,8 @@ class FmaConfig(Config):
     """A track that takes longer to decode and cut is quarantined as `timeout`."""
     memory_mb: PositiveInt = 600
     """A track that needs more memory is quarantined as `memory`."""
+    connections: Annotated[int, Field(ge=1, le=16)] = 6
+    """To the archive's server, at a time and from one machine."""
     units_per_task: NonNegativeInt = 0
     """Units in one orchestrated task; 0 takes as many as keep every core busy and the tasks few."""
     workers: NonNegativeInt = 0

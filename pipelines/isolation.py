@@ -13,27 +13,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import Generic, Literal, NamedTuple, Self, TypeVar
+from typing import Generic, NamedTuple, Self, TypeVar
 
-from storage.errors import RunError, StemworksError
+from storage.errors import LostError, RunError, StemworksError
 from storage.processes import die_with_parent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Reason = Literal["crash", "timeout", "memory"]
 
 START_SECONDS = 120.0
 """Within which a child must have imported what it is to run."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """Workers are as many as cores; threads of each would only hold memory."""
-
-
-class LostError(RunError):
-    """The child did not survive an item. `reason` is the ledger's short name for it."""
-
-    def __init__(self, message: str, reason: Reason = "crash") -> None:
-        super().__init__(message)
-        self.reason: Reason = reason
 
 
 class _Reply(NamedTuple):

@@ -14,6 +14,7 @@
         CheckpointError    weights cannot be read, or do not fit the model or the recipe
         LaunchError        a child process failed; carries its exit code and last lines
         LockedError        another process is doing this very thing now
+        LostError          a worker process did not survive its work
       MachineError         the machine lacks something: a program, a port, disk space
 
 A message says what was wrong, the value, and what to do about it, in one sentence a person on
@@ -84,6 +85,14 @@ class LaunchError(RunError):
 
 class LockedError(RunError):
     """Another process is doing this very thing now."""
+
+
+class LostError(RunError):
+    """A worker process did not survive its work. `reason` is the ledger's short name for how."""
+
+    def __init__(self, message: str, reason: str = "crash") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class MachineError(StemworksError):

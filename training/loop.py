@@ -87,7 +87,7 @@ def fit(work: Work) -> None:
         progress = _take_up(work)
         work.telemetry.begin(progress.step, progress.unjudged)
         forward = work.place.wrap(work.model)
-        _judge(work, progress, interruption)
+        _conclude(work, progress, interruption)
         batches = work.data.training(progress.step)
         while progress.step < work.config.loop.steps:
             began = time.perf_counter()
@@ -217,20 +217,19 @@ def _milestones(work: Work, progress: Progress, step: Step, interruption: Interr
         work.telemetry.pause()
     if step.signal:
         _leave(work, progress, step.signal)
-    _judge(work, progress, interruption)
-    if work.place.leads and work.snapshots.due(done):
-        _snapshot(work, done)
+    _conclude(work, progress, interruption)
 
 
-def _judge(work: Work, progress: Progress, interruption: Interruption) -> None:
-    """Do a validation that is due; interrupted, it is done first when the run goes on."""
-    if not progress.unjudged:
-        return
-    loss = validate(work, progress, interruption)
-    progress.unjudged = False
-    if work.place.leads:
-        work.checkpoints.judge(progress, loss)
-    work.telemetry.pause()
+def _conclude(work: Work, progress: Progress, interruption: Interruption) -> None:
+    """Do what is due after a step; what is interrupted comes first when the run goes on."""
+    if progress.unjudged:
+        loss = validate(work, progress, interruption)
+        progress.unjudged = False
+        if work.place.leads:
+            work.checkpoints.judge(progress, loss)
+        work.telemetry.pause()
+    if work.place.leads and work.snapshots.due(progress.step):
+        _snapshot(work, progress.step)
 
 
 def _leave(work: Work, progress: Progress, number: int) -> NoReturn:

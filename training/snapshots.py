@@ -61,7 +61,7 @@ class Snapshots:
     def due(self, step: int) -> bool:
         """Say whether one is due after so many steps."""
         every = self._config.runtime.snapshot_every
-        return bool(every) and (step % every == 0 or step == self._config.loop.steps)
+        return every > 0 and step > 0 and (step % every == 0 or step == self._config.loop.steps)
 
     def take(self, step: int, forward: Forward, objective: Objective) -> Snapshot:
         """Run the model on the fixed example, write what comes out, and return it."""

@@ -7,8 +7,8 @@ A row of `metrics.jsonl` has `kind`, `step` (steps done), `steps` (steps to do) 
   far), `eta_seconds` and, on a GPU, `gpu_memory_gb` (the most that tensors held since the last
   row).
 - `validation` rows add `examples` and `seconds`.
-- `skipped` rows, one for each step without an update, have loss and `grad_norm` as text, and `keys`
-  of the samples that the step was made of.
+- `skipped` rows, one for each step without an update, have loss and `grad_norm` as text; and
+  `first_example`, the number of the step's first example, and `keys` of all its samples.
 
 In MixIT, train rows (of the leading process's last micro-batch) and validation rows (of all
 examples) add `snr_louder` and `snr_quieter` (dB, of either mixture), `effective_sources` (exp of
@@ -143,8 +143,9 @@ class Telemetry(AbstractContextManager["Telemetry"]):
         """Log a step that changed no weights, and the keys of the samples it was made of."""
         if self._leads:
             # JSON has no word for what is not finite.
-            row = {"loss": str(loss), "grad_norm": str(grad_norm), "keys": keys}
-            self._append("skipped", step, row)
+            row = {"loss": str(loss), "grad_norm": str(grad_norm)}
+            first = (step - 1) * self._batch_size
+            self._append("skipped", step, {**row, "first_example": first, "keys": keys})
 
     def snapshot(self, step: int, snapshot: Snapshot) -> None:
         """Show one example's signals, played in mono, and their spectrograms."""

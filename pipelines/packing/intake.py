@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 from pipelines.archives.sources import Fetcher
 from pipelines.config import FmaConfig
-from pipelines.isolation import Isolated, LostError
+from pipelines.isolation import Isolated
 from pipelines.packing.ahead import fetched
 from pipelines.packing.filters import PLANNED, judge
 from pipelines.packing.spool import Group
 from pipelines.packing.track import Order, Taken, filtered, opening, quarantined
 from pipelines.tracks.plan import shuffled
+from storage.errors import LostError
 from storage.records import LedgerRow, Track
 from storage.shards import Sample
 

@@ -25,6 +25,7 @@ from pipelines.packing.track import Order, Taken, take
 from pipelines.tracks.plan import Outline, Plan, PlannedUnit, unit_digest
 from storage.config import Json, digest_of
 from storage.errors import ConfigError
+from storage.failures import noted
 from storage.files import disk_errors
 from storage.layout import Corpus, Home, shard_offsets
 from storage.manifests import write_rows
@@ -114,7 +115,7 @@ def pack_unit(request: PackRequest, take: Take = take) -> Mark:
         ConfigError: the configuration contradicts itself.
     """
     with (
-        Fetcher(request.source) as fetcher,
+        Fetcher(request.source, request.config.connections) as fetcher,
         Isolated(take, request.config.memory_mb) as child,
     ):
         return _pack_once(request, fetcher, child)
@@ -131,7 +132,10 @@ class _Crew:
         for child in self._children:
             self._idle.put(child)
         with ExitStack() as stack:
-            self._fetchers = {source: stack.enter_context(Fetcher(source)) for source in sources}
+            connections = requests[0].config.connections
+            self._fetchers = {
+                source: stack.enter_context(Fetcher(source, connections)) for source in sources
+            }
             for child in self._children:
                 stack.enter_context(child)
             self._stack = stack.pop_all()
@@ -175,13 +179,14 @@ def _pack_once(request: PackRequest, fetcher: Fetcher, child: Isolated[Order, Ta
         corpus = Corpus(home.path(request.corpus))
         _clear_remains(corpus, request.unit)
         started, spent = time.monotonic(), child.cpu_seconds + time.thread_time()
-        rows, written = _pack(request, corpus, fetcher, child)
-        facts = _facts(request, rows, written) | {
-            "cpu_seconds": round(child.cpu_seconds + time.thread_time() - spent, 3),
-            "peak_mb": child.peak_bytes >> 20,
-        }
-        outputs = _outputs(corpus, request.unit, written)
-        mark = commit(home, work, outputs, facts, time.monotonic() - started)
+        with noted(home, work):
+            rows, written = _pack(request, corpus, fetcher, child)
+            facts = _facts(request, rows, written) | {
+                "cpu_seconds": round(child.cpu_seconds + time.thread_time() - spent, 3),
+                "peak_mb": child.peak_bytes >> 20,
+            }
+            outputs = _outputs(corpus, request.unit, written)
+            mark = commit(home, work, outputs, facts, time.monotonic() - started)
         for path in outputs.values():
             home.release(path)
         return mark

@@ -1,8 +1,9 @@
 """A study is one frozen value: what of it decides the result, and what is refused."""
 
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_origin
 
 import pytest
 from hypothesis import given
@@ -19,8 +20,12 @@ from storage.layout import Home
 SMOKE = named("smoke")
 
 RUNTIME = {
+    "finetuning.runtime.compile",
+    "finetuning.runtime.recompute",
+    "pretraining.runtime.compile",
+    "pretraining.runtime.recompute",
     "data.access",
-    "data.connections",
+    "fma.connections",
     "data.mirror",
     "data.root",
     "evaluation.separate.batch_size",
@@ -52,6 +57,23 @@ RUNTIME = {
 """Every setting that says where or how fast, by hand."""
 
 
+def words() -> list[str]:
+    """Return every word that some setting may be, a checksum among them."""
+    found = {"0" * 40, "cpu"}
+    queue = [Config]
+    while queue:
+        config = queue.pop()
+        queue += config.__subclasses__()
+        for field in config.model_fields.values():
+            said = re.findall(r"Literal\[([^\]]*)\]", str(field.annotation))
+            said += [str(field.annotation)] if get_origin(field.annotation) is Literal else []
+            found |= {word for text in said for word in re.findall(r"'([^']*)'", text)}
+    return sorted(found)
+
+
+WORDS = words()
+
+
 def leaves(values: Any, path: str = "") -> dict[str, Any]:
     """Return every single setting by its dotted path."""
     if not isinstance(values, dict):
@@ -70,25 +92,9 @@ def other(path: str, value: Any) -> StudyConfig | None:
     """Return the study with one setting changed, or nothing if every change is refused."""
     changes: list[Any] = [not value] if isinstance(value, bool) else []
     if isinstance(value, int | float) and not isinstance(value, bool):
-        changes = [change for change in (value * 2, value + 1, value / 2) if change != value]
+        changes = [change for change in (value * 2, value + 1, value / 2, 0.5) if change != value]
     if isinstance(value, str | None):
-        words = (
-            "0" * 40,
-            "cpu",
-            "drop",
-            "official",
-            "wav",
-            "rms",
-            "bf16",
-            "lstsq",
-            "folder",
-            "range",
-            "segments",
-            "keep",
-            "dask",
-            "shards",
-        )
-        changes = [word for word in words if word != value]
+        changes = [word for word in WORDS if word != value]
     for change in changes:
         try:
             return SMOKE.override([f"{path}={json.dumps(change)}"])

@@ -6,6 +6,7 @@ import pytest
 
 from flows.config import StudyConfig
 from flows.recipes import RECIPES, named
+from pipelines.archives.published import published
 from pipelines.config import MUSDB_VALIDATION
 from storage.errors import ConfigError
 from training.config import MixitData, MixitObjective, StemsData, SupervisedObjective
@@ -93,8 +94,9 @@ def test_the_papers_data(name: str) -> None:
     assert config.synthesis is None
     assert config.from_scratch
     assert config.fma.archive == "fma_large.zip"
-    assert len(config.fma.sha1 or "") == 40
-    assert len(config.musdb.md5 or "") == 32
+    assert published(config.fma.archive), "whose sums are known by its name"
+    assert published(config.fma.metadata)
+    assert published(config.musdb.archive)
     assert (config.fma.clips.seconds, config.fma.clips.hop_seconds) == (10, 5)
     assert config.musdb.validation == MUSDB_VALIDATION
     assert len(set(MUSDB_VALIDATION)) == 14

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.stages import Built, Inputs, Site, Stage, failure_note, forget, last_failure, perform
+from flows.stages import Built, Inputs, Site, Stage, forget, perform
 from storage.config import Config
 from storage.errors import DataError, LockedError, MachineError, StemworksError
+from storage.failures import last_failure
 from storage.files import only_one
 from storage.layout import Home
 from storage.marks import Mark, standing
@@ -198,7 +199,7 @@ def test_a_failure_is_noted_until_it_succeeds(bench: Bench, error: Exception) ->
     bench.error = None
     bench.built.clear()
     bench.do(stage)
-    assert not failure_note(bench.home, work).exists()
+    assert not list(bench.home.marks.rglob("*.failed"))
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143)])

@@ -15,8 +15,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from pipelines.isolation import Isolated, LostError
-from storage.errors import DecodeError, RunError
+from pipelines.isolation import Isolated
+from storage.errors import DecodeError, LostError, RunError
 from storage.processes import children, start_time
 
 MEMORY_MB = 400

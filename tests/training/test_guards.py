@@ -122,6 +122,7 @@ def test_a_skipped_step_names_its_samples_and_changes_nothing(
     skipped = [row for row in rows(run) if row["kind"] == "skipped"]
     assert [row["step"] for row in skipped] == [3, 6]
     assert skipped[0]["keys"] == ["t2_a", "t2_b"]
+    assert skipped[0]["first_example"] == 2 * mixit.data.batch_size
     assert skipped[0]["grad_norm"] in ("nan", "inf")
     assert float(skipped[0]["loss"]) < 100
     assert all(value.isfinite().all() for value in work.model.state_dict().values())

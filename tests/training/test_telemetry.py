@@ -66,7 +66,7 @@ def test_what_is_not_finite_is_text(tmp_path: Path) -> None:
     (skipped,) = run.read_metrics()
     assert skipped == {
         "kind": "skipped", "step": 3, "steps": 10, "loss": "nan", "grad_norm": "inf",
-        "keys": ["t1_c2"],
+        "first_example": 8, "keys": ["t1_c2"],
     }  # fmt: skip
 
 

@@ -106,7 +106,7 @@ def snapshots(run: Run) -> dict[str, bytes]:
 def test_a_process_that_dies_ends_the_job_and_the_run_goes_on(
     make_run: MakeRun, mixit: TrainConfig
 ) -> None:
-    recipe = still(mixit).override(["loop.steps=150", "loop.validate_every=50", "loop.log_every=1"])
+    recipe = still(mixit).override(["loop.steps=60", "loop.validate_every=20", "loop.log_every=1"])
     alone, hurt = make_run("alone", "train", recipe), make_run("hurt", "train", recipe)
     command = together("--standalone", "--nproc-per-node=2")
     with running(hurt, command) as child:

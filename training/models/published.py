@@ -49,10 +49,10 @@ def read_published(path: Path) -> dict[str, Tensor]:
             else torch.load(path, map_location="cpu", weights_only=True)
         )
     except (SafetensorError, OSError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).strip().split("\n")[0]
+        # torch's own sentence recommends to load whatever code the file holds.
         raise CheckpointError(
-            f"checkpoint {path} cannot be read as plain tensors ({reason}); give a .safetensors "
-            "file, or a PyTorch file that holds a state dict and nothing else"
+            f"checkpoint {path} cannot be read as plain tensors ({type(error).__name__}); give a "
+            ".safetensors file, or a PyTorch file that holds a state dict and nothing else"
         ) from error
     weights = _tensors(content)
     prefix = next((name.removesuffix(FIRST) for name in weights if name.endswith(FIRST)), None)
