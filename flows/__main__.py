@@ -192,8 +192,20 @@ def serve(
 
 
 @app.command()
-def doctor(home: HomeAt = "home", as_json: AsJson = False) -> None:
-    """Check this machine: programs, versions, disk, port, server, GPU."""
+def doctor(
+    home: HomeAt = "home",
+    fit: Annotated[
+        str, typer.Option(help="Measure the batch that fits: small, medium, large or a recipe.")
+    ] = "",
+    memory_gb: Annotated[float, typer.Option(help="With --fit: on the CPU, in so much.")] = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    """Check this machine: programs, versions, disk, port, server, GPU; or measure what fits."""
+    if fit:
+        from flows import fitting  # noqa: PLC0415
+
+        fitting.fit(fit, memory_gb, _view(as_json))
+        return
     from flows.doctor import examine  # noqa: PLC0415
 
     examine(Home.open(home), _view(as_json))

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -36,6 +37,16 @@ def arriving(path: Path) -> Iterator[Path]:
             _sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def clear_remains(*paths: Path) -> None:
+    """Remove what killed writers left of files half written.
+
+    Whoever calls holds the lock on these files: a writer at work would lose its own.
+    """
+    for path in paths:
+        for remains in path.parent.glob(f".{glob.escape(path.name)}.*.arriving"):
+            remains.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

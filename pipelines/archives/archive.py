@@ -31,6 +31,7 @@ from pipelines.archives.sources import Source
 from pipelines.archives.windows import RangeStream, Slice
 from storage.errors import DataError, IntegrityError
 from storage.files import BLOCK, arriving
+from storage.records import Track
 
 MAXIMUM_MEMBER = 2 << 30
 """Bytes of a member that may be read into memory: seven hours of MP3 at 320 kbit/s are half."""
@@ -194,6 +195,26 @@ class ArchiveReader:
             )
         packed = Slice(self._stream, member.offset + begin, member.packed_bytes)
         yield from unpacked(packed, member, self.path)
+
+
+def still_lists(source: Source, track: Track) -> bool:
+    """Say whether a zip's directory lists a track just as it was planned.
+
+    It tells a member with a damaged header from another archive under the same name.
+
+    Raises:
+        SourceError: the server does not deliver, or holds another file than the source's pins say.
+    """
+    if source.form == "folder":
+        return False
+    try:
+        with ArchiveReader(source) as reader:
+            found = reader.member(track.member)
+    except IntegrityError:
+        return False
+    return (found.bytes, found.crc, found.offset, found.packed_bytes, found.method) == (
+        track.bytes, track.crc, track.offset, track.packed_bytes, track.method
+    )  # fmt: skip
 
 
 def _directory(stream: io.BufferedReader | RangeStream, path: str, size: int) -> dict[str, Member]:

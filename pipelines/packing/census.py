@@ -8,7 +8,7 @@ from pipelines.config import FmaConfig
 from pipelines.packing.pack import SHARD
 from pipelines.tracks.plan import Plan, StoredPlan
 from storage.errors import DataError, ManifestError
-from storage.files import write_json
+from storage.files import clear_remains, write_json
 from storage.layout import Corpus
 from storage.manifests import read_rows
 from storage.marks import Mark
@@ -87,7 +87,8 @@ def take_census(
 ) -> Census:
     """Add up the ledgers of all units; write `index.json` and `census.json`.
 
-    Units and ledgers pass through one by one: memory grows with shards and kept tracks alone.
+    Units and ledgers pass through one by one: memory grows with shards and kept tracks alone. One
+    process at a time.
 
     Raises:
         ManifestError: a unit is not packed, or a track has no ledger row, or two.
@@ -107,6 +108,7 @@ def take_census(
         shards += made
     census = sums.census()
     _require_balance(corpus, plan.tracks, census)
+    clear_remains(corpus.index, corpus.census)
     write_json(corpus.index, plain(_index(shards, config)))
     write_json(corpus.census, plain(census))
     return census

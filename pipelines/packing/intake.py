@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines.archives.sources import Fetcher
+from pipelines.archives.archive import still_lists
+from pipelines.archives.sources import Fetcher, Source
 from pipelines.config import FmaConfig
 from pipelines.isolation import Isolated
 from pipelines.packing.ahead import fetched
@@ -15,7 +16,7 @@ from pipelines.packing.filters import PLANNED, judge
 from pipelines.packing.spool import Group
 from pipelines.packing.track import Order, Taken, filtered, opening, quarantined
 from pipelines.tracks.plan import shuffled
-from storage.errors import LostError
+from storage.errors import LostError, SourceError
 from storage.records import LedgerRow, Track
 from storage.shards import Sample
 
@@ -49,7 +50,7 @@ class Intake:
         with closing(fetched(fetcher, wanted, self._scratch)) as arrivals:
             for track, extent in arrivals:
                 order = Order(track, extent, self._config, self._address, self._end, self._scratch)
-                rows[track.id] = self._take(order)
+                rows[track.id] = self._take(order, fetcher.source)
         return [rows[track.id] for track in tracks]
 
     def shuffled(self) -> Iterator[Tracked]:
@@ -71,11 +72,16 @@ class Intake:
         """Where the child opens the spool, which has no name."""
         return Path(f"/proc/{os.getpid()}/fd/{self._spool}")
 
-    def _take(self, order: Order) -> LedgerRow:
+    def _take(self, order: Order, source: Source) -> LedgerRow:
         try:
             taken = self._child.call(order, self._config.timeout_seconds)
         except LostError as error:
             return quarantined(opening(order.track), error.reason, str(error))
+        except SourceError as error:
+            if not still_lists(source, order.track):
+                raise
+            # The archive is the one that was planned: this member's header is damaged.
+            return quarantined(opening(order.track), "crc_mismatch", str(error))
         self._end = taken.end
         for group in taken.groups:
             self._groups[group.samples[0].key] = Tracked(order.track, group)

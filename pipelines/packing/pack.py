@@ -26,7 +26,7 @@ from pipelines.tracks.plan import Outline, Plan, PlannedUnit, unit_digest
 from storage.config import Json, digest_of
 from storage.errors import ConfigError
 from storage.failures import noted
-from storage.files import disk_errors
+from storage.files import clear_remains, disk_errors
 from storage.layout import Corpus, Home, shard_offsets
 from storage.manifests import write_rows
 from storage.marks import Mark, Work, commit, standing
@@ -177,6 +177,7 @@ def _pack_once(request: PackRequest, fetcher: Fetcher, child: Isolated[Order, Ta
         if done := standing(home, work).mark:
             return done
         corpus = Corpus(home.path(request.corpus))
+        clear_remains(home.mark(STAGE, work.key))
         _clear_remains(corpus, request.unit)
         started, spent = time.monotonic(), child.cpu_seconds + time.thread_time()
         with noted(home, work):
@@ -275,7 +276,7 @@ def count_reasons(rows: Sequence[LedgerRow], outcome: str) -> dict[str, int]:
 def _clear_remains(corpus: Corpus, unit: Unit) -> None:
     """Remove what a killed attempt left half written or half fetched."""
     for path in [corpus.shard(unit.id, 0), corpus.ledger(unit.id)]:
-        for remains in path.parent.glob(f".{unit.id}*.arriving"):
+        for remains in path.parent.glob(f".{unit.id}[-.]*.arriving"):
             remains.unlink(missing_ok=True)
     tracks = {track.id for track in unit.tracks}
     for remains in corpus.root.glob(".*.arriving"):

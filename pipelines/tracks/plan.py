@@ -16,7 +16,7 @@ from pipelines.archives.sources import Source
 from pipelines.config import FmaConfig
 from storage.config import digest_of
 from storage.errors import DataError, IntegrityError, ManifestError
-from storage.files import arriving, read_json, write_bytes
+from storage.files import arriving, clear_remains, read_json, write_bytes
 from storage.layout import Corpus
 from storage.records import Record, Track, Unit, plain
 
@@ -138,7 +138,11 @@ def unit_digest(unit: Unit | PlannedUnit) -> str:
 
 
 def write_plan(corpus: Corpus, plan: Plan, source: Source | None = None) -> Outline:
-    """Write a plan of a source's tracks where its corpus keeps it; return its outline."""
+    """Write a plan of a source's tracks where its corpus keeps it; return its outline.
+
+    One process at a time.
+    """
+    clear_remains(corpus.units, corpus.plan)
     units: list[PlannedUnit] = []
     start = 0
     with arriving(corpus.units) as temporary, temporary.open("wb") as stream:

@@ -34,9 +34,7 @@ def loader(config: TrainConfig, job: Job, place: Place) -> Loader:
         reader = open_clips(job, config.data)
         training, validation = clips.sources(reader, config.data, config.model, seed, limit)
     else:
-        corpus = stems.StemCorpus.open(
-            job.path("songs"), job.path("home"), config.model.sample_rate
-        )
+        corpus = stems.StemCorpus.open(job.path("songs"), job.home().root, config.model.sample_rate)
         training, validation = stems.sources(
             corpus, job.path("activity"), config.data, config.model, seed, limit
         )

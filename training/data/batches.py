@@ -42,6 +42,10 @@ class Source(Protocol):
         """Return one example. A training source takes numbers beyond its length."""
         ...
 
+    def keys(self, number: int) -> tuple[str, ...]:
+        """Return what an example is made of, to name it by when it does harm."""
+        ...
+
     def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Tensor:
         """Return the references [B, P, C, T], whose sum over P is the mixture."""
         ...
@@ -70,6 +74,11 @@ class Loader:
         starts = (step * self._batch_size for step in itertools.count(first_step))
         shares = (self._place.share(start, start + self._batch_size) for start in starts)
         return self._stream(self._training, shares)
+
+    def keys(self, step: int) -> list[str]:
+        """Return the keys of all samples of a step, counted from 0, over all processes."""
+        numbers = range(step * self._batch_size, (step + 1) * self._batch_size)
+        return [key for number in numbers for key in self._training.keys(number)]
 
     def validation(self) -> Iterator[Tensor]:
         """Yield references [B, P, C, T] of this process's share of all validation examples."""

@@ -64,6 +64,10 @@ class ClipPairs:
         first, second = self._pair(number)
         return self._reader.clip(first), self._reader.clip(second)
 
+    def keys(self, number: int) -> tuple[str, ...]:
+        """Return the keys of the two clips of one MoM."""
+        return tuple(clip.key for clip in self.pair(number))
+
     def _pair(self, number: int) -> tuple[int, int]:
         first, second = self._order.pair(*divmod(number, len(self)))
         return int(self._clips[first]), int(self._clips[second])

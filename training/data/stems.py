@@ -71,6 +71,10 @@ class _Window:
     start: int
     frames: int
 
+    @property
+    def name(self) -> str:
+        return f"'{self.song.name}' from frame {self.start}"
+
 
 class DynamicMixes:
     """Each stem from another song: one active window each, one crop for all, gains and drops.
@@ -95,9 +99,8 @@ class DynamicMixes:
         Raises:
             DecodeError: a stem's file is damaged; the message names it.
         """
-        draw = seeds.generator(self._seed, "example", number)
-        stems = self._corpus.stems
-        chosen = [self._windows[stem][draw.integers(len(self._windows[stem]))] for stem in stems]
+        draw, stems = seeds.generator(self._seed, "example", number), self._corpus.stems
+        chosen = self._choose(draw)
         kept = draw.random(len(stems)) >= self._config.drop_probability
         while not kept.any() and self._config.drop_probability < 1:
             kept = draw.random(len(stems)) >= self._config.drop_probability
@@ -113,6 +116,16 @@ class DynamicMixes:
             if cut is not None:
                 part[:, : cut.shape[1]] = cut
         return Example(parts, gains.astype(np.float32))
+
+    def keys(self, number: int) -> tuple[str, ...]:
+        """Return the window of each stem of one example."""
+        chosen = self._choose(seeds.generator(self._seed, "example", number))
+        named = zip(self._corpus.stems, chosen, strict=True)
+        return tuple(f"{stem} of {window.name}" for stem, window in named)
+
+    def _choose(self, draw: np.random.Generator) -> list[_Window]:
+        windows = (self._windows[stem] for stem in self._corpus.stems)
+        return [one[draw.integers(len(one))] for one in windows]
 
     def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Tensor:
         """Return the stems [B, S, C, T] at their drawn levels."""
@@ -158,6 +171,10 @@ class StemSegments:
         padding = self._frames - stems.shape[-1]
         parts = np.pad(stems, ((0, 0), (0, 0), (0, padding)))
         return Example(parts, np.zeros(len(stems), np.float32))
+
+    def keys(self, number: int) -> tuple[str, ...]:
+        """Return which segment an example is."""
+        return (self._cuts[number].name,)
 
     def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Tensor:
         """Return the stems [B, S, C, T] as they are."""

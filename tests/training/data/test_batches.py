@@ -17,6 +17,9 @@ class Counting:
     def example(self, number: int) -> Example:
         return Example(np.full((2, 1, 3), number, np.float32), np.zeros(1, np.float32))
 
+    def keys(self, number: int) -> tuple[str, ...]:
+        return (f"sample {number}",)
+
     def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Tensor:
         return parts_BPCT
 
@@ -45,6 +48,10 @@ def test_processes_together_see_what_one_would(workers: int) -> None:
 def test_steps_follow_each_other_from_any_step() -> None:
     stream = Loader(Counting(), Counting(), 2, Place()).training(3)
     assert [numbers(next(stream)) for _ in range(3)] == [[6, 7], [8, 9], [10, 11]]
+
+
+def test_a_step_says_what_it_was_made_of() -> None:
+    assert Loader(Counting(), Counting(), 2, Place()).keys(3) == ["sample 6", "sample 7"]
 
 
 def test_validation_covers_every_example_once() -> None:

@@ -1,0 +1,1 @@
+"""Packing under torture: killed, unserved, fed with damage, done twice at once."""

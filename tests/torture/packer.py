@@ -1,0 +1,107 @@
+"""`python -m tests.torture.packer ORDER`: pack a corpus, and tell each step on standard output.
+
+A line is the step and what it is done to. Whoever reads it may end this process at any of them.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pipelines.archives.patience import Patience
+from pipelines.archives.sources import Fetcher
+from pipelines.packing import intake, pack
+from pipelines.packing.census import take_census
+from pipelines.packing.engines import pack_all
+from pipelines.packing.pack import LEDGER
+from pipelines.tracks.plan import write_plan
+from storage import marks
+from storage.errors import LockedError
+from storage.marks import Mark, Work
+from storage.shards import ShardWriter
+from tests.torture.material import Packing, from_order
+
+HASTY = Patience(attempts=40, first_seconds=0.01, longest_seconds=0.05, retry_after_seconds=0.05)
+
+
+def tell(step: str, what: str) -> None:
+    """Say one step, in one write."""
+    os.write(1, f"{step} {what}\n".encode())
+
+
+def told(step: str, name_of: Callable[..., str], function: Callable[..., Any]) -> Any:
+    """Return a function that says a step before it does it."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        tell(step, name_of(*args))
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def talkative() -> None:
+    """Make packing say its steps, and be quick to ask a failing server again."""
+    real = intake.fetched
+
+    def fetched(fetcher: Fetcher, tracks: Any, scratch: Path) -> Iterator[Any]:
+        tell("fetch", tracks[0].id if tracks else "none")
+        for track, extent in real(fetcher, tracks, scratch):
+            tell("decode", track.id)
+            yield track, extent
+            tell("fetch", track.id)
+
+    def hasty(source: Any, connections: int) -> Fetcher:
+        return Fetcher(source, connections, HASTY)
+
+    pack_module: Any = pack
+    intake_module: Any = intake
+    writer: Any = ShardWriter
+    pack_module.Fetcher = hasty
+    pack_module._pack = told("begin", lambda request, *_: request.unit.id, pack._pack)
+    intake_module.fetched = fetched
+    writer.add = told("tar", lambda _, track, *__: track, ShardWriter.add)
+    writer._finish = told("close", lambda _: "shard", ShardWriter._finish)
+    pack_module.write_rows = told("ledger", lambda path, _: path.stem, pack_module.write_rows)
+    pack_module.commit = told("commit", lambda _, work, *__: work.key, pack_module.commit)
+
+
+def count(study: Packing, done: dict[str, Mark]) -> None:
+    """Take the census, one packer at a time."""
+    work = Work("census", 0, {}, {"corpus": study.corpus.root.name})
+    outputs = {"index.json": study.corpus.index, "census.json": study.corpus.census}
+    while True:
+        try:
+            with study.home.alone(work.name, "the census"):
+                tell("census", "all")
+                marks.fetch(study.home, done.values(), lambda output: output.label == LEDGER)
+                take_census(study.corpus, study.plan, list(done.values()), study.config)
+                marks.commit(study.home, work, outputs, {}, 0.0)
+                return
+        except LockedError:
+            time.sleep(0.05)
+
+
+def main(order: str) -> None:
+    """Pack what is ordered, then take the census."""
+    if "AWS_ACCESS_KEY_ID" in os.environ:
+        from botocore.retries.standard import ExponentialBackoff  # noqa: PLC0415
+
+        from storage.s3 import client  # noqa: PLC0415
+
+        client.PAUSE_SECONDS, client.LONGEST_PAUSE_SECONDS = 0.01, 0.05
+        ExponentialBackoff.delay_amount = lambda *_: 0.01
+    study = from_order(order)
+    talkative()
+    tell("plan", "all")
+    write_plan(study.corpus, study.plan, study.source)
+    requests = study.requests
+    packed = pack_all(requests, study.config)
+    pairs = zip(requests, packed, strict=True)
+    count(study, {request.unit.id: mark for request, mark in pairs})
+    tell("end", "all")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
