@@ -24,6 +24,10 @@ STALE_SECONDS = 3600.0
 """Age from which a file that is still arriving has lost its writer."""
 
 
+UPLOAD_SECONDS = 24 * 3600.0
+"""Age from which an upload in parts has lost its writer."""
+
+
 class Litter(NamedTuple):
     """One file that nothing refers to."""
 
@@ -58,6 +62,7 @@ def sweep(home: Home, litter: Iterable[Litter], studies: Iterable[str]) -> int:
         for piece in litter:
             home.remove(home.path(piece.name))
             freed += piece.bytes
+        home.store.discard_unfinished(UPLOAD_SECONDS)
         _remove_empty_folders(home)
     return freed
 

@@ -164,7 +164,10 @@ def by_packets(source: Source, begin: Begin[Taker], promised: int) -> Attempt[Ta
         with av.open(str(source.path), options=options, metadata_errors="replace") as container:
             if not container.streams.audio:
                 return None
-            stream = container.streams.audio[0]
+            stream: Any = container.streams.audio[0]
+            if stream.codec_context is None:
+                # Sound of a kind that it has no decoder for.
+                return None
             stream.codec_context.thread_count = 1
             packets = _Packets(source, begin)
             packets.drain(container, stream)

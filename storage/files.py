@@ -128,10 +128,10 @@ def only_one(path: Path, what: str) -> Iterator[None]:
                 f"{what} is being done by another process ({_holder(stream)}); "
                 "wait for it, or end it, then run again"
             ) from error
-        stream.seek(0)
-        stream.truncate()
-        stream.write(f"pid {os.getpid()}")
-        stream.flush()
+        # The kernel holds the lock; who it is, is told as a courtesy, for which a disk may be full.
+        with contextlib.suppress(OSError):
+            os.truncate(stream.fileno(), 0)
+            os.write(stream.fileno(), f"pid {os.getpid()}".encode())
         yield
 
 

@@ -241,7 +241,8 @@ class _Listed:
     def __call__(self, spelled: str) -> Seen | None:
         if Path(spelled).is_absolute():
             return self._home.seen(spelled)
-        folder = "/".join(spelled.split("/")[:2])
+        # The first two parts: a file may itself lie right in a room.
+        folder = "/".join(spelled.split("/")[:-1][:2])
         with self._lock:
             if folder not in self._folders:
                 self._folders[folder] = self._home.store.listing(folder)

@@ -5,6 +5,7 @@ under a name appears whole or not at all, and is never half replaced.
 """
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -69,6 +70,13 @@ class Store(Protocol):
 
     def remove(self, name: str) -> None:
         """Forget an object; one that is not there is no error."""
+        ...
+
+    def discard_unfinished(self, older_seconds: float) -> int:
+        """Throw away what dead writers left half stored and no listing shows; return how many.
+
+        One that is still under way looks alike: name an age that no writing takes.
+        """
         ...
 
     def alone(self, name: str, what: str) -> AbstractContextManager[None]:
@@ -151,6 +159,14 @@ class FolderStore:
         """Delete a file."""
         with disk_errors(self.root):
             (self.root / name).unlink(missing_ok=True)
+
+    def discard_unfinished(self, older_seconds: float) -> int:
+        """Delete files whose writers died while they arrived."""
+        oldest = time.time() - older_seconds
+        left = [path for path in self.root.rglob(".*.arriving") if path.stat().st_mtime < oldest]
+        for path in left:
+            path.unlink(missing_ok=True)
+        return len(left)
 
     @contextmanager
     def alone(self, name: str, what: str) -> Iterator[None]:

@@ -131,11 +131,10 @@ class Fetcher:
         with contextlib.ExitStack() as stack:
             with disk_errors(scratch):
                 scratch.mkdir(parents=True, exist_ok=True)
-                target = stack.enter_context(
-                    tempfile.NamedTemporaryFile(
-                        dir=scratch, prefix=f".{track.id}.", suffix=".arriving"
-                    )
+                target = tempfile.NamedTemporaryFile(  # noqa: SIM115  closed by the stack
+                    dir=scratch, prefix=f".{track.id}.", suffix=".arriving", delete=False
                 )
+                stack.callback(_discard, target)
                 size = _bring(self._remote, track, target.file)
             yield Extent(Path(target.name), 0, size, self._remote.name)
 
@@ -239,6 +238,13 @@ def _bring(remote: RemoteFile, track: Track, target: IO[bytes]) -> int:
             target.write(block)
     target.flush()
     return max(size, needed)
+
+
+def _discard(file: "tempfile._TemporaryFileWrapper[bytes]") -> None:
+    """Close a file and delete it, even where closing fails for want of space."""
+    with contextlib.suppress(OSError), file:
+        pass
+    Path(file.name).unlink(missing_ok=True)
 
 
 def _size_of(path: Path) -> int:

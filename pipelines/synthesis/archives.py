@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from storage.files import disk_errors
+
 DATE = (2017, 4, 1, 0, 0, 0)
 MODE = 0o100444
 UNIX = 3
@@ -18,17 +20,22 @@ def new_archive(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open an archive for writing; it appears under `path` when all of it is on the disk.
 
     A run that dies leaves at most a `.partial` file, which the next run overwrites.
+
+    Raises:
+        MachineError: the disk is full or forbidden.
     """
     partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as stream:
-            with zipfile.ZipFile(stream, "w") as archive:
-                yield archive
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("wb") as stream:
+                with zipfile.ZipFile(stream, "w") as archive:
+                    yield archive
+                stream.flush()
+                os.fsync(stream.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def add_member(archive: zipfile.ZipFile, name: str, data: bytes, method: int) -> None:

@@ -34,7 +34,7 @@ def synthesise(
 
     Raises:
         ConfigError: the configuration asks for more than the formats hold.
-        MachineError: the SoundFont is missing.
+        MachineError: the SoundFont is missing, or the disk is full or forbidden.
         RunError: a rendering process died.
     """
     corpora = Corpora(
@@ -45,7 +45,6 @@ def synthesise(
     # Everything that can be refused is refused before the first note.
     tracks, songs = fma_corpus.plan_tracks(config), musdb_corpus.plan_songs(config)
     soundfont_path()
-    folder.mkdir(parents=True, exist_ok=True)
     tick = _counter(len(tracks) + len(songs), progress)
     with hire(config.workers) as crew:
         _write_fma(corpora, tracks, crew, tick)

@@ -99,7 +99,7 @@ class Reading:
             wanted["IfMatch"] = quoted(self.version)
         with answered(self._place.url):
             try:
-                answer = client().get_object(**wanted)
+                answer = self._opened(wanted)
             except ClientError as error:
                 if names_of(error)[1] == "412":
                     raise self._changed() from error
@@ -113,6 +113,21 @@ class Reading:
         if self.version and unquoted(answer["ETag"]) != self.version:
             raise self._changed()
         return answer
+
+    def _opened(self, wanted: "GetObjectRequestTypeDef") -> "GetObjectOutputTypeDef":
+        """Ask, also where the body of a refusal breaks off: boto3 reads that and gives up."""
+        failures = 0
+        while True:
+            try:
+                return client().get_object(**wanted)
+            except HTTPError as error:
+                failures += 1
+                if failures >= ATTEMPTS:
+                    raise SourceError(
+                        f"the server of {self._place.url} breaks off ({type(error).__name__}, "
+                        f"{failures} attempts); check the network, then run again"
+                    ) from error
+                pause(failures)
 
     def _changed(self) -> IntegrityError:
         return IntegrityError(

@@ -167,6 +167,13 @@ class BucketStore:
                 Bucket=self._address.bucket, Key=left.key, UploadId=left.upload
             )
 
+    def discard_unfinished(self, older_seconds: float) -> int:
+        """Abort uploads in parts that killed processes left behind."""
+        left = self.unfinished(older_seconds)
+        for upload_left in left:
+            self.abort(upload_left)
+        return len(left)
+
     @contextmanager
     def alone(self, name: str, what: str) -> Iterator[None]:
         """Hold a lease that no other process of any machine holds, and that dies with its holder.

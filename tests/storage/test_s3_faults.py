@@ -280,3 +280,11 @@ def test_botocores_own_checksums_can_be_had(
     with Path(os.devnull).open("rb") as stream:
         client.client().put_object(Bucket=place.bucket, Key=place.key, Body=stream)
     assert any("x-amz-checksum-crc32" in r.headers for r in rules.requests if "plain" in r.path)
+
+
+def test_a_refusal_that_breaks_off_is_asked_for_again(faulty: Faulty) -> None:
+    store, rules = faulty
+    rules.add("reset", "GET", "missing", amount=10, times=2)
+    with pytest.raises(ManifestError, match="missing"):
+        store.read("missing")
+    assert rules.count("GET", "missing") == 3

@@ -99,5 +99,3 @@ def _timed(call: Any, times: dict[str, float]) -> Any:
             times[order.track.id] = time.monotonic() - started
 
     return wrapper
-
-

@@ -16,7 +16,7 @@ from storage.marks import Mark
 from tests.torture.material import Packing
 
 ROOT = Path(__file__).parent.parent.parent
-STEPS = ("begin", "fetch", "tar", "close", "ledger", "commit")
+STEPS = ("plan", "begin", "fetch", "tar", "close", "ledger", "commit")
 """Any of which a packer may be killed at; `decode` comes of itself."""
 ORPHANS_SECONDS = 10.0
 """Within which children of a killed packer must be gone."""

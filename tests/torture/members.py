@@ -101,7 +101,9 @@ def write_damaged(
 def _write(path: Path, songs: dict[str, Mutant], chance: random.Random) -> None:
     """Write a zip of several methods; one sum in fifty is another's."""
     sums = {
-        name: hashlib.sha1(song.data if chance.random() > 0.02 or song.kind == "whole" else b"?")
+        name: hashlib.sha1(
+            song.data if chance.random() > 0.02 or song.kind == "whole" else name.encode()
+        )
         for name, song in songs.items()
     }
     lines = "".join(f"{sha1.hexdigest()}  {n[:3]}/{n}.mp3\n" for n, sha1 in sums.items())

@@ -10,7 +10,7 @@ import re
 import struct
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -54,7 +54,7 @@ def _muxed(container: str, codec: str) -> bytes:
     """Return a song in a container that FFmpeg writes."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", container) as output:
-        stream = output.add_stream(codec, rate=44_100, layout="stereo")
+        stream: Any = output.add_stream(codec, rate=44_100, layout="stereo")
         sound = tune(11.0, 500.0)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound), "fltp", "stereo")
         frame.sample_rate = 44_100
@@ -151,9 +151,7 @@ def absurd_wav(_: bytes, __: bytes, chance: random.Random) -> bytes:
     channels, rate = chance.choice([0, 1, 2, 3, 255, 65535]), chance.choice([0, 1, 44_100, 1 << 31])
     bits, kind = chance.choice([0, 8, 16, 24, 32, 64]), chance.choice([1, 3, 6, 0x11, 0x55, 0xFFFE])
     align = max(1, channels * bits // 8) & 0xFFFF
-    form = struct.pack(
-        "<IHHIIHH", 16, kind, channels, rate, rate * align & 0xFFFFFFFF, align, bits
-    )
+    form = struct.pack("<IHHIIHH", 16, kind, channels, rate, rate * align & 0xFFFFFFFF, align, bits)
     claimed = chance.choice([0, 1000, 200_000, 0xFFFFFFFF])
     body = chance.choice([bytes(200_000), chance.randbytes(200_000), b"\x00\x00\xc0\x7f" * 50_000])
     data = b"data" + struct.pack("<I", claimed) + body
@@ -211,6 +209,8 @@ def mutant(number: int, seed: int) -> Mutant:
     kind = kinds[number % len(kinds)]
     song, other = chance.choice(originals()), chance.choice(originals())
     data = MUTATIONS[kind](song, other, chance)
+    # Alike they would be duplicates, and only the first be decoded.
+    data += chance.randbytes(3) if kind in ("form changes", "false length") else b""
     if chance.random() < 0.1 and data and kind != "whole":
         data = chance.choice([truncated, flipped, gap])(data, other, chance)
     return Mutant(kind, data)

@@ -43,7 +43,10 @@ def told(step: str, name_of: Callable[..., str], function: Callable[..., Any]) -
 
 def talkative() -> None:
     """Make packing say its steps, and be quick to ask a failing server again."""
-    real = intake.fetched
+    pack_module: Any = pack
+    intake_module: Any = intake
+    writer: Any = ShardWriter
+    real = intake_module.fetched
 
     def fetched(fetcher: Fetcher, tracks: Any, scratch: Path) -> Iterator[Any]:
         tell("fetch", tracks[0].id if tracks else "none")
@@ -55,9 +58,6 @@ def talkative() -> None:
     def hasty(source: Any, connections: int) -> Fetcher:
         return Fetcher(source, connections, HASTY)
 
-    pack_module: Any = pack
-    intake_module: Any = intake
-    writer: Any = ShardWriter
     pack_module.Fetcher = hasty
     pack_module._pack = told("begin", lambda request, *_: request.unit.id, pack._pack)
     intake_module.fetched = fetched
@@ -67,20 +67,24 @@ def talkative() -> None:
     pack_module.commit = told("commit", lambda _, work, *__: work.key, pack_module.commit)
 
 
-def count(study: Packing, done: dict[str, Mark]) -> None:
-    """Take the census, one packer at a time."""
-    work = Work("census", 0, {}, {"corpus": study.corpus.root.name})
-    outputs = {"index.json": study.corpus.index, "census.json": study.corpus.census}
+def alone(study: Packing, step: str, outputs: dict[str, Path], make: Callable[[], object]) -> None:
+    """Do what one packer does at a time, as a stage does."""
+    work = Work(step, 0, {}, {"corpus": study.corpus.root.name})
     while True:
         try:
-            with study.home.alone(work.name, "the census"):
-                tell("census", "all")
-                marks.fetch(study.home, done.values(), lambda output: output.label == LEDGER)
-                take_census(study.corpus, study.plan, list(done.values()), study.config)
+            with study.home.alone(work.name, f"the {step}"):
+                tell(step, "all")
+                make()
                 marks.commit(study.home, work, outputs, {}, 0.0)
                 return
         except LockedError:
             time.sleep(0.05)
+
+
+def count(study: Packing, done: list[Mark]) -> None:
+    """Take the census."""
+    marks.fetch(study.home, done, lambda output: output.label == LEDGER)
+    take_census(study.corpus, study.plan, done, study.config)
 
 
 def main(order: str) -> None:
@@ -91,15 +95,15 @@ def main(order: str) -> None:
         from storage.s3 import client  # noqa: PLC0415
 
         client.PAUSE_SECONDS, client.LONGEST_PAUSE_SECONDS = 0.01, 0.05
-        ExponentialBackoff.delay_amount = lambda *_: 0.01
+        ExponentialBackoff.delay_amount = lambda *_: 0.01  # type: ignore[method-assign]
     study = from_order(order)
     talkative()
-    tell("plan", "all")
-    write_plan(study.corpus, study.plan, study.source)
-    requests = study.requests
-    packed = pack_all(requests, study.config)
-    pairs = zip(requests, packed, strict=True)
-    count(study, {request.unit.id: mark for request, mark in pairs})
+    corpus = study.corpus
+    planned = {"plan.json": corpus.plan, "units.jsonl": corpus.units}
+    alone(study, "plan", planned, lambda: write_plan(corpus, study.plan))
+    packed = pack_all(study.requests, study.config)
+    counted = {"index.json": corpus.index, "census.json": corpus.census}
+    alone(study, "census", counted, lambda: count(study, packed))
     tell("end", "all")
 
 

@@ -58,8 +58,8 @@ class Accidents:
     chance: random.Random
     failed: int = 0
 
-    def draw(self, method: str, _: str) -> BucketFault | None:
-        """Return the next accident, or None."""
+    def draw(self, method: str, path: str) -> BucketFault | None:
+        """Return the next accident, or None; no path is spared."""
         if self.chance.random() > SHARE:
             return None
         self.failed += 1
@@ -77,7 +77,10 @@ class Accidents:
 def unreliable_bucket(seed: int) -> Iterator[tuple[str, Accidents]]:
     """Yield the address of a folder in a bucket whose server fails now and then."""
     accidents = Accidents(random.Random(seed))
-    with moto_server() as endpoint, bucket(endpoint), fault_proxy(endpoint) as (proxied, rules):
-        with bucket(proxied, "homes") as url:
-            rules.fault_of = accidents.draw  # type: ignore[method-assign]
-            yield url, accidents
+    with (
+        moto_server() as endpoint,
+        fault_proxy(endpoint) as (proxied, rules),
+        bucket(proxied, "homes") as url,
+    ):
+        rules.fault_of = accidents.draw  # type: ignore[method-assign]
+        yield url, accidents
