@@ -147,10 +147,14 @@ class SongScore(Record):
     """Song-level SNR with energies summed over channels (the 2021 challenge's form)."""
     csdr: float | None
     """Median over one-second frames (museval v4's SDR)."""
+    si_sdr: float | None = None
+    """Song-level scale-invariant SDR per channel, then the mean of channels."""
     usdr_trivial: float | None = None
     """`usdr` of the trivial estimate, mixture / 4."""
     museval: float | None = None
     """The library's own median SDR, where it was asked for."""
+    residual: float | None = None
+    """Of the song: RMS of its mixture less the sum of its stems, as a share of the mixture's."""
 
 
 def plain(record: Record) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec
@@ -97,18 +97,25 @@ def small_disk(folder: Path, size: int) -> Iterator[SmallDisk]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def survives(disk: SmallDisk, work: Callable[[Path], object], steps: int = 8) -> int:
+def survives(
+    disk: SmallDisk,
+    work: Callable[[Path], object],
+    steps: int = 8,
+    pages: Sequence[int] = (0, 1, 2, 4),
+) -> int:
     """Do work in a folder on a disk that is full, then less full, until there is room for it.
 
     Whenever it fails it must say so in one `MachineError` that names a place on the disk and the
     remedy, leave no other file under a final name than the whole one, and succeed in the same
     folder once there is room, with the same bytes as undisturbed. Returns how often it failed.
+
+    The rooms tried are some pages, then as many `steps`-ths of what it leaves as are needed.
     """
     disk.free()
     work(_folder(disk, "undisturbed"))
     whole = disk.files("undisturbed")
     needed = sum(path.stat().st_size for path in (disk.root / "undisturbed").rglob("*"))
-    rooms = [0, PAGE, 2 * PAGE, 4 * PAGE, *(needed * part // steps for part in range(1, 40))]
+    rooms = [*(page * PAGE for page in pages), *(needed * part // steps for part in range(1, 40))]
     for failures, room in enumerate(rooms):
         name = f"with-{room}"
         folder = _folder(disk, name)

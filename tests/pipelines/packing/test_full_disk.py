@@ -52,7 +52,7 @@ def test_packing_survives_a_full_disk(
             mark.unlink()
 
     with small_disk(tmp_path / "disk", 48 * MB) as disk:
-        assert survives(disk, pack, steps=5) >= 6
+        assert survives(disk, pack, steps=3, pages=(0, 2)) >= 4
 
 
 @on_small_disks
