@@ -6,7 +6,7 @@ BIN := .venv/bin
 HOME_AT ?= home
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo check format test bench lock clean
+.PHONY: help setup system demo check format test bench torture lock clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -47,6 +47,9 @@ format:  ## Put the code in form
 
 bench: setup  ## Measure; nothing is asserted
 	$(BIN)/python -m tests.benchmarks
+
+torture: setup  ## Kill packers, fail their servers, feed them damage: about 12 minutes
+	$(BIN)/python -m tests.torture
 
 lock: setup  ## Resolve the dependencies anew
 	$(BIN)/uv pip compile pyproject.toml --extra dev --override docker/lock-overrides.txt \

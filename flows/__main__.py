@@ -8,11 +8,13 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
+from flows.options import AsJson, Flow, HomeAt, MusicFrom, Recipe, Settings
+from flows.origins import origins
 from storage.errors import StemworksError
 from storage.layout import Home
 
@@ -25,18 +27,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(origins)
 console = Console()
 
-Recipe = Annotated[str, typer.Option("--recipe", help="Name of a recipe; see 'recipes'.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="Override one setting: a.b=c. Repeatable.")
-]
-MusicFrom = Annotated[
-    str, typer.Option("--source", help="archive or folder: short for --set fma.source=...")
-]
-HomeAt = Annotated[str, typer.Option("--home", help="Folder or s3:// address of everything.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Flow = Annotated[str, typer.Argument(help="study, or a part of it: fma, musdb, pretrain.")]
+SongFormat = Literal["wav", "wav24", "flac"]
 
 
 @app.command()
@@ -152,13 +146,39 @@ def recipes() -> None:
 
 @app.command()
 def separate(
-    checkpoint: Annotated[Path, typer.Argument(help="Folder with model.json, or a run's.")],
-    paths: Annotated[list[Path], typer.Argument(help="SONG... OUT: songs, then a folder.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="CHECKPOINT SONG... OUT",
+            help="Folder with model.json, or a run's; songs in any format; folder to write to.",
+        ),
+    ],
+    written: Annotated[
+        SongFormat, typer.Option("--format", help="32-bit float WAV; or 24-bit WAV or FLAC.")
+    ] = "wav",
+    sum_to_mixture: Annotated[
+        bool, typer.Option("--sum-to-mixture", help="Let the stems add up to the song.")
+    ] = False,
+    shifts: Annotated[
+        int, typer.Option(min=1, help="Framings to average, each as long again.")
+    ] = 1,
+    swap_channels: Annotated[
+        bool, typer.Option("--swap-channels", help="Average with left and right exchanged.")
+    ] = False,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Draw a spectrogram of every stem.")
+    ] = False,
 ) -> None:
-    """Separate songs into stems, one folder per song under OUT."""
+    """Separate songs into stems, one folder per song under OUT, at each song's own rate."""
     from flows import running  # noqa: PLC0415
 
-    running.separate(checkpoint, paths)
+    flags = {
+        "--sum-to-mixture": sum_to_mixture,
+        "--swap-channels": swap_channels,
+        "--pictures": pictures,
+    }
+    options = [f"--format={written}", f"--shifts={shifts}", *(f for f in flags if flags[f])]
+    running.separate(paths, options)
 
 
 @app.command()

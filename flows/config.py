@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from pipelines.config import FmaConfig, MusdbConfig, SynthesisConfig
 from storage.config import Config
@@ -32,6 +32,28 @@ class LimitsConfig(Config):
     """Jobs of this study at a time. All studies together keep to the server's limit `gpu`."""
 
 
+class VariantConfig(Config):
+    """One value of what a table varies: a size of the separator, or a scale of the archive."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+    """As the table's rows and the labels of its stages have it, such as `small`."""
+    settings: tuple[str, ...] = ()
+    """What differs from the study, as `--set` takes it, such as `fma.archive=fma_small.zip`."""
+
+
+class TablesConfig(Config):
+    """What the paper's tables vary around the study. A study's own run reads none of it."""
+
+    sizes: tuple[VariantConfig, ...] = ()
+    """Of the separator, in `table1` and `table2`; none: the study's own alone."""
+    scales: tuple[VariantConfig, ...] = ()
+    """Of the archive pre-trained on, in `table3`, the smallest first; none: the study's own."""
+    frozen_steps: PositiveInt = 22_000
+    """Fine-tuning steps in `table2`, whose separators stay frozen (200 epochs of 110 steps)."""
+    seeds: tuple[NonNegativeInt, ...] = (0, 1)
+    """Of `mixit_gain`: each pre-trains once, then fine-tunes from that and from scratch."""
+
+
 class StudyConfig(Config):
     """From archives to a scored, reported separator."""
 
@@ -52,4 +74,5 @@ class StudyConfig(Config):
     from_scratch: bool = True
     """Also fine-tune from random weights, to see what pre-training is worth."""
     evaluation: EvaluateConfig = EvaluateConfig()
+    tables: TablesConfig = TablesConfig()
     limits: LimitsConfig = LimitsConfig()

@@ -1,7 +1,9 @@
 """The flow that Prefect runs: one study, or one part of it, every stage a task of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
+from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
@@ -12,12 +14,15 @@ from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from rich.console import Console
 
-from flows import launch, pages
+from flows import launch, pages, tables
 from flows.config import StudyConfig
+from flows.line import Product
 from flows.progress import Board
 from flows.reap import reap, registered
 from flows.study import EVERYTHING, Part, claim, follow
 from flows.tasks import PrefectLine
+from flows.variants import TABLES, Table
+from pipelines.config import FmaConfig
 from storage.config import Json
 from storage.errors import RunError, StemworksError
 from storage.layout import Home
@@ -35,21 +40,23 @@ THREADS = 8
     persist_result=False,
 )
 def stemworks(config: StudyConfig, home: str = "home", part: Part = EVERYTHING) -> Json:
-    """Run a study, or one part of it, in a home. What is done there is not done again.
+    """Run a study, one part of it or a table, in a home. What is done there is not done again.
 
     Args:
         config: the study; a home holds one configuration under its name.
         home: the folder under which everything lies.
-        part: the whole `study`, or only `fma`, `musdb` or `pretrain` with what it needs.
+        part: the whole `study`; only `fma`, `musdb` or `pretrain` with what it needs; or one of
+            the paper's tables: `table1`, `table2`, `table3`, `mixit_gain`.
 
     Returns:
-        How many stages there were, the run's page in the UI and, of a whole study, its scores.
+        How many stages there were, the run's page in the UI and, of a whole study or a table, its
+        scores.
     """
     place = Home.open(home)
     reap()
-    with registered(UUID(flow_run.get_id())), _alone(place, config), _obedient_children():
+    with registered(UUID(flow_run.get_id())), _alone(place, config, part), _obedient_children():
         with Board(Console(stderr=True)) as board:
-            line = PrefectLine(place, board, config.limits.gpu_jobs)
+            line = StudyLine(place, board, config.limits.gpu_jobs)
             early: StemworksError | None = None
             try:
                 follow(line, config, place, part)
@@ -59,13 +66,31 @@ def stemworks(config: StudyConfig, home: str = "home", part: Part = EVERYTHING) 
         outcome: Json = {"stages": len(line.futures), "ui": flow_run.get_flow_run_ui_url()}
         if part == EVERYTHING:
             outcome |= _publish(place, marks)
+        if part in TABLES:
+            outcome |= _publish_table(place, config, cast("Table", part), marks)
     return outcome
 
 
+class StudyLine(PrefectLine):
+    """The line on which a study or a table runs; a table may pack several corpora on it."""
+
+    def pack(
+        self, config: FmaConfig, archive: str, plan: Product
+    ) -> Mapping[str, PrefectFuture[Any]]:
+        """Submit the packing of one corpus; no task of it takes the place of another corpus's."""
+        apart = copy(self)
+        apart.futures = {}
+        products = PrefectLine.pack(apart, config, archive, plan)
+        corpus = sum(label.split(" (")[0] == "pack" for label in self.futures)
+        for label, future in apart.futures.items():
+            self.futures[f"{label} ({Path(archive).name} {corpus})" if corpus else label] = future
+        return products
+
+
 @contextmanager
-def _alone(home: Home, config: StudyConfig) -> Iterator[None]:
+def _alone(home: Home, config: StudyConfig, part: Part) -> Iterator[None]:
     with home.alone(f"study-{config.name}", f"study '{config.name}' in {home.url}"):
-        claim(home, config)
+        claim(home, config, part)
         yield
 
 
@@ -141,4 +166,21 @@ def _publish(home: Home, marks: dict[str, Mark]) -> Json:
         "scores": {"headers": scores.headers, "rows": scores.rows},
         "gain": pages.gain_of(home, marks),
         "report": marks["report"].facts["page"],
+    }
+
+
+def _publish_table(home: Home, config: StudyConfig, table: Table, marks: dict[str, Mark]) -> Json:
+    """Put a table's results on the parent run, and return them."""
+    found = tables.findings(home, config, table, marks)
+    gains = [gain.sentence() for gain in found.gains]
+    page = marks[table].facts["page"]
+    card = [f"## {table}", found.scores.markdown(), *gains, f"**Report:** `{page}`"]
+    create_markdown_artifact(
+        "\n\n".join(card), key="table-card", description="The table on one page"
+    )
+    create_table_artifact(found.scores.records(), key="scores", description="Scores in dB")
+    return {
+        "scores": {"headers": found.scores.headers, "rows": found.scores.rows},
+        "gain": gains[-1] if gains else "",
+        "report": page,
     }

@@ -18,7 +18,7 @@ from storage.objects import Seen
 
 ROOMS = ("archives", "fma", "musdb", "activity", "runs", "reports")
 """Folders of a home in which stages leave what they make."""
-RECORDS = ("job.json", "log.txt", "metrics.jsonl", "tensorboard", "result")
+RECORDS = ("job.json", "log.txt", "metrics.jsonl", "result", "snapshots", "tensorboard")
 """What a job tells of itself; reports are drawn from it."""
 STALE_SECONDS = 3600.0
 """Age from which a file that is still arriving has lost its writer."""
@@ -40,11 +40,12 @@ class Litter(NamedTuple):
 def survey(home: Home, studies: Iterable[list[Outlook]]) -> list[Litter]:
     """Return all litter of a home; `studies` are the outlooks of each of its studies."""
     named = {output.path for mark in marks.all_marks(home) for output in mark.outputs}
+    jobs = {_folder(name) for name in named}
     works = [work for outlooks in studies for work in _unfinished(outlooks)]
     found = [
         Litter(name, seen.bytes, why)
         for name, seen in _everything(home)
-        if name not in named and (why := _why(name, works))
+        if name not in named and (why := _why(name, works, _folder(name) in jobs))
     ]
     return sorted([*found, *_remains(home)])
 
@@ -80,12 +81,19 @@ def _unfinished(outlooks: list[Outlook]) -> Iterator[str]:
                 yield one.work.inputs.get("corpus", one.work.key)
 
 
-def _why(name: str, works: list[str]) -> str:
-    """Return why a file that no mark names is litter, or an empty string if it is not."""
+def _folder(name: str) -> str:
+    return "/".join(PurePosixPath(name).parts[:2])
+
+
+def _why(name: str, works: list[str], finished: bool) -> str:
+    """Return why a file that no mark names is litter, or an empty string if it is not.
+
+    `finished`: a mark names other files of its folder.
+    """
     room, folder, *rest = PurePosixPath(name).parts
     if any(key in folder for key in works):
         return ""
-    if room == "runs":
+    if room == "runs" and finished:
         if rest and rest[0] in RECORDS:
             return ""
         if rest and rest[0] == "checkpoints":

@@ -1,11 +1,14 @@
 """Builder of the report, and what of it Prefect shows: tables and a run card."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from flows.ancestry import Ancestry
 from flows.config import StudyConfig
 from flows.stages import Built, Inputs, Site, Stage
 from storage import marks
+from storage.config import Json
 from storage.layout import Home
 from storage.manifests import read_rows
 from storage.marks import Mark
@@ -38,12 +41,12 @@ def _report(site: Site, config: StudyConfig, inputs: Inputs) -> Built:
     )
     material = Material(
         title=config.name,
-        study=config.what_matters(),
+        study=_matters(config),
         rows=rows,
         curves=_curves(home, inputs),
         census=inputs["census"].path(home, "census.json"),
         channels=inputs["channels"].path(home, "channels.json"),
-        lineage=_lineage(home, inputs),
+        lineage=lines_of(Ancestry(home).causes_first(inputs.values())),
     )
     write_report(material, page)
     tuned = [score.usdr for score in _scores(home, inputs["evaluate finetune"])]
@@ -63,7 +66,8 @@ def score_files(home: Home, inputs: Inputs) -> dict[str, Path]:
 def table_of(home: Home, inputs: Inputs) -> ScoreTable:
     """Return the table of scores of a study's judged separators."""
     files = score_files(home, inputs)
-    return score_table([(name, read_rows(path, SongScore)) for name, path in files.items()])
+    rows = [(name, read_rows(path, SongScore)) for name, path in files.items()]
+    return score_table(rows, with_ends=True)
 
 
 def gain_of(home: Home, inputs: Inputs) -> str:
@@ -98,20 +102,9 @@ def _curves(home: Home, inputs: Inputs) -> tuple[Curve, ...]:
     )
 
 
-def _lineage(home: Home, inputs: Inputs) -> tuple[Lineage, ...]:
-    """Return every mark that led to these, each once, causes before effects."""
-    by_digest = {mark.digest: mark for mark in marks.all_marks(home)}
-    seen: dict[str, Mark] = {}
-
-    def visit(mark: Mark) -> None:
-        for digest in mark.inputs.values():
-            if digest in by_digest and by_digest[digest].key not in seen:
-                visit(by_digest[digest])
-        seen[mark.key] = mark
-
-    for mark in inputs.values():
-        visit(mark)
-    return tuple(_line(mark) for mark in seen.values())
+def lines_of(made: Iterable[Mark]) -> tuple[Lineage, ...]:
+    """Return marks as a page shows them."""
+    return tuple(_line(mark) for mark in made)
 
 
 def _line(mark: Mark) -> Lineage:
@@ -128,4 +121,9 @@ def _line(mark: Mark) -> Lineage:
     )
 
 
-REPORT = Stage("report", 1, _report)
+def _matters(config: StudyConfig) -> Json:
+    """Return what decides a study's own report: the tables vary it and change nothing of it."""
+    return {name: value for name, value in config.what_matters().items() if name != "tables"}
+
+
+REPORT = Stage("report", 2, _report, matters=_matters)

@@ -2,11 +2,17 @@
 
 from collections.abc import Callable
 
-from flows.config import SourceConfig, StudyConfig
+from flows.config import SourceConfig, StudyConfig, TablesConfig, VariantConfig
 from pipelines.config import FmaConfig, MusdbConfig, SynthesisConfig
 from storage.errors import ConfigError
 from training import recipes as training
-from training.config import EvaluateConfig, SelectConfig, SeparateConfig, TrainConfig
+from training.config import (
+    BsLocoformerConfig,
+    EvaluateConfig,
+    SelectConfig,
+    SeparateConfig,
+    TrainConfig,
+)
 
 DEMO_FMA = {"archive": "fma_demo.zip", "unit_tracks": 8, "error_budget": 0.2}
 DEMO_MUSDB = MusdbConfig(archive="musdb18hq_demo.zip")
@@ -23,6 +29,27 @@ def demo() -> StudyConfig:
         selection=SelectConfig(chunk_seconds=3),
         finetuning=training.finetune_demo(),
         evaluation=EvaluateConfig(separate=SeparateConfig(chunk_seconds=6, hop_seconds=3)),
+        tables=TablesConfig(
+            sizes=(
+                _size("small", training.TINY.model_copy(update={"blocks": 1})),
+                _size("medium", training.TINY),
+                _size("large", training.TINY.model_copy(update={"blocks": 3})),
+            ),
+            scales=(_tracks("small", 6), _tracks("medium", 12), _tracks("large", 24)),
+            frozen_steps=100,
+        ),
+    )
+
+
+def gain() -> StudyConfig:
+    """What pre-training is worth at our scale (`mixit_gain`): an hour a seed on two cores."""
+    return demo().model_copy(
+        update={
+            "name": "gain",
+            "synthesis": SynthesisConfig(tracks=160, train_songs=40, test_songs=10),
+            "pretraining": training.pretrain_gain(),
+            "finetuning": training.finetune_gain(),
+        }
     )
 
 
@@ -46,6 +73,15 @@ def smoke() -> StudyConfig:
         finetuning=training.finetune_smoke(),
         evaluation=EvaluateConfig(
             separate=SeparateConfig(chunk_seconds=2, hop_seconds=1), excerpt_seconds=2
+        ),
+        tables=TablesConfig(
+            sizes=(
+                _size("small", training.MICRO.model_copy(update={"hidden": 4})),
+                _size("medium", training.MICRO),
+                _size("large", training.MICRO.model_copy(update={"blocks": 2})),
+            ),
+            scales=(_tracks("small", 2), _tracks("large", 4)),
+            frozen_steps=4,
         ),
     )
 
@@ -75,6 +111,27 @@ def real_tiny() -> StudyConfig:
     )
 
 
+def paper() -> StudyConfig:
+    """The paper's tables at full scale, around its medium row: `plan table1` and its like."""
+    scales = ("small", "medium", "large", "full")
+    return _paper("paper", training.pretrain_medium(), training.finetune_medium()).model_copy(
+        update={
+            "tables": TablesConfig(
+                sizes=(
+                    _size("small", training.SMALL),
+                    _size("medium", training.MEDIUM),
+                    _size("large", training.LARGE, training.LARGE_LR),
+                ),
+                scales=tuple(
+                    VariantConfig(name=name, settings=(f"fma.archive=fma_{name}.zip",))
+                    for name in scales
+                ),
+                frozen_steps=training.FROZEN_STEPS,
+            )
+        }
+    )
+
+
 def paper_small() -> StudyConfig:
     """The paper's rows S1 and S2, at its full scale: FMA-large and MUSDB18-HQ."""
     return _paper("paper_small", training.pretrain_small(), training.finetune_small())
@@ -92,7 +149,7 @@ def paper_large() -> StudyConfig:
 
 RECIPES: dict[str, Callable[[], StudyConfig]] = {
     recipe.__name__: recipe
-    for recipe in (demo, smoke, real_tiny, paper_small, paper_medium, paper_large)
+    for recipe in (demo, gain, smoke, real_tiny, paper, paper_small, paper_medium, paper_large)
 }
 
 
@@ -111,3 +168,20 @@ def _paper(name: str, pretraining: TrainConfig, finetuning: TrainConfig) -> Stud
         pretraining=pretraining,
         finetuning=finetuning,
     )
+
+
+def _size(name: str, model: BsLocoformerConfig, lr: float | None = None) -> VariantConfig:
+    """Return a size of the separator, before and after channel selection alike."""
+    halves = ("pretraining", "finetuning")
+    size = [
+        f"{half}.model.{field}={getattr(model, field)}"
+        for half in halves
+        for field in ("blocks", "width", "hidden", "heads", "groups")
+    ]
+    rates = [f"{half}.optim.lr={lr}" for half in halves] if lr else []
+    return VariantConfig(name=name, settings=(*size, *rates))
+
+
+def _tracks(name: str, tracks: int) -> VariantConfig:
+    """Return a scale of synthesised music; the songs with stems are the study's own throughout."""
+    return VariantConfig(name=name, settings=(f"synthesis.tracks={tracks}",))

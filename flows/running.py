@@ -113,11 +113,16 @@ def serve(order: Order, cron: str, view: View) -> None:
     serving.serve(config, home, order.recipe, cron)
 
 
-def separate(checkpoint: Path, paths: list[Path]) -> None:
-    """Separate songs in a child process, whose words and exit code become ours."""
-    *songs, out = paths
+def separate(paths: list[Path], options: list[str]) -> None:
+    """Separate songs in a child process, whose words and exit code become ours.
+
+    `paths` are a checkpoint, songs and the folder to write to; `options` go to the child.
+    """
+    checkpoint, *songs, out = paths if len(paths) > 1 else [*paths, *paths]
     if not songs:
-        raise ConfigError("give one song or more, and then the folder to write to")
+        raise ConfigError(
+            "give a checkpoint, one song or more, and then the folder to write to, in this order"
+        )
     missing = [str(song) for song in songs if not song.is_file()]
     if missing:
         raise ConfigError(f"no such song: {', '.join(missing)}")
@@ -131,7 +136,7 @@ def separate(checkpoint: Path, paths: list[Path]) -> None:
     )
     if model is None:
         raise RunError(f"{checkpoint} holds no model.json; give a run's directory, or its model's")
-    command = [sys.executable, "-m", "training", "separate", str(model), str(out)]
+    command = [sys.executable, "-m", "training", "separate", *options, "--", str(model), str(out)]
     code = subprocess.call([*command, *map(str, songs)], env=os.environ)
     if code:
         raise SystemExit(code)

@@ -178,7 +178,9 @@ def _download(site: Site, config: RemoteConfig, inputs: Inputs) -> Built:
     built = _slip(site, facts)
     # From now on the archive is found here. What was just compared is not read again for that.
     wanted = Wanted(archive.name, archive.sha1, archive.md5)
-    marks.commit(site.home, CHECK.work(_as_it_is(path, wanted), {}), built.outputs, facts, 0.0)
+    check = CHECK.work(_as_it_is(path, wanted), {})
+    with site.home.alone(check.name, f"stage {CHECK.name}"):
+        marks.commit(site.home, check, built.outputs, facts, 0.0)
     return built
 
 

@@ -1,18 +1,20 @@
 """The paper as one function: every arrow from archives to report is drawn here, and only here."""
 
 import json
-from typing import Literal, NamedTuple
+from contextlib import suppress
+from typing import Literal, NamedTuple, cast
 
-from flows import corpora, jobs, pages
+from flows import corpora, jobs, pages, tables
 from flows.config import StudyConfig
 from flows.line import Line, Product
 from flows.sources import Wanted, find
+from flows.variants import TABLES, Branch, Table, variants_of
 from storage.config import Json, differences
 from storage.errors import HomeConflictError, ManifestError
 from storage.layout import Home
 
-Part = Literal["study", "fma", "musdb", "pretrain"]
-"""Flows that can be run: the whole study, or one part of it with what it needs."""
+Part = Literal["study", "fma", "musdb", "pretrain", "table1", "table2", "table3", "mixit_gain"]
+"""Flows that can be run: the whole study, one part of it with what it needs, or a table."""
 EVERYTHING: Part = "study"
 
 
@@ -31,7 +33,10 @@ class Stems(NamedTuple):
 
 
 def follow(line: Line, config: StudyConfig, home: Home, part: Part = EVERYTHING) -> None:
-    """Send a study, or one part of it, down a line."""
+    """Send a study, one part of it, or a table of its variants down a line."""
+    if part in TABLES:
+        tabulate(line, config, home, cast("Table", part))
+        return
     if part in ("musdb", EVERYTHING):
         stems = prepare_stems(line, config, home)
     if part in ("fma", "pretrain", EVERYTHING):
@@ -41,6 +46,22 @@ def follow(line: Line, config: StudyConfig, home: Home, part: Part = EVERYTHING)
     if part == EVERYTHING:
         made = fine_tune(line, config, stems, foundation)
         judge(line, config, stems, {"census": index, "pretrain": foundation, **made})
+
+
+def tabulate(line: Line, config: StudyConfig, home: Home, table: Table) -> None:
+    """Variants that share what they can -> their scores side by side."""
+    stems = prepare_stems(line, config, home)
+    shared = None if table == "table3" else prepare_fma(line, config, home)
+    done: dict[str, Product] = {"census": shared} if shared else {}
+    for name, own in variants_of(table, config):
+        branch = Branch(line, name)
+        index = shared or prepare_fma(branch, own, home)
+        foundation = pretrain(branch, own, index)
+        made = {"pretrain": foundation, **fine_tune(branch, own, stems, foundation)}
+        made |= {"select channels": made.pop("channels"), **score(branch, own, stems, made)}
+        made |= {} if shared else {"census": index}
+        done |= {branch.label(label): product for label, product in made.items()}
+    line.do(table, tables.STAGES[table], config, {}, **done)
 
 
 def prepare_fma(line: Line, config: StudyConfig, home: Home) -> Product:
@@ -114,29 +135,35 @@ def fine_tune(
 
 def judge(line: Line, config: StudyConfig, stems: Stems, made: dict[str, Product]) -> None:
     """Separators -> scores -> report."""
+    scores = score(line, config, stems, made)
+    line.do("report", pages.REPORT, config, {}, **made, **scores)
+
+
+def score(
+    line: Line, config: StudyConfig, stems: Stems, made: dict[str, Product]
+) -> dict[str, Product]:
+    """Separators -> scores of each."""
     time, songs = _time(config), stems.songs
-    scores = {
+    return {
         f"evaluate {name}": line.do(
             f"evaluate {name}", jobs.EVALUATE, config.evaluation, time, model=model, songs=songs
         )
         for name, model in made.items()
         if name in pages.NAMES
     }
-    line.do("report", pages.REPORT, config, {}, **made, **scores)
 
 
-def claim(home: Home, config: StudyConfig) -> None:
-    """Take a study's name in a home, for this configuration and no other.
+def claim(home: Home, config: StudyConfig, part: Part = EVERYTHING) -> None:
+    """Take a study's name in a home, for this configuration and no other; note what was run.
 
     Raises:
         HomeConflictError: the name stands for another configuration here; says what differs.
     """
     path, wanted = home.study(config.name), config.what_matters()
-    try:
-        held = json.loads(home.read(path))["matters"]
-    except (ManifestError, ValueError, KeyError):
-        held = wanted
-    changed = differences(held, wanted)
+    known: Json = {}
+    with suppress(ManifestError, ValueError):
+        known = json.loads(home.read(path))
+    changed = differences(known.get("matters", wanted), wanted)
     if changed:
         raise HomeConflictError(
             f"home {home.url} holds study '{config.name}' with other settings "
@@ -144,7 +171,11 @@ def claim(home: Home, config: StudyConfig) -> None:
             "or another name with '--set name=NAME'"
         )
     # The rest of the configuration may differ from run to run: the last one's is kept.
-    held = {"matters": wanted, "config": config.model_dump(mode="json")}
+    held = {
+        "matters": wanted,
+        "config": config.model_dump(mode="json"),
+        "parts": sorted({part, *known.get("parts", ())}),
+    }
     home.write(path, (json.dumps(held, indent=2, sort_keys=True) + "\n").encode())
 
 

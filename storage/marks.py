@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from storage.config import Json, digest_of
 from storage.errors import ManifestError
-from storage.files import hash_file
+from storage.files import clear_remains, hash_file
 from storage.layout import Home
 from storage.objects import FolderStore, Seen
 from storage.records import Record, plain
@@ -187,7 +187,11 @@ def fetch(home: Home, marks: Iterable[Mark], wanted: Callable[[Output], bool]) -
 def commit(
     home: Home, work: Work, outputs: Mapping[str, Path], facts: Json, seconds: float
 ) -> Mark:
-    """Write the mark that says this work is done. `outputs` maps labels to finished files."""
+    """Write the mark that says this work is done. `outputs` maps labels to finished files.
+
+    Whoever calls holds the work's lock.
+    """
+    clear_remains(home.mark(work.stage, work.key))
     described = tuple(_describe(home, label, path) for label, path in sorted(outputs.items()))
     mark = Mark(
         stage=work.stage,

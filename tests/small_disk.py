@@ -102,12 +102,12 @@ def survives(
     work: Callable[[Path], object],
     steps: int = 8,
     pages: Sequence[int] = (0, 1, 2, 4),
-) -> int:
+) -> list[str]:
     """Do work in a folder on a disk that is full, then less full, until there is room for it.
 
     Whenever it fails it must say so in one `MachineError` that names a place on the disk and the
     remedy, leave no other file under a final name than the whole one, and succeed in the same
-    folder once there is room, with the same bytes as undisturbed. Returns how often it failed.
+    folder once there is room, with the same bytes as undisturbed. Returns what it said.
 
     The rooms tried are some pages, then as many `steps`-ths of what it leaves as are needed.
     """
@@ -116,7 +116,8 @@ def survives(
     whole = disk.files("undisturbed")
     needed = sum(path.stat().st_size for path in (disk.root / "undisturbed").rglob("*"))
     rooms = [*(page * PAGE for page in pages), *(needed * part // steps for part in range(1, 40))]
-    for failures, room in enumerate(rooms):
+    said: list[str] = []
+    for room in rooms:
         name = f"with-{room}"
         folder = _folder(disk, name)
         disk.leave(room)
@@ -124,6 +125,7 @@ def survives(
             work(folder)
         except MachineError as error:
             _require_clear(disk, str(error))
+            said.append(str(error))
             left = disk.files(name)
             assert left.items() <= whole.items(), f"{left} is not of {whole}"
             disk.free()
@@ -132,8 +134,7 @@ def survives(
             assert not disk.pending(name)
         else:
             assert disk.files(name) == whole
-            assert failures, "the disk was never full"
-            return failures
+            return said
         _remove(folder)
     raise AssertionError(f"{room} bytes are still not enough for {needed}")
 

@@ -21,9 +21,10 @@ from storage.errors import RunError, StemworksError
 from storage.files import only_one, read_json
 from storage.runs import Run
 from training.channels import select
-from training.config import SeparateConfig, TrainConfig
+from training.config import DeliveryConfig, SeparateConfig, TrainConfig
 from training.evaluate import evaluate
 from training.fitting import GIGABYTE, probe
+from training.progress import songs_progress
 from training.songs import separate_songs
 from training.train import train
 from training.weights import import_published
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             recipe = TrainConfig.parse(read_json(parsed.recipe))
             sys.stdout.write(json.dumps(probe(recipe, round(parsed.memory_gb * GIGABYTE))) + "\n")
         elif parsed.verb == "separate":
-            separate_songs(parsed.model, parsed.songs, parsed.destination, SeparateConfig())
+            _separate(parsed)
         elif parsed.verb == "import":
             import_published(parsed.checkpoint, parsed.model)
         elif rank == 0:
@@ -52,6 +53,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return error.exit_code
     return 0
+
+
+def _separate(parsed: argparse.Namespace) -> None:
+    config = SeparateConfig(
+        shifts=parsed.shifts,
+        swap_channels=parsed.swap_channels,
+        sum_to_mixture=parsed.sum_to_mixture,
+    )
+    delivery = DeliveryConfig(format=parsed.format, pictures=parsed.pictures)
+    with songs_progress() as watch:
+        separate_songs(parsed.model, parsed.songs, parsed.destination, config, delivery, watch)
 
 
 def _lead(verb: str, run: Run) -> None:
@@ -71,10 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in VERBS:
         job = verbs.add_parser(name, help=f"do the {name} job of a run directory")
         job.add_argument("run", type=Path, help="the run directory")
-    songs = verbs.add_parser("separate", help="separate songs into stems")
-    songs.add_argument("model", type=Path, help="a trained model's folder")
-    songs.add_argument("destination", type=Path, help="folder to write <song>/<stem>.wav to")
-    songs.add_argument("songs", type=Path, nargs="+", metavar="song", help="in any format")
+    _add_separate(verbs.add_parser("separate", help="separate songs into stems"))
     fit = verbs.add_parser("fit", help="find the largest micro-batch of a recipe; print JSON")
     fit.add_argument("recipe", type=Path, help="a training recipe as JSON")
     fit.add_argument("--memory-gb", type=float, default=0.0, help="try it on the CPU, in so much")
@@ -82,6 +91,24 @@ def _parser() -> argparse.ArgumentParser:
     published.add_argument("checkpoint", type=Path, help="their .pth, or .safetensors")
     published.add_argument("model", type=Path, help="the model's folder, to be written")
     return parser
+
+
+def _add_separate(songs: argparse.ArgumentParser) -> None:
+    songs.add_argument("model", type=Path, help="a trained model's folder")
+    songs.add_argument("destination", type=Path, help="folder to write <song>/<stem>.wav to")
+    songs.add_argument("songs", type=Path, nargs="+", metavar="song", help="in any format")
+    songs.add_argument("--format", choices=("wav", "wav24", "flac"), default="wav")
+    songs.add_argument("--shifts", type=_at_least_one, default=1, help="framings to average")
+    songs.add_argument("--swap-channels", action="store_true", help="average with them exchanged")
+    songs.add_argument("--sum-to-mixture", action="store_true", help="let stems add up to the song")
+    songs.add_argument("--pictures", action="store_true", help="draw a spectrogram per stem")
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than one")
+    return number
 
 
 class _Lines(logging.Formatter):

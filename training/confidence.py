@@ -76,7 +76,7 @@ def resample(scores_NS: Array, statistic: Statistic, resamples: int, seed: int) 
     for first in range(0, resamples, at_once):
         count = min(at_once, resamples - first)
         drawn_RNS = scores_NS[draw.integers(songs, size=(count, songs))]
-        some_RS = np.isfinite(drawn_RNS).any(1)
+        some_RS = np.asarray(np.isfinite(drawn_RNS).any(1))
         drawn_RNS[np.broadcast_to(~some_RS[:, None], drawn_RNS.shape)] = 0
         found_RS = _OVER_SONGS[statistic](drawn_RNS, axis=1)
         values_RS[first : first + count] = np.where(some_RS, found_RS, np.nan)

@@ -217,12 +217,31 @@ class SeparateConfig(Config):
 
     chunk_seconds: PositiveFloat = 12.0
     hop_seconds: PositiveFloat = 6.0
+    shifts: PositiveInt = 1
+    """Framings of the song that are averaged. Spread evenly over a hop, they are the chunks of a
+    hop so many times shorter, and that is how they are computed."""
+    swap_channels: bool = False
+    """Average with what comes of left and right exchanged; takes twice as long."""
+    sum_to_mixture: bool = False
+    """Share out what is left of the mixture equally, so that the stems add up to it."""
     batch_size: PositiveInt = 4
     """Chunks per forward pass."""
 
 
+class DeliveryConfig(Config):
+    """What a separated song is written as."""
+
+    format: Literal["wav", "wav24", "flac"] = "wav"
+    """32-bit float WAV; or 24-bit PCM in WAV or FLAC, where what is beyond full scale is clipped.
+    A WAV too large for its 32-bit sizes is written as RF64."""
+    pictures: bool = False
+    """Draw a spectrogram of every stem beside it."""
+
+
 class EvaluateConfig(Config):
     """Separate the test songs and score them."""
+
+    RUNTIME: ClassVar[frozenset[str]] = frozenset({"workers"})
 
     separate: SeparateConfig = SeparateConfig()
     frame_seconds: PositiveFloat = 1.0
@@ -231,3 +250,6 @@ class EvaluateConfig(Config):
     """Length of the excerpt kept of each song, with its stems, for the report."""
     museval: bool = False
     """Also run museval itself and store its numbers beside ours."""
+    workers: PositiveInt = 2
+    """Songs that are scored at once, while the next is separated; each holds some 1.5 GB for
+    four minutes of music."""

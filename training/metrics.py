@@ -8,6 +8,9 @@ Tensors: S sources, C audio channels, T samples, N frames.
 import torch
 from torch import Tensor
 
+BLOCK = 16
+"""Frames scored at a time, so that float64 copies of a whole song are never made."""
+
 
 def usdr_per_channel(reference_SCT: Tensor, estimate_SCT: Tensor) -> Tensor:
     """Return [S]: the SNR of each channel, then their mean (Saijo & Bando 2025, as they score it).
@@ -39,14 +42,15 @@ def csdr_frames(reference_SCT: Tensor, estimate_SCT: Tensor, frame: int = 44_100
     samples = reference_SCT.shape[-1]
     length = min(frame, samples)
     count = samples // length if samples else 0
-    shape = (count, length)
-    reference_SCNT = torch.unflatten(reference_SCT[..., : count * length].double(), -1, shape)
-    estimate_SCNT = torch.unflatten(estimate_SCT[..., : count * length].double(), -1, shape)
-    signal_SN = reference_SCNT.square().sum((1, 3))
-    error_SN = (reference_SCNT - estimate_SCNT).square().sum((1, 3))
-    sdr_SN = torch.where(error_SN == 0, torch.inf, 10 * torch.log10(signal_SN / error_SN))
-    silent_N = _any_silent(reference_SCNT) | _any_silent(estimate_SCNT)
-    return sdr_SN.masked_fill(silent_N, torch.nan)
+    spans = [
+        slice(first * length, min(first + BLOCK, count) * length)
+        for first in range(0, count, BLOCK)
+    ]
+    frames_SN = [
+        _sdr_of_frames(reference_SCT[..., span], estimate_SCT[..., span], length) for span in spans
+    ]
+    none_S0 = reference_SCT.new_zeros((len(reference_SCT), 0), dtype=torch.float64)
+    return torch.cat([none_S0, *frames_SN], dim=1)
 
 
 def csdr(reference_SCT: Tensor, estimate_SCT: Tensor, frame: int = 44_100) -> Tensor:
@@ -81,6 +85,17 @@ def si_sdr(reference: Tensor, estimate: Tensor, eps: float = 1e-8) -> Tensor:
 def _energies(reference: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor]:
     reference, estimate = reference.double(), estimate.double()
     return reference.square(), (reference - estimate).square()
+
+
+def _sdr_of_frames(reference_SCT: Tensor, estimate_SCT: Tensor, length: int) -> Tensor:
+    """Return [S, N] of signals that whole frames of `length` samples make up."""
+    reference_SCNT = torch.unflatten(reference_SCT.double(), -1, (-1, length))
+    estimate_SCNT = torch.unflatten(estimate_SCT.double(), -1, (-1, length))
+    signal_SN = reference_SCNT.square().sum((1, 3))
+    error_SN = (reference_SCNT - estimate_SCNT).square().sum((1, 3))
+    sdr_SN = torch.where(error_SN == 0, torch.inf, 10 * torch.log10(signal_SN / error_SN))
+    silent_N = _any_silent(reference_SCNT) | _any_silent(estimate_SCNT)
+    return sdr_SN.masked_fill(silent_N, torch.nan)
 
 
 def _any_silent(signals_SCNT: Tensor) -> Tensor:

@@ -33,8 +33,9 @@ from storage.errors import DataError, IntegrityError
 from storage.files import BLOCK, arriving
 from storage.records import Track
 
-MAXIMUM_MEMBER = 2 << 30
-"""Bytes of a member that may be read into memory: seven hours of MP3 at 320 kbit/s are half."""
+MAXIMUM_MEMBER = 64 << 20
+"""Bytes of a member that may be read into memory: FMA-full's list of checksums has a tenth. A few
+hundred bytes of bzip2 can claim gigabytes."""
 
 Progress = Callable[[int], None]
 
@@ -152,7 +153,7 @@ class ArchiveReader:
         member = self.member(name)
         if member.bytes > MAXIMUM_MEMBER:
             raise IntegrityError(
-                f"{name} in {self.path} claims {member.bytes} bytes, more than any song has "
+                f"{name} in {self.path} claims {member.bytes} bytes, more than any list has "
                 f"({MAXIMUM_MEMBER}); fetch the archive from its publisher"
             )
         return b"".join(self._blocks(member))

@@ -26,7 +26,7 @@ from pipelines.tracks.plan import Outline, Plan, PlannedUnit, unit_digest
 from storage.config import Json, digest_of
 from storage.errors import ConfigError
 from storage.failures import noted
-from storage.files import clear_remains, disk_errors
+from storage.files import disk_errors
 from storage.layout import Corpus, Home, shard_offsets
 from storage.manifests import write_rows
 from storage.marks import Mark, Work, commit, standing
@@ -177,7 +177,6 @@ def _pack_once(request: PackRequest, fetcher: Fetcher, child: Isolated[Order, Ta
         if done := standing(home, work).mark:
             return done
         corpus = Corpus(home.path(request.corpus))
-        clear_remains(home.mark(STAGE, work.key))
         _clear_remains(corpus, request.unit)
         started, spent = time.monotonic(), child.cpu_seconds + time.thread_time()
         with noted(home, work):

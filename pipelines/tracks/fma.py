@@ -127,7 +127,7 @@ def _describe(reader: ArchiveReader, wanted: set[str]) -> dict[str, dict[str, st
 
 def _rows(text: io.TextIOWrapper, metadata: str) -> Iterator[_Row]:
     csv.field_size_limit(min(LONGEST_FIELD, sys.maxsize))
-    table = csv.reader(text)
+    table = csv.reader(_lines(text, metadata))
     header = [next(table, []) for _ in range(HEADER_ROWS)]
     places = _places(header, metadata)
     for cells in table:
@@ -139,6 +139,17 @@ def _rows(text: io.TextIOWrapper, metadata: str) -> Iterator[_Row]:
         # An empty cell is an absent value: the record's default stands.
         values = {name: cells[place] for name, place in places.items() if cells[place]}
         yield _Row(f"{int(cells[0]):06d}", values)
+
+
+def _lines(text: io.TextIOWrapper, metadata: str) -> Iterator[str]:
+    """Yield lines of bounded length: a table of few packed bytes may be one line without end."""
+    while line := text.readline(LONGEST_FIELD):
+        if len(line) == LONGEST_FIELD:
+            raise ManifestError(
+                f"tracks.csv in {metadata} has a line of {LONGEST_FIELD} characters or more; fetch "
+                "it again"
+            )
+        yield line
 
 
 def _places(header: list[list[str]], metadata: str) -> dict[str, int]:

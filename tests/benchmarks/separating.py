@@ -18,6 +18,7 @@ from training.separate import chunk_spans, separate
 SECONDS = 30
 CHUNKS = SeparateConfig(chunk_seconds=6, hop_seconds=3)
 """As the demo separates."""
+SWAPPED = CHUNKS.override(["swap_channels=true"])
 ROUNDS = 5
 
 
@@ -53,6 +54,7 @@ def run() -> Result:
     rows = in_turns(
         [
             Variant("stemworks separate", "ours", lambda: separate(model, song, CHUNKS)),
+            Variant("with channels swapped, too", "other", lambda: separate(model, song, SWAPPED)),
             Variant("transcription", "plain", lambda: separate(published, song, CHUNKS)),
             Variant("bare matrix products", "floor", products),
         ],

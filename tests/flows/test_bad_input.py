@@ -97,8 +97,10 @@ def test_home_of_another_configuration(works: Works, tmp_path: Path) -> None:
 def test_home_is_a_file_or_a_bucket(works: Works, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "is a file" in complaint(works, MACHINE, *works.order("fma", tmp_path / "file"))
-    bucket = ["run", "fma", "--recipe", "smoke", "--home", "s3://bucket/home"]
-    assert "s3://bucket/home" in complaint(works, SETTING, *bucket)
+    for address in ("gs://bucket/home", "s3://", "s3://key:secret@bucket/home"):
+        said = complaint(works, SETTING, "run", "fma", "--recipe", "smoke", "--home", address)
+        assert "s3://" in said
+        assert "secret" not in said
 
 
 def test_no_space(works: Works, tmp_path: Path) -> None:

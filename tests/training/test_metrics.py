@@ -87,6 +87,18 @@ def test_frames_are_counted_as_museval_counts_them(
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("frames", [15, 16, 17, 33])
+def test_blocks_of_frames_are_the_frames_of_each(frames: int) -> None:
+    reference, estimate = signals(frames * FRAME + 9)
+    _silent_reference(reference, estimate)
+    whole = csdr_frames(reference, estimate, FRAME)
+    assert whole.shape == (3, frames)
+    for number in range(frames):
+        span = slice(number * FRAME, (number + 1) * FRAME)
+        alone = csdr_frames(reference[..., span], estimate[..., span], FRAME)
+        np.testing.assert_allclose(whole[:, number : number + 1], alone, rtol=0, atol=1e-12)
+
+
 def test_a_silent_frame_is_nan_for_every_source_and_no_other_frame() -> None:
     reference, estimate = signals()
     _silent_reference(reference, estimate)

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage.audio import write_audio
+from storage.audio import read_window, write_audio
 from storage.files import only_one
 from storage.runs import Run
 from training.__main__ import main
-from training.config import EvaluateConfig, SelectConfig, SeparateConfig, TrainConfig
+from training.config import STEMS, EvaluateConfig, SelectConfig, SeparateConfig, TrainConfig
+from training.models import build
+from training.weights import save_model
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> str:
@@ -77,3 +79,25 @@ def test_the_whole_line_of_verbs(
     write_audio(song, np.full((2, 4000), 0.1, np.float32), 8000)
     assert main(["separate", str(tuned.model), str(tmp_path / "out"), str(song)]) == 0
     assert (tmp_path / "out" / "song" / "vocals.wav").is_file()
+
+
+def test_the_options_of_separate(
+    tmp_path: Path, mixit: TrainConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = build(mixit.model).state_dict()
+    save_model(tmp_path / "model", weights, {"model": mixit.model.model_dump(mode="json")})
+    song = tmp_path / "song.wav"
+    wave = 0.1 * np.random.default_rng(0).standard_normal((2, 4000)).astype(np.float32)
+    write_audio(song, wave, 8000)
+    options = ["--format=wav24", "--shifts=2", "--swap-channels", "--sum-to-mixture", "--pictures"]
+    paths = [str(tmp_path / "model"), str(tmp_path / "out"), str(song)]
+    assert main(["separate", *options, "--", *paths]) == 0
+    files = sorted(path.name for path in (tmp_path / "out" / "song").iterdir())
+    assert files == sorted(f"{stem}.{kind}" for stem in STEMS for kind in ("png", "wav"))
+    stems = [read_window(tmp_path / "out" / "song" / f"{stem}.wav") for stem in STEMS]
+    # Four roundings to 24 bits.
+    assert np.allclose(sum(stems), wave, atol=4 * 2.0**-23)
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["separate", "--shifts=0", "--", *paths])
+    assert "0 is less than one" in capsys.readouterr().err

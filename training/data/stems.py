@@ -1,5 +1,6 @@
 """Songs with stems -> dynamic mixes to train on, fixed segments to validate with."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from storage.audio import Waveform, read_window
+from storage.config import Json
 from storage.errors import ConfigError, DataError
 from storage.manifests import read_rows
 from storage.records import ActiveWindows, StemSong
@@ -15,6 +17,12 @@ from training import seeds
 from training.config import STEMS, BsLocoformerConfig, StemsData
 from training.data.batches import Example
 from training.data.mixtures import level_stems
+
+PUBLISHED_SEGMENTS = (3513, 3544)
+"""Active segments of MUSDB18-HQ's rarest stem as the authors' code counts them, within what 110
+steps of 8 processes of 4 mixtures each can mean."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,20 @@ class DynamicMixes:
     def __len__(self) -> int:
         """Return the windows of the rarest stem: the authors' epoch."""
         return min(len(windows) for windows in self._windows.values())
+
+    def epoch(self) -> Json:
+        """Return the active segments of each stem, and what an epoch is by them.
+
+        An epoch draws as many mixtures as the rarest stem has segments, in whole batches; training
+        is counted in steps, so it decides nothing but what a step is worth.
+        """
+        segments = {stem: len(windows) for stem, windows in self._windows.items()}
+        return {
+            "segments": segments,
+            "epoch_segments": len(self),
+            "epoch_steps": len(self) // self._config.batch_size,
+            "published_epoch_segments": list(PUBLISHED_SEGMENTS),
+        }
 
     def example(self, number: int) -> Example:
         """Return stems [S, C, T], zero where dropped, and their gains [S] in dB.
@@ -197,10 +219,16 @@ def sources(
         DataError: a split has no songs, or a stem is never active.
     """
     frames = round(config.segment_seconds * model.sample_rate)
-    return (
-        DynamicMixes(corpus, activity, config, frames, seed),
-        StemSegments(corpus, corpus.of("validation"), frames, limit),
+    mixes = DynamicMixes(corpus, activity, config, frames, seed)
+    facts = mixes.epoch()
+    logger.info(
+        "an epoch is %d active segments of the rarest stem (%s), %d steps; published: %d to %d",
+        facts["epoch_segments"],
+        ", ".join(f"{stem} {count}" for stem, count in facts["segments"].items()),
+        facts["epoch_steps"],
+        *PUBLISHED_SEGMENTS,
     )
+    return mixes, StemSegments(corpus, corpus.of("validation"), frames, limit)
 
 
 def _active_windows(corpus: StemCorpus, activity: Path) -> dict[str, list[_Window]]:

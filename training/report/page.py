@@ -1,10 +1,12 @@
 """The page: every section in order, in one file that needs no other."""
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 from storage.files import write_bytes
-from training.report import provenance, results
+from training.report import card, provenance, results
 from training.report.listening import listening
 from training.report.markup import escape, section
 from training.report.material import Material, read_census, read_channels, read_scores
@@ -19,25 +21,42 @@ def render(material: Material) -> str:
     """Return the page of a study; whatever is not there yet is said to be missing."""
     scored = read_scores(material.rows)
     sections = [
-        ("scores", "Scores", results.scores(scored)),
-        ("songs", "Song by song", results.songs(scored)),
-        ("listening", "Listening", listening(scored)),
-        ("training", "Training", results.losses(material.curves)),
-        ("channels", "Channel selection", provenance.channels(read_channels(material.channels))),
-        ("archive", "The archive", provenance.census(read_census(material.census))),
-        ("stages", "Stages", provenance.stages(material.lineage)),
-        ("recipe", "Recipe", provenance.recipe(material.study)),
+        Section("scores", "Scores", results.scores(scored)),
+        Section("songs", "Song by song", results.songs(scored)),
+        Section("listening", "Listening", listening(scored)),
+        Section("training", "Training", results.losses(material.curves)),
+        Section(
+            "channels", "Channel selection", provenance.channels(read_channels(material.channels))
+        ),
+        Section("archive", "The archive", provenance.census(read_census(material.census))),
+        Section("card", "Model card", card.section_of(material, scored)),
+        Section("stages", "Stages", provenance.stages(material.lineage)),
+        Section("recipe", "Recipe", provenance.recipe(material.study)),
     ]
-    contents = "".join(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title, _ in sections)
-    body = "".join(section(anchor, title, part) for anchor, title, part in sections)
+    return document("study report", material.title, results.verdict(scored), sections)
+
+
+class Section(NamedTuple):
+    """One part of a page."""
+
+    anchor: str
+    title: str
+    body: str
+    """HTML."""
+
+
+def document(kind: str, title: str, head: str, sections: Sequence[Section]) -> str:
+    """Return a page of these sections, headed by what it is, its title and its verdict (HTML)."""
+    contents = "".join(f'<a href="#{one.anchor}">{escape(one.title)}</a>' for one in sections)
+    body = "".join(section(*one) for one in sections)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(material.title)} – Stemworks</title>\n"
+        f"<title>{escape(title)} – Stemworks</title>\n"
         f"<style>\n{_style()}</style>\n</head>\n<body>\n<main>\n"
-        f'<header>\n<p class="eyebrow">Stemworks · study report</p>\n'
-        f"<h1>{escape(material.title)}</h1>\n{results.verdict(scored)}"
+        f'<header>\n<p class="eyebrow">Stemworks · {escape(kind)}</p>\n'
+        f"<h1>{escape(title)}</h1>\n{head}"
         f'<nav aria-label="Sections">{contents}</nav>\n</header>\n{body}'
         "<footer><p>Made by Stemworks out of the study’s own records. Self-contained: pictures "
         "and sound are inside this file.</p></footer>\n</main>\n</body>\n</html>\n"

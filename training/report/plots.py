@@ -45,6 +45,39 @@ class Lane(NamedTuple):
     """The trivial estimate is none, and is drawn in grey."""
 
 
+class Span(NamedTuple):
+    """One difference in dB and the interval that it is sure of, where there is one."""
+
+    label: str
+    value: float | None
+    ends: tuple[float, float] | None
+    paper: tuple[float, float] | None
+    """What it is compared with: one number twice, or a range."""
+
+
+def spans(known: Sequence[Span]) -> str:
+    """Return differences as dots on their intervals, one a line, beside what is published."""
+    with _figure(0.6 + 0.34 * len(known), salt="spans") as (figure, axes):
+        axes.axvline(0, color=SOFT, linewidth=1.2, zorder=1)
+        for height, span in enumerate(known):
+            if span.paper and span.paper[1] > span.paper[0]:
+                axes.plot(span.paper, [height, height], color=ACCENT, alpha=0.2, linewidth=13)
+            elif span.paper:
+                axes.scatter(
+                    span.paper[:1], [height], s=90, marker="D", facecolors="none", edgecolors=ACCENT
+                )
+            if span.ends:
+                axes.plot(span.ends, [height, height], color=INK, linewidth=2, zorder=2)
+            if span.value is not None:
+                axes.scatter([span.value], [height], s=46, color=ACCENT, zorder=3)
+        axes.set_ylim(len(known) - 0.4, -0.6)
+        axes.set_yticks(range(len(known)), [span.label for span in known])
+        axes.tick_params(axis="y", labelcolor=INK)
+        axes.grid(axis="x", color=RULE, linewidth=0.8)
+        axes.set_xlabel("uSDR from MixIT less uSDR from scratch (dB)")
+        return _svg(figure, "What pre-training is worth, and how sure that is")
+
+
 def strip(stem: str, lanes: Sequence[Lane], limits: tuple[float, float]) -> str:
     """Return one stem's songs as dots, a lane per model, the mean as a bar."""
     with _figure(0.55 + 0.42 * len(lanes), salt=f"strip {stem}") as (figure, axes):

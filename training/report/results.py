@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from training.report import plots, published
+from training.report.gains import Pairing, gain_of
 from training.report.markup import (
     Column,
     count,
@@ -16,9 +17,11 @@ from training.report.markup import (
 )
 from training.report.material import Curve, Losses, Scored, read_losses
 from training.report.tables import (
+    FEW_SONGS,
     STEM_COLUMNS,
     TARGET_GAIN,
     TRIVIAL,
+    Ends,
     ScoreTable,
     decibels,
     defined,
@@ -28,14 +31,20 @@ from training.report.tables import (
     signed,
 )
 
-FEW_SONGS = 10
-"""Below that many songs a difference between two models is hardly one."""
-
 DEFINITIONS = (
     "cSDR: median over songs of each song’s median over one-second frames (museval v4). uSDR: "
     "mean over songs of the signal-to-noise ratio of the whole song, per channel and then "
     "averaged. In dB; higher is better."
 )
+
+CONFIDENCE = (
+    "Under each number of this study: its 95 % interval when songs are drawn again (percentile "
+    "bootstrap, 10,000 times). It tells what other songs might have given, and nothing of what "
+    "another seed might have."
+)
+
+ODD_RESIDUAL = 0.05
+"""Level of what a mixture has beyond its stems, above which its scores deserve a word."""
 
 
 def verdict(scored: Sequence[Scored]) -> str:
@@ -46,7 +55,7 @@ def verdict(scored: Sequence[Scored]) -> str:
 
 def scores(scored: Sequence[Scored]) -> str:
     """Return the score table above the published one, and uSDR in its other form."""
-    found = score_table([(each.key, each.scores) for each in scored])
+    found = score_table([(each.key, each.scores) for each in scored], with_ends=True)
     names = {each.key: each.row.name for each in scored}
     lines = [_study_line(found, each.key, f"{each.key}  {each.row.name}") for each in scored]
     if found.line(TRIVIAL, "uSDR"):
@@ -63,7 +72,8 @@ def scores(scored: Sequence[Scored]) -> str:
     bodies += _body("Published, MUSDB18-HQ test set, full scale", theirs, "published")
     return (
         f'<div class="wide"><table class="scores">{_score_head()}{bodies}</table></div>\n'
-        + paragraph(DEFINITIONS, "note")
+        + paragraph(f"{DEFINITIONS} {CONFIDENCE}", "note")
+        + _residuals(scored)
         + paragraph(f"{published.CAUTION} {published.CITATION}", "note caution")
         + _other_forms(found, names)
     )
@@ -126,9 +136,11 @@ def _difference(scored: Sequence[Scored]) -> str:
     first, second = found.line("A", "uSDR"), found.line("B", "uSDR")
     text = f"Scored on {count(number, 'song')}."
     if first and second and first.average is not None and second.average is not None:
+        gain = gain_of("", [Pairing("", scored[0].scores, scored[1].scores)])
+        sure = f" (95 %: {signed(gain.ends[0])} to {signed(gain.ends[1])} dB)" if gain.ends else ""
         text = (
             f"{scored[0].row.name} against {scored[1].row.name}: "
-            f"{signed(first.average - second.average)} dB uSDR, on {count(number, 'song')}."
+            f"{signed(first.average - second.average)} dB uSDR, on {count(number, 'song')}{sure}."
         )
     if 0 < number < FEW_SONGS:
         text += " So few songs make an illustration, not evidence."
@@ -155,16 +167,52 @@ def _body(title: str, lines: Sequence[str], kind: str = "ours") -> str:
 def _study_line(found: ScoreTable, model: str, label: str) -> str:
     rows = [found.line(model, metric) for metric in ("cSDR", "uSDR")]
     columns = [[*row.stems, row.average] if row else [None] * 5 for row in rows]
-    return _line(label, [value for pair in zip(*columns, strict=True) for value in pair])
+    ends = [row.ends if row and row.ends else (None,) * 5 for row in rows]
+    return _line(
+        label,
+        [value for pair in zip(*columns, strict=True) for value in pair],
+        [value for pair in zip(*ends, strict=True) for value in pair],
+    )
 
 
-def _line(label: str, values: Sequence[float | None]) -> str:
-    cells = "".join(f'<td class="n">{decibels(value)}</td>' for value in values)
+def _line(
+    label: str, values: Sequence[float | None], ends: Sequence[Ends | None] | None = None
+) -> str:
+    cells = "".join(
+        f'<td class="n">{decibels(value)}{_between(one)}</td>'
+        for value, one in zip(values, ends or [None] * len(values), strict=True)
+    )
     return f'<tr><th scope="row">{escape(label)}</th>{cells}</tr>\n'
 
 
+def _between(ends: Ends | None) -> str:
+    return f'<small class="ends">{decibels(ends[0])}…{decibels(ends[1])}</small>' if ends else ""
+
+
+def _residuals(scored: Sequence[Scored]) -> str:
+    """Say which songs' mixtures are not their stems' sum."""
+    odd = {
+        score.song: score.residual
+        for each in scored
+        for score in each.scores
+        if score.residual is not None and score.residual > ODD_RESIDUAL
+    }
+    if not odd:
+        return ""
+    named = "; ".join(f"{song} ({100 * level:.0f} %)" for song, level in sorted(odd.items()))
+    return paragraph(
+        "Songs whose mixture is not the sum of their stems, by the level of what is left; no "
+        f"separator can be perfect there: {named}.",
+        "note",
+    )
+
+
 def _other_forms(found: ScoreTable, names: dict[str, str]) -> str:
-    forms = {"uSDR (MDX21)": "uSDR, MDX21 form", "museval": "cSDR by museval itself"}
+    forms = {
+        "uSDR (MDX21)": "uSDR, MDX21 form",
+        "SI-SDR": "SI-SDR",
+        "museval": "cSDR by museval itself",
+    }
     rows = [
         [names[line.model], forms[line.metric], *map(decibels, [*line.stems, line.average])]
         for line in found.lines
@@ -175,7 +223,10 @@ def _other_forms(found: ScoreTable, names: dict[str, str]) -> str:
     columns = [Column("Model"), Column("Metric")]
     columns += [Column(title, True) for title in [*map(str.capitalize, STEM_COLUMNS), "Average"]]
     note = "The 2021 challenge’s form sums energies over channels before the ratio is taken."
-    return details("uSDR in the 2021 challenge’s form", table(columns, rows) + paragraph(note))
+    return details(
+        "Other metrics, and uSDR in the 2021 challenge’s form",
+        table(columns, rows) + paragraph(note),
+    )
 
 
 def _lanes(stem: str, scored: Sequence[Scored]) -> list[plots.Lane]:

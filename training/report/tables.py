@@ -5,7 +5,7 @@ Fast to import: no arrays, no pictures.
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from storage.records import Record, SongScore
@@ -19,7 +19,25 @@ TRIVIAL = "mixture / 4"
 TARGET_GAIN = 1.0
 """dB over the trivial estimate that a study should reach at least."""
 
+FEW_SONGS = 10
+"""Below that many songs a difference between two models is hardly one."""
+
 UNDEFINED = "–"
+
+FIELDS = {
+    "cSDR": "csdr",
+    "uSDR": "usdr",
+    "uSDR (MDX21)": "usdr_mdx21",
+    "SI-SDR": "si_sdr",
+    "museval": "museval",
+}
+"""Metrics by the field of a score that holds them, in the order of a table's lines."""
+
+MEDIANS = ("cSDR", "museval")
+"""Metrics whose statistic over songs is the median; of the others it is the mean."""
+
+Ends = tuple[float, float]
+"""Both ends of a 95 % bootstrap interval over songs, in dB."""
 
 
 class ScoreLine(Record):
@@ -33,6 +51,8 @@ class ScoreLine(Record):
     """In the order of `STEM_COLUMNS`."""
     average: float | None
     """Mean of the four stems; undefined as soon as one of them is."""
+    ends: tuple[Ends | None, ...] = ()
+    """Interval of each stem and then of the average; empty where none was asked for."""
 
 
 class ScoreTable(Record):
@@ -43,19 +63,27 @@ class ScoreTable(Record):
     @property
     def headers(self) -> list[str]:
         """Return the column titles of `rows`."""
-        return ["Model", "Metric", *(stem.capitalize() for stem in STEM_COLUMNS), "Average"]
+        stems = [stem.capitalize() for stem in STEM_COLUMNS]
+        return ["Model", "Metric", *stems, "Average", *(["95 %"] if self._sure else [])]
 
     @property
     def rows(self) -> list[list[str]]:
         """Return every line as text, numbers with two decimals."""
         return [
-            [line.model, line.metric, *map(decibels, line.stems), decibels(line.average)]
+            [
+                *(line.model, line.metric, *map(decibels, line.stems), decibels(line.average)),
+                *([span(line.ends[-1] if line.ends else None)] if self._sure else []),
+            ]
             for line in self.lines
         ]
 
+    @property
+    def _sure(self) -> bool:
+        return any(line.ends for line in self.lines)
+
     def markdown(self) -> str:
         """Return the table as Markdown."""
-        alignment = ["---", "---", *["---:"] * (len(STEM_COLUMNS) + 1)]
+        alignment = ["---", "---", *["---:"] * (len(self.headers) - 2)]
         rows = [[cell.replace("|", "\\|") for cell in row] for row in self.rows]
         return "".join(f"| {' | '.join(row)} |\n" for row in [self.headers, alignment, *rows])
 
@@ -70,6 +98,7 @@ class ScoreTable(Record):
                     for stem, value in zip(STEM_COLUMNS, line.stems, strict=True)
                 },
                 "average": rounded(line.average),
+                **_named_ends(line),
                 "songs": line.songs,
             }
             for line in self.lines
@@ -81,19 +110,19 @@ class ScoreTable(Record):
         return next(found, None)
 
 
-def score_table(rows: Sequence[tuple[str, list[SongScore]]]) -> ScoreTable:
+def score_table(rows: Sequence[tuple[str, list[SongScore]]], with_ends: bool = False) -> ScoreTable:
     """Sum up each model's scores, then the trivial estimate's.
 
-    cSDR is the median over songs, uSDR the mean over songs in both its forms; museval's own
-    numbers get a line where there are any.
+    cSDR is the median over songs, uSDR the mean over songs in both its forms, as SI-SDR is;
+    SI-SDR's and museval's own numbers get a line where there are any. `with_ends` adds bootstrap
+    intervals, which take up to a second a line.
     """
     lines = []
     for name, scores in rows:
-        lines.append(_line(name, "cSDR", scores, statistics.median))
-        lines.append(_line(name, "uSDR", scores, statistics.fmean))
-        lines.append(_line(name, "uSDR (MDX21)", scores, statistics.fmean))
-        if any(score.museval is not None for score in scores):
-            lines.append(_line(name, "museval", scores, statistics.median))
+        for metric, field in FIELDS.items():
+            known = any(getattr(score, field) is not None for score in scores)
+            if known or metric not in ("SI-SDR", "museval"):
+                lines.append(_line(name, metric, scores, with_ends))
     # Models of one study share their test songs, so each song's trivial score counts once.
     songs = {(score.song, score.stem): score for _, scores in rows for score in scores}
     if any(score.usdr_trivial is not None for score in songs.values()):
@@ -107,7 +136,7 @@ def score_table(rows: Sequence[tuple[str, list[SongScore]]]) -> ScoreTable:
             )
             for score in songs.values()
         ]
-        lines.append(_line(TRIVIAL, "uSDR", trivial, statistics.fmean))
+        lines.append(_line(TRIVIAL, "uSDR", trivial, with_ends))
     return ScoreTable(lines=tuple(lines))
 
 
@@ -146,6 +175,11 @@ def signed(value: float | None) -> str:
     return text if text[0] in "−–" else f"+{text}"
 
 
+def span(ends: Ends | None) -> str:
+    """Return an interval as `5.10 to 6.42`, or an en dash for none."""
+    return f"{decibels(ends[0])} to {decibels(ends[1])}" if ends else UNDEFINED
+
+
 def rounded(value: float | None) -> float | None:
     """Return a number to the precision worth keeping, or None."""
     return None if value is None else round(value, 3)
@@ -156,30 +190,51 @@ def defined(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _line(
-    model: str,
-    metric: str,
-    scores: Sequence[SongScore],
-    over_songs: Callable[[list[float]], float],
-) -> ScoreLine:
-    field = {"cSDR": "csdr", "uSDR": "usdr", "uSDR (MDX21)": "usdr_mdx21", "museval": "museval"}
-    stems: list[float | None] = []
-    songs: set[str] = set()
-    for stem in STEM_COLUMNS:
-        values = {
-            score.song: value
-            for score in scores
-            if score.stem == stem and (value := defined(getattr(score, field[metric]))) is not None
-        }
-        songs.update(values)
-        stems.append(over_songs(list(values.values())) if values else None)
+def ends_of(scores_NS: Sequence[Sequence[float | None]], metric: str) -> tuple[Ends | None, ...]:
+    """Return the interval of each stem and of their average, given [songs, stems]."""
+    # Arrays are loaded only where intervals are wanted.
+    from training.confidence import intervals  # noqa: PLC0415
+
+    if not scores_NS:
+        return (None,) * (len(STEM_COLUMNS) + 1)
+    found = intervals(scores_NS, "median" if metric in MEDIANS else "mean")
+    return tuple(
+        None if one is None else (one.low, one.high) for one in (*found.stems, found.average)
+    )
+
+
+def by_song(scores: Sequence[SongScore], field: str) -> dict[str, list[float | None]]:
+    """Return each song's scores in the order of `STEM_COLUMNS`, songs in the order of names."""
+    cells = {(score.song, score.stem): defined(getattr(score, field)) for score in scores}
+    songs = sorted({score.song for score in scores})
+    return {song: [cells.get((song, stem)) for stem in STEM_COLUMNS] for song in songs}
+
+
+def _line(model: str, metric: str, scores: Sequence[SongScore], with_ends: bool) -> ScoreLine:
+    over_songs = statistics.median if metric in MEDIANS else statistics.fmean
+    songs = by_song(scores, FIELDS[metric])
+    columns = [
+        [value for value in column if value is not None]
+        for column in zip(*songs.values(), strict=True)
+    ] or [[]] * len(STEM_COLUMNS)
+    stems = [over_songs(column) if column else None for column in columns]
+    scored = [row for row in songs.values() if any(value is not None for value in row)]
     return ScoreLine(
         model=model,
         metric=metric,
-        songs=len(songs),
+        songs=len(scored),
         stems=tuple(stems),
         average=_mean_of_all(stems),
+        ends=ends_of(list(songs.values()), metric) if with_ends else (),
     )
+
+
+def _named_ends(line: ScoreLine) -> dict[str, float | None]:
+    """Return both ends of the average's interval, if any was asked for."""
+    if not line.ends:
+        return {}
+    low, high = line.ends[-1] or (None, None)
+    return {"average_low": rounded(low), "average_high": rounded(high)}
 
 
 def _mean_of_all(values: Iterable[float | None]) -> float | None:

@@ -257,7 +257,7 @@ def test_kill_9_resumes(server: RangeServer, tmp_path: Path) -> None:
     command = [sys.executable, "-c", CHILD, server.url("a.zip"), str(path)]
     parts = 0
     for _ in range(3):
-        child = subprocess.Popen(command, cwd=Path(__file__).parents[2])
+        child = subprocess.Popen(command, cwd=Path(__file__).parents[3])
         # Let it finish at least one part more.
         while not state.exists() or len(state.read_text().split("\n")) - 2 <= parts:
             assert child.poll() is None
@@ -268,7 +268,7 @@ def test_kill_9_resumes(server: RangeServer, tmp_path: Path) -> None:
         assert not path.exists()
     server.always = Fault()
     answer = subprocess.run(
-        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+        command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True
     )
     assert answer.stdout.strip() == SHA1
     assert path.read_bytes() == DATA

@@ -126,7 +126,7 @@ def test_memory_is_bounded_whatever_the_size(
         track = track.model_copy(update={"bytes": promised})
     answer = subprocess.run(
         [sys.executable, "-c", BOMB, str(extent.path), track.model_dump_json()],
-        capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2],
+        capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3],
     ).stdout.split()  # fmt: skip
     assert answer[:-1] == (["refused"] if promised == 1000 else [])
     assert int(answer[-1]) < 30, "MiB"

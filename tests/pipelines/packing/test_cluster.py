@@ -48,7 +48,7 @@ class Cluster:
         process = subprocess.Popen(
             command,
             stderr=subprocess.DEVNULL,
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
             env={**os.environ, "DASK_TEMPORARY_DIRECTORY": str(self.scratch)},
             start_new_session=True,
         )
@@ -230,7 +230,7 @@ def test_dask_is_asked_for_where_it_is_not_installed(tmp_path: Path, archives: A
     script = "from pipelines.packing import cluster"
     answer = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)}, cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)}, cwd=Path(__file__).parents[3],
     )  # fmt: skip
     assert ConfigError.__name__ in answer.stderr
     assert "install 'stemworks[dask]'" in answer.stderr

@@ -7,8 +7,8 @@ import torch
 from storage.errors import ConfigError, DataError, ManifestError
 from storage.manifests import read_rows, write_rows
 from storage.records import ActiveWindows
-from training.config import STEMS, StemsData
-from training.data.stems import DynamicMixes, StemCorpus, StemSegments
+from training.config import STEMS, BsLocoformerConfig, StemsData
+from training.data.stems import DynamicMixes, StemCorpus, StemSegments, sources
 
 FRAMES = 4000
 
@@ -120,3 +120,26 @@ def test_missing_things_are_named(songs: Path, tmp_path: Path) -> None:
     write_rows(tmp_path / "activity.jsonl", rows)
     with pytest.raises(DataError, match="'vocals' is active in none of the 3"):
         DynamicMixes(corpus, tmp_path / "activity.jsonl", StemsData(), FRAMES, seed=0)
+
+
+def test_the_epoch_is_told_beside_the_published_one(
+    songs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    config = StemsData(batch_size=2, segment_seconds=0.5)
+    model = BsLocoformerConfig(sample_rate=8000)
+    mixes, _ = sources(corpus_of(songs), songs.parent / "activity.jsonl", config, model, 0, 4)
+    rows = read_rows(songs.parent / "activity.jsonl", ActiveWindows)
+    each = {
+        stem: sum(len(r.starts) for r in rows if r.stem == stem and r.song.startswith("train"))
+        for stem in STEMS
+    }
+    assert mixes.epoch() == {
+        "segments": each,
+        "epoch_segments": min(each.values()),
+        "epoch_steps": min(each.values()) // 2,
+        "published_epoch_segments": [3513, 3544],
+    }
+    assert "published: 3513 to 3544" in caplog.text
+    # Each of 8 processes takes an eighth, rounded up, in whole batches of 4.
+    assert [-(-count // 8) // 4 for count in (3512, 3513, 3544, 3545)] == [109, 110, 110, 111]

@@ -1,0 +1,34 @@
+import pytest
+
+from training.progress import log_lines, songs_progress
+
+
+def test_a_long_song_is_told_of_in_tenths(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    tell = log_lines(2, 3, "a.mp3")
+    for done in range(4, 401, 4):
+        tell(done, 400)
+    said = [record.message for record in caplog.records]
+    assert said[0] == "song 2/3 a.mp3 chunk 40/400"
+    assert len(said) == 9
+    caplog.clear()
+    log_lines(1, 1, "short.mp3")(1, 1)
+    assert not caplog.records
+
+
+def test_a_bar_is_drawn_where_someone_watches(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with songs_progress() as watch:
+        watch(1, 2, "a.mp3")(3, 4)
+    assert capfd.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with songs_progress() as watch:
+        for number, name in enumerate(("a.mp3", "b.mp3"), 1):
+            tell = watch(number, 2, name)
+            tell(2, 4)
+            tell(4, 4)
+    shown = capfd.readouterr().err
+    assert "2/2 b.mp3" in shown

@@ -1,0 +1,130 @@
+"""One of the paper's tables as this home made it, for machines and for a page.
+
+Fast to import: what draws loads when a page is drawn.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from storage.config import Json
+from storage.files import write_bytes
+from storage.manifests import read_rows
+from storage.records import Record, SongScore
+from training.report import published
+from training.report.gains import Gain, Pairing, gain_of, paper_gain
+from training.report.material import Lineage
+from training.report.tables import STEM_COLUMNS, ScoreTable, score_table
+
+
+class Entry(Record):
+    """One row of a table, as this home made it."""
+
+    variant: str
+    start: Literal["from scratch", "MixIT"]
+    seed: int
+    scores: Path
+    """Its scores.jsonl."""
+    job_seconds: float
+    """Of its pre-training, selection, fine-tuning and evaluation, as if it shared none of them."""
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        return f"{self.variant}, {self.start}"
+
+
+class Comparison(Record):
+    """Everything that one table shows."""
+
+    study: str
+    table: str
+    entries: tuple[Entry, ...]
+    job_seconds: float
+    """Of all its jobs, each counted once."""
+    differences: tuple[str, ...]
+    """Settings that are not the paper's, as `path: the paper's -> ours`."""
+    recipe: Json
+    lineage: tuple[Lineage, ...] = ()
+
+
+class Findings(NamedTuple):
+    """What a comparison comes to."""
+
+    scores: ScoreTable
+    gains: list[Gain]
+
+
+def find(comparison: Comparison) -> Findings:
+    """Read and sum up every row's scores.
+
+    Raises:
+        ManifestError: a row's scores are gone or unreadable.
+    """
+    scored = {one.name: read_rows(one.scores, SongScore) for one in comparison.entries}
+    table = score_table(list(scored.items()), with_ends=True)
+    return Findings(table, _gains(comparison, scored))
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> Findings:
+    """Write <table>.html and <table>.json into a folder; return what they tell."""
+    # Arrays and pictures load here, so that a command that only plans a table starts at once.
+    from training.report.comparison_page import render  # noqa: PLC0415
+
+    found = find(comparison)
+    name = comparison.table
+    text = json.dumps(summary(comparison, found), indent=2, allow_nan=False) + "\n"
+    write_bytes(folder / f"{name}.json", text.encode())
+    write_bytes(folder / f"{name}.html", render(comparison, found).encode())
+    return found
+
+
+def summary(comparison: Comparison, found: Findings) -> Json:
+    """Return a table as plain values."""
+    return {
+        "study": comparison.study,
+        "table": comparison.table,
+        "rows": [_record(comparison.table, one, found.scores) for one in comparison.entries],
+        "gains": [gain.model_dump(mode="json") for gain in found.gains],
+        "job_hours": round(comparison.job_seconds / 3600, 4),
+        "differences": list(comparison.differences),
+    }
+
+
+def _gains(comparison: Comparison, scored: Mapping[str, list[SongScore]]) -> list[Gain]:
+    """Return each variant's gain; of seeds, their joint gain last."""
+    starts = {(one.variant, one.start): scored[one.name] for one in comparison.entries}
+    scratch = {variant: scores for (variant, start), scores in starts.items() if start != "MixIT"}
+    pairings = [
+        # Training from scratch sees no archive: one such row stands beside every scale.
+        Pairing(variant, scores, scratch.get(variant) or next(iter(scratch.values()), []))
+        for (variant, start), scores in starts.items()
+        if start == "MixIT"
+    ]
+    name = comparison.table
+    gains = [gain_of(one.name, [one], paper_gain(name, one.name)) for one in pairings]
+    if name == "mixit_gain":
+        gains.append(gain_of("All seeds", pairings, paper_gain(name, "")))
+    return gains
+
+
+def _record(table_name: str, entry: Entry, scores: ScoreTable) -> Json:
+    csdr, usdr = published.beside(table_name, entry.variant, entry.start)
+    lines = {line.metric: line for line in scores.lines if line.model == entry.name}
+    metrics: dict[str, Any] = {
+        metric: {
+            **dict(zip(STEM_COLUMNS, line.stems, strict=True)),
+            "average": line.average,
+            "average_95": line.ends[-1] if line.ends else None,
+        }
+        for metric, line in lines.items()
+    }
+    return {
+        "variant": entry.variant,
+        "start": entry.start,
+        "seed": entry.seed,
+        "job_hours": round(entry.job_seconds / 3600, 4),
+        "scores": metrics,
+        "paper": {"cSDR": csdr, "uSDR": usdr},
+    }
