@@ -160,7 +160,7 @@ def separate(
         bool, typer.Option("--sum-to-mixture", help="Let the stems add up to the song.")
     ] = False,
     shifts: Annotated[
-        int, typer.Option(min=1, help="Framings to average, each as long again.")
+        int, typer.Option(min=1, help="Framings to average; N take N times as long.")
     ] = 1,
     swap_channels: Annotated[
         bool, typer.Option("--swap-channels", help="Average with left and right exchanged.")

@@ -107,6 +107,6 @@ def _folder(verb: Verb) -> Callable[[Home, str], Path]:
     return lambda home, key: home.run(verb, key)
 
 
-TRAIN = Stage("train", 1, _train, "gpu", _folder("train"))
+TRAIN = Stage("train", 2, _train, "gpu", _folder("train"))
 SELECT = Stage("select-channels", 1, _select, "gpu", _folder("select"))
-EVALUATE = Stage("evaluate", 1, _evaluate, "gpu", _folder("evaluate"))
+EVALUATE = Stage("evaluate", 2, _evaluate, "gpu", _folder("evaluate"))

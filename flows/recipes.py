@@ -35,7 +35,7 @@ def demo() -> StudyConfig:
                 _size("medium", training.TINY),
                 _size("large", training.TINY.model_copy(update={"blocks": 3})),
             ),
-            scales=(_tracks("small", 6), _tracks("medium", 12), _tracks("large", 24)),
+            scales=(_tracks("small", 12), _tracks("medium", 24), _tracks("large", 48)),
             frozen_steps=100,
         ),
     )
@@ -80,7 +80,7 @@ def smoke() -> StudyConfig:
                 _size("medium", training.MICRO),
                 _size("large", training.MICRO.model_copy(update={"blocks": 2})),
             ),
-            scales=(_tracks("small", 2), _tracks("large", 4)),
+            scales=(_tracks("small", 4), _tracks("large", 6)),
             frozen_steps=4,
         ),
     )

@@ -25,8 +25,23 @@ def songs_progress() -> Iterator[Watch]:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     # A bar that is done makes room for its song's line.
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars, _lines_above():
         yield lambda number, songs, name: _bar(bars, f"{number}/{songs} {name}")
+
+
+@contextlib.contextmanager
+def _lines_above() -> Iterator[None]:
+    """Let log lines go through the standard error that a bar has taken over, to stand above it."""
+    handlers = [
+        each for each in logging.getLogger().handlers if type(each) is logging.StreamHandler
+    ]
+    before = [(each, each.setStream(sys.stderr)) for each in handlers]
+    try:
+        yield
+    finally:
+        for handler, stream in before:
+            if stream:
+                handler.setStream(stream)
 
 
 def log_lines(number: int, songs: int, name: str) -> Told:

@@ -72,13 +72,7 @@ def separate_songs(
                     logger.warning("%s", error)
                 continue
             logger.info("song %d/%d %s", number, len(songs), path.name)
-    if failed and len(songs) == 1:
-        raise failed[0]
-    if failed:
-        raise DataError(
-            f"{len(failed)} of {len(songs)} songs could not be separated, the first because "
-            f"{failed[0]}; the others are in {destination}"
-        )
+    _require_all(failed, len(songs), destination)
 
 
 def separate_file(
@@ -191,6 +185,16 @@ def _unwatched(_number: int, _songs: int, _name: str) -> Progress:
 
 def _numbered(outputs: int) -> tuple[str, ...]:
     return tuple(f"output-{number:02d}" for number in range(outputs))
+
+
+def _require_all(failed: Sequence[DataError], songs: int, destination: Path) -> None:
+    if failed and songs == 1:
+        raise failed[0]
+    if failed:
+        raise DataError(
+            f"{len(failed)} of {songs} songs could not be separated, the first because "
+            f"{failed[0]}; the others are in {destination}"
+        )
 
 
 def _require_distinct(songs: Sequence[Path]) -> None:

@@ -101,6 +101,7 @@ def export(work: Work, run: Run, job: Job) -> None:
         "recipe_digest": work.config.digest(),
         "inputs": digests(job),
         "steps": work.config.loop.steps,
+        "epoch": work.data.epoch(),
         **chosen,
     }
     save_model(run.model, weights, explanation)

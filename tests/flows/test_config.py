@@ -29,6 +29,7 @@ RUNTIME = {
     "data.mirror",
     "data.root",
     "evaluation.separate.batch_size",
+    "evaluation.workers",
     "finetuning.runtime.device",
     "finetuning.runtime.loader_workers",
     "finetuning.runtime.micro_batch",

@@ -1,3 +1,6 @@
+import logging
+import sys
+
 import pytest
 
 from training.progress import log_lines, songs_progress
@@ -20,9 +23,12 @@ def test_a_bar_is_drawn_where_someone_watches(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with songs_progress() as watch:
-        watch(1, 2, "a.mp3")(3, 4)
+        watch(1, 2, "a.mp3")(4, 4)
     assert capfd.readouterr().err == ""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    stream = sys.stderr
+    handler = logging.StreamHandler(stream)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     with songs_progress() as watch:
@@ -30,5 +36,8 @@ def test_a_bar_is_drawn_where_someone_watches(
             tell = watch(number, 2, name)
             tell(2, 4)
             tell(4, 4)
+            logging.getLogger("x").warning("line of %s", name)
     shown = capfd.readouterr().err
     assert "2/2 b.mp3" in shown
+    assert shown.count("line of a.mp3") == 1
+    assert handler.stream is stream

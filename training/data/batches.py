@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from storage.audio import Waveform
+from storage.config import Json
 from training.distributed import Place
 
 READ_AHEAD = 2
@@ -40,6 +41,10 @@ class Source(Protocol):
 
     def example(self, number: int) -> Example:
         """Return one example. A training source takes numbers beyond its length."""
+        ...
+
+    def epoch(self) -> Json:
+        """Return what an epoch is made of, for the result's own account of itself."""
         ...
 
     def keys(self, number: int) -> tuple[str, ...]:
@@ -74,6 +79,10 @@ class Loader:
         starts = (step * self._batch_size for step in itertools.count(first_step))
         shares = (self._place.share(start, start + self._batch_size) for start in starts)
         return self._stream(self._training, shares)
+
+    def epoch(self) -> Json:
+        """Return what an epoch of the training source is made of."""
+        return self._training.epoch()
 
     def keys(self, step: int) -> list[str]:
         """Return the keys of all samples of a step, counted from 0, over all processes."""

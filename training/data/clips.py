@@ -8,6 +8,7 @@ from torch import Tensor
 
 from storage.audio import Waveform
 from storage.clip_table import Clip, ClipTable
+from storage.config import Json
 from storage.errors import ConfigError, DataError
 from storage.shard_reader import ShardReader
 from training import seeds
@@ -63,6 +64,10 @@ class ClipPairs:
         """Return the two clips of one MoM."""
         first, second = self._pair(number)
         return self._reader.clip(first), self._reader.clip(second)
+
+    def epoch(self) -> Json:
+        """Return the clips and the pairs of an epoch."""
+        return {"clips": len(self._clips), "pairs": len(self)}
 
     def keys(self, number: int) -> tuple[str, ...]:
         """Return the keys of the two clips of one MoM."""

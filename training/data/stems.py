@@ -194,6 +194,10 @@ class StemSegments:
         parts = np.pad(stems, ((0, 0), (0, 0), (0, padding)))
         return Example(parts, np.zeros(len(stems), np.float32))
 
+    def epoch(self) -> Json:
+        """Return the number of segments."""
+        return {"segments": len(self)}
+
     def keys(self, number: int) -> tuple[str, ...]:
         """Return which segment an example is."""
         return (self._cuts[number].name,)

@@ -167,7 +167,9 @@ def _body(title: str, lines: Sequence[str], kind: str = "ours") -> str:
 def _study_line(found: ScoreTable, model: str, label: str) -> str:
     rows = [found.line(model, metric) for metric in ("cSDR", "uSDR")]
     columns = [[*row.stems, row.average] if row else [None] * 5 for row in rows]
-    ends = [row.ends if row and row.ends else (None,) * 5 for row in rows]
+    # How sure the trivial estimate is, nobody asks.
+    sure = [row.ends if row and model != TRIVIAL else () for row in rows]
+    ends = [one or (None,) * 5 for one in sure]
     return _line(
         label,
         [value for pair in zip(*columns, strict=True) for value in pair],
@@ -186,7 +188,10 @@ def _line(
 
 
 def _between(ends: Ends | None) -> str:
-    return f'<small class="ends">{decibels(ends[0])}…{decibels(ends[1])}</small>' if ends else ""
+    if ends is None:
+        return ""
+    low, high = (f"{end:.1f}".replace("-", "−") for end in ends)
+    return f'<small class="ends">{low}…{high}</small>'
 
 
 def _residuals(scored: Sequence[Scored]) -> str:

@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from storage.config import Json
 from storage.errors import IntegrityError
 from training.data.batches import Example, Loader
 from training.distributed import Place
@@ -16,6 +17,9 @@ class Counting:
 
     def example(self, number: int) -> Example:
         return Example(np.full((2, 1, 3), number, np.float32), np.zeros(1, np.float32))
+
+    def epoch(self) -> Json:
+        return {"examples": 5}
 
     def keys(self, number: int) -> tuple[str, ...]:
         return (f"sample {number}",)

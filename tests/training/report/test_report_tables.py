@@ -171,3 +171,35 @@ def test_published_rows_average_their_stems() -> None:
     for row in records():
         stems = [float(row[f"{stem} uSDR"]) for stem in ("vocals", "bass", "drums", "other")]
         assert abs(sum(stems) / 4 - float(row["average uSDR"])) < 0.011, row
+
+
+def test_intervals_are_asked_for_and_hold_the_number() -> None:
+    plain, sure = (score_table([("ours", SONGS)], with_ends=ends) for ends in (False, True))
+    assert "95 %" not in plain.headers
+    assert sure.headers == [*plain.headers, "95 %"]
+    assert [row[:-1] for row in sure.rows] == plain.rows
+    for metric in ("cSDR", "uSDR", "uSDR (MDX21)"):
+        found = line(sure, "ours", metric)
+        assert len(found.ends) == len(STEM_COLUMNS) + 1
+        for value, ends in zip((*found.stems, found.average), found.ends, strict=True):
+            assert value is not None
+            assert ends is not None
+            assert ends[0] <= value <= ends[1]
+    # Three songs, drawn again: the mean lies between the least and the greatest.
+    ends = line(sure, "ours", "uSDR").ends[-1]
+    assert ends is not None
+    assert ends == pytest.approx((2.5, 7.5))
+    assert sure.records()[0].keys() >= {"average_low", "average_high"}
+    assert "average_low" not in plain.records()[0]
+
+
+def test_one_song_is_sure_of_nothing() -> None:
+    table = score_table([("ours", [one for one in SONGS if one.song == "x"])], with_ends=True)
+    assert line(table, "ours", "uSDR").ends == (None,) * 5
+    assert table.rows[0][-1] == "–"
+
+
+def test_si_sdr_has_a_line_where_it_is_known() -> None:
+    assert score_table([("ours", SONGS)]).line("ours", "SI-SDR") is None
+    known = [one.model_copy(update={"si_sdr": 3.0}) for one in SONGS]
+    assert line(score_table([("ours", known)]), "ours", "SI-SDR").average == 3.0
