@@ -92,7 +92,10 @@ class Prospect:
         return Outlook(label, state, why, stage, work, found.mark, config)
 
     def pack(self, config: FmaConfig, archive: str, plan: Product) -> Mapping[str, Outlook]:
-        """Look every unit up."""
+        """Look every unit up; a corpus is looked up once."""
+        for known in self.outlooks:
+            if known.label == "pack" and known.config == config:
+                return {"pack": known}
         if plan.mark is None:
             outlook = Outlook("pack", "waiting", f"needs {plan.label}", config=config)
         else:

@@ -71,7 +71,7 @@ def run(order: Order, force: list[str], view: View) -> None:
     for outlook in outlooks:
         if outlook.lacks:
             raise DataError(outlook.lacks)
-    claim(home, config)
+    claim(home, config, order.part)
     for label in force:
         _force(home, outlooks, label)
     connect()

@@ -13,7 +13,9 @@ from flows import corpora, janitor
 from flows.config import StudyConfig
 from flows.estimates import Cost, cost_of, progress_of
 from flows.line import Outlook, Prospect
-from flows.study import follow
+from flows.study import EVERYTHING, follow
+from flows.variants import TABLES
+from pipelines.config import FmaConfig
 from storage import marks
 from storage.config import Json
 from storage.errors import ConfigError, DataError, StemworksError
@@ -55,8 +57,7 @@ def table_of(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) 
 
 def show_plan(config: StudyConfig, home: Home, outlooks: list[Outlook], view: View) -> None:
     """Show what a run would do: each stage's state, why, and what it still costs."""
-    archive = Path(config.data.root).expanduser() / config.fma.archive
-    costs = [cost_of(home, outlook, archive) for outlook in outlooks]
+    costs = [cost_of(home, outlook, _archive(config, outlook)) for outlook in outlooks]
     total = sum(costs, Cost())
     pairs = list(zip(outlooks, costs, strict=True))
     rows = [(outlook.label, _coloured(outlook.state), *_cost(cost)) for outlook, cost in pairs]
@@ -72,6 +73,12 @@ def show_plan(config: StudyConfig, home: Home, outlooks: list[Outlook], view: Vi
     # That a stage waits for another is seen in the table; why else it is not done is said.
     whys = [f"{outlook.label}: {_why(outlook)}" for outlook in outlooks if _is_odd(outlook)]
     view.show(value, table, *dict.fromkeys(whys))
+
+
+def _archive(config: StudyConfig, outlook: Outlook) -> Path:
+    """Return where the archive may be that a packing reads; a table packs several."""
+    fma = outlook.config if isinstance(outlook.config, FmaConfig) else config.fma
+    return Path(config.data.root).expanduser() / fma.archive
 
 
 def describe(outlook: Outlook) -> Json:
@@ -114,7 +121,7 @@ def show_scores(directory: Path, view: View) -> None:
     if not run.scores.is_file():
         raise ConfigError(f"{directory} holds no scores; give a run directory of an evaluation")
     scores = read_rows(run.scores, SongScore)
-    table = score_table([(directory.name, scores)])
+    table = score_table([(directory.name, scores)], with_ends=True)
     view.show(
         [score.model_dump() for score in scores],
         table_of("Scores in dB", table.headers, table.rows),
@@ -203,7 +210,10 @@ def _studies(home: Home) -> dict[str, list[Outlook]]:
 def _outlooks(home: Home, study: bytes) -> list[Outlook]:
     prospect = Prospect(home)
     try:
-        follow(prospect, StudyConfig.parse(json.loads(study)["config"]), home)
+        held = json.loads(study)
+        config = StudyConfig.parse(held["config"])
+        for part in (EVERYTHING, *(part for part in held.get("parts", ()) if part in TABLES)):
+            follow(prospect, config, home, part)
     except StemworksError as error:
         prospect.outlooks.append(Outlook("archives", "failed", str(error)))
     return prospect.outlooks

@@ -9,8 +9,6 @@ whose outputs are gone or altered counts as missing. What follows is keyed by th
 import hashlib
 import json
 import os
-import platform
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -27,6 +24,7 @@ from storage.errors import ManifestError
 from storage.files import clear_remains, hash_file
 from storage.layout import Home
 from storage.objects import FolderStore, Seen
+from storage.provenance import builder
 from storage.records import Record, plain
 
 AT_ONCE = 16
@@ -223,15 +221,6 @@ def all_marks(home: Home) -> Iterable[Mark]:
 def forget(home: Home, mark: Mark) -> None:
     """Undo a mark: its work counts as not done."""
     home.remove(home.mark(mark.stage, mark.key))
-
-
-def builder() -> dict[str, Any]:
-    """Say who is building: host, process and interpreter."""
-    return {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "python": platform.python_version(),
-    }
 
 
 class _Listed:

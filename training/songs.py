@@ -68,8 +68,7 @@ def separate_songs(
                 separate_file(model, path, destination / path.stem, orders, progress)
             except DataError as error:
                 failed.append(error)
-                if len(songs) > 1:
-                    logger.warning("%s", error)
+                logger.log(logging.WARNING if len(songs) > 1 else logging.DEBUG, "%s", error)
                 continue
             logger.info("song %d/%d %s", number, len(songs), path.name)
     _require_all(failed, len(songs), destination)

@@ -56,11 +56,21 @@ def circumstances(_: int) -> dict[str, int]:
     }
 
 
+BEFORE: set[int] = set()
+"""Processes that other tests left to this one."""
+
+
+@pytest.fixture(autouse=True)
+def _note_children() -> None:
+    BEFORE.clear()
+    BEFORE.update(children())
+
+
 @pytest.fixture
 def isolated() -> Iterator[Isolated[str, object]]:
     with Isolated(obey, MEMORY_MB) as isolated:
         yield isolated
-    assert not children()
+    assert not set(children()) - BEFORE
 
 
 def test_one_child_serves_all_items(isolated: Isolated[str, object]) -> None:
@@ -149,7 +159,7 @@ def test_threads_take_one_each() -> None:
     for worker in workers:
         worker.join()
     assert (len(pids), len(set(pids))) == (9, 3)
-    assert not children()
+    assert not set(children()) - BEFORE
 
 
 def test_what_cannot_be_imported_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +171,7 @@ def test_what_cannot_be_imported_cannot_start(monkeypatch: pytest.MonkeyPatch) -
         pytest.raises(RunError, match="cannot start: it ended with exit code 1"),
     ):
         isolated.call("go on", PATIENCE)
-    assert not children()
+    assert not set(children()) - BEFORE
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
