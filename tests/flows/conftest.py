@@ -129,6 +129,8 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
     works = Works(folder / "state", port, archives)
     answer = works("ui")
     assert answer.returncode == 0, answer.stderr
+    # Runs that tests kill hold their slots until their leases end: no test is to wait for that.
+    works.api("v2/concurrency_limits/", {"name": "gpu", "limit": 8})
     yield works
     works("down")
 
