@@ -19,6 +19,8 @@ import pytest
 from tests import synthesised
 
 LIMIT_SECONDS = 300
+SLOTS = 8
+"""For GPU jobs, on the tests' server."""
 STAGES = (
     "check fma", "check metadata", "check musdb", "plan fma", "pack 0000 to 0001",
     "pack 0002 to 0003", "pack 0004", "pack", "census", "unpack musdb", "detect activity",
@@ -130,7 +132,7 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
     answer = works("ui")
     assert answer.returncode == 0, answer.stderr
     # Runs that tests kill hold their slots until their leases end: no test is to wait for that.
-    works.api("v2/concurrency_limits/", {"name": "gpu", "limit": 8})
+    works.api("v2/concurrency_limits/", {"name": "gpu", "limit": SLOTS})
     yield works
     works("down")
 

@@ -1,6 +1,7 @@
 """Dead runs are told from live ones, on a real server, and free what they held."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from flows.server import Place
 from flows.tasks import GPU_LIMIT
 from storage.files import read_json, write_json
 from storage.processes import identity, is_alive
-from tests.flows.conftest import Works
+from tests.flows.conftest import SLOTS, Works
 
 LIMIT = f"v2/concurrency_limits/{GPU_LIMIT}"
 
@@ -54,7 +55,15 @@ class Server:
 
     def hold_slot(self) -> None:
         body = {"names": [GPU_LIMIT], "slots": 1, "mode": "concurrency"}
-        self.ask("POST", "v2/concurrency_limits/increment", body)
+        for attempt in range(10):
+            try:
+                self.ask("POST", "v2/concurrency_limits/increment", body)
+                return
+            except httpx.HTTPStatusError as error:
+                # SQLite is locked now and then; Prefect's own client asks again, too.
+                if error.response.status_code != httpx.codes.SERVICE_UNAVAILABLE or attempt == 9:
+                    raise
+                time.sleep(0.5)
 
 
 @pytest.fixture
@@ -67,7 +76,7 @@ def server(works: Works, tmp_path: Path) -> Iterator[Server]:
         reap()
         server.set_limit(GPU_JOBS)
         yield server
-    server.set_limit(GPU_JOBS)
+    server.set_limit(SLOTS)
     for run in server.runs:
         server.ask("DELETE", f"flow_runs/{run}")
     server.http.close()
