@@ -22,8 +22,8 @@ from storage.marks import Mark
 from training.config import BsLocoformerConfig, TrainConfig
 
 PACK_SECONDS_PER_MB = 0.2
-"""Core-seconds to unzip, decode, resample and encode a megabyte of MP3. Seventeen real recordings took
-0.17 without unzipping, which takes 0.03."""
+"""Core-seconds to unzip, decode, resample and encode a megabyte of MP3: seventeen real recordings
+took 0.17 without unzipping, which takes 0.03."""
 WRITTEN_PER_BYTE = {
     ("clips", "flac"): 6.9,
     ("clips", "wav"): 10.9,
