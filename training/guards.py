@@ -6,7 +6,6 @@ import signal
 import threading
 from contextlib import AbstractContextManager
 from types import FrameType, TracebackType
-from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -58,15 +57,6 @@ def elected(votes: list[float]) -> int:
     """Return the weightiest signal that any process got, or 0."""
     came = [number for number, count in zip(STOPS, votes, strict=True) if count]
     return came[0] if came else 0
-
-
-@runtime_checkable
-class Named(Protocol):
-    """A loader that can say what a step's examples are made of."""
-
-    def keys(self, step: int) -> list[str]:
-        """Return the keys of all samples of a step, counted from 0, over all processes."""
-        ...
 
 
 def account(progress: Progress, loss: float, grad_norm: float) -> bool:

@@ -200,7 +200,7 @@ def _account(work: Work, progress: Progress, step: Step) -> None:
             "step %d is skipped: loss %g, gradient norm %g",
             progress.step, step.loss, step.grad_norm,
         )  # fmt: skip
-        keys = work.data.keys(number) if isinstance(work.data, guards.Named) else []
+        keys = work.data.keys(number)
         work.telemetry.skipped(progress.step, step.loss, step.grad_norm, keys)
     guards.require_budget(progress)
 
