@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from flows.options import AsJson, Flow, HomeAt, MusicFrom, Recipe, Settings
-from flows.origins import origins
+from flows.commands.options import AsJson, Flow, HomeAt, MusicFrom, Recipe, Settings
+from flows.commands.origins import origins
 from storage.errors import StemworksError
 from storage.layout import Home
 
 if TYPE_CHECKING:
-    from flows.views import View
+    from flows.commands.views import View
 
 app = typer.Typer(
     help="Raw music archives in, trained and scored music source separators out.",
@@ -46,7 +46,7 @@ def run(  # noqa: PLR0913, PLR0917  each option is an argument, as Typer asks
     as_json: AsJson = False,
 ) -> None:
     """Run a flow. What is done stays done; what is missing or failed runs."""
-    from flows import running  # noqa: PLC0415
+    from flows.commands import running  # noqa: PLC0415
 
     order = running.Order(flow, recipe, _settings(settings, source), home)
     running.run(order, force or [], _view(as_json))
@@ -62,7 +62,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say what a run would do, and what it would cost. Does nothing."""
-    from flows import running, views  # noqa: PLC0415
+    from flows.commands import running, views  # noqa: PLC0415
 
     order = running.Order(flow, recipe, _settings(settings, source), home)
     views.show_plan(order.config, Home.open(home), order.look(), _view(as_json))
@@ -71,7 +71,7 @@ def plan(
 @app.command()
 def status(home: HomeAt = "home", as_json: AsJson = False) -> None:
     """Say how far each study of a home is."""
-    from flows import views  # noqa: PLC0415
+    from flows.commands import views  # noqa: PLC0415
 
     views.show_status(Home.open(home), _view(as_json))
 
@@ -83,7 +83,7 @@ def census(
     as_json: AsJson = False,
 ) -> None:
     """Say what became of every track of an archive."""
-    from flows import views  # noqa: PLC0415
+    from flows.commands import views  # noqa: PLC0415
 
     views.show_census(Home.open(home), study, _view(as_json))
 
@@ -95,7 +95,7 @@ def retry(
     as_json: AsJson = False,
 ) -> None:
     """Let the next run pack again what is quarantined for a reason."""
-    from flows import views  # noqa: PLC0415
+    from flows.commands import views  # noqa: PLC0415
 
     views.retry(Home.open(home), reason, _view(as_json))
 
@@ -107,7 +107,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check every output of every finished stage. Exit code 3 if any is gone or altered."""
-    from flows import views  # noqa: PLC0415
+    from flows.commands import views  # noqa: PLC0415
 
     views.verify(Home.open(home), deep, _view(as_json))
 
@@ -119,7 +119,7 @@ def clean(
     as_json: AsJson = False,
 ) -> None:
     """Delete what nothing in a home refers to, after asking. With --json: only with --yes."""
-    from flows import views  # noqa: PLC0415
+    from flows.commands import views  # noqa: PLC0415
 
     views.tidy(Home.open(home), agreed, _view(as_json))
 
@@ -130,7 +130,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Print the scores of an evaluation."""
-    from flows import views  # noqa: PLC0415
+    from flows.commands import views  # noqa: PLC0415
 
     views.show_scores(run_directory, _view(as_json))
 
@@ -170,7 +170,7 @@ def separate(
     ] = False,
 ) -> None:
     """Separate songs into stems, one folder per song under OUT, at each song's own rate."""
-    from flows import running  # noqa: PLC0415
+    from flows.commands import running  # noqa: PLC0415
 
     flags = {
         "--sum-to-mixture": sum_to_mixture,
@@ -184,7 +184,7 @@ def separate(
 @app.command()
 def ui() -> None:
     """Start the Prefect server if none runs, and print the address of its UI."""
-    from flows.server import connect  # noqa: PLC0415
+    from flows.operations.server import connect  # noqa: PLC0415
 
     console.print(f"The UI is at {connect()}", soft_wrap=True)
 
@@ -192,7 +192,7 @@ def ui() -> None:
 @app.command()
 def down() -> None:
     """Stop the Prefect server that stemworks started."""
-    from flows.server import Place, stop  # noqa: PLC0415
+    from flows.operations.server import Place, stop  # noqa: PLC0415
 
     console.print("Stopped." if stop(Place.from_environment()) else "No server was running.")
 
@@ -205,7 +205,7 @@ def serve(
     cron: Annotated[str, typer.Option(help="When to run, as cron says it; never by itself.")] = "",
 ) -> None:
     """Deploy a study: run, schedule and retry it from the UI. Stays until Ctrl-C."""
-    from flows import running  # noqa: PLC0415
+    from flows.commands import running  # noqa: PLC0415
 
     order = running.Order("study", recipe, settings or [], home)
     running.serve(order, cron, _view(as_json=False))
@@ -222,11 +222,11 @@ def doctor(
 ) -> None:
     """Check this machine: programs, versions, disk, port, server, GPU; or measure what fits."""
     if fit:
-        from flows import fitting  # noqa: PLC0415
+        from flows.commands import fitting  # noqa: PLC0415
 
         fitting.fit(fit, memory_gb, _view(as_json))
         return
-    from flows.doctor import examine  # noqa: PLC0415
+    from flows.operations.doctor import examine  # noqa: PLC0415
 
     examine(Home.open(home), _view(as_json))
 
@@ -236,7 +236,7 @@ def _settings(given: list[str] | None, source: str) -> list[str]:
 
 
 def _view(as_json: bool) -> "View":
-    from flows.views import View  # noqa: PLC0415
+    from flows.commands.views import View  # noqa: PLC0415
 
     return View(console, as_json)
 

@@ -17,8 +17,8 @@ from rich.console import Console
 from flows import launch, pages, tables
 from flows.config import StudyConfig
 from flows.line import Product
+from flows.operations.reap import reap, registered
 from flows.progress import Board
-from flows.reap import reap, registered
 from flows.study import EVERYTHING, Part, claim, follow
 from flows.tasks import PrefectLine
 from flows.variants import TABLES, Table

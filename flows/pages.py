@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from flows.ancestry import Ancestry
+from flows.commands.ancestry import Ancestry
 from flows.config import StudyConfig
 from flows.stages import Built, Inputs, Site, Stage
 from storage import marks

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Literal
 
 from flows import recipes
-from flows.ancestry import Ancestry
+from flows.commands.ancestry import Ancestry
 from flows.config import StudyConfig
 from flows.pages import lines_of
 from flows.stages import Built, Inputs, Site, Stage

@@ -42,7 +42,7 @@ def test_walls_stand() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["flows.flow", "flows.views", "pipelines.packing.pack", "training.report"]
+    "module", ["flows.flow", "flows.commands.views", "pipelines.packing.pack", "training.report"]
 )
 def test_importing_it_does_not_import_torch(module: str) -> None:
     """Import-linter does not see a parent package's own imports; an interpreter does."""

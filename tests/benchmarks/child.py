@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from flows.estimates import segment_frames
+from flows.commands.estimates import segment_frames
 from tests.benchmarks.operations import MatrixProducts, whole_model
 from tests.training.models.transcription import copied_from
 from training.models.bs_locoformer import BsLocoformer

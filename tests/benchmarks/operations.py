@@ -1,12 +1,12 @@
 """How many operations the whole model takes, and the time that bare matrix products need for them.
 
-`flows.estimates.operations` leaves the band encoder and decoder out, which are small beside the
-published separators and half of the demo's.
+`flows.commands.estimates.operations` leaves the band encoder and decoder out, which are small
+beside the published separators and half of the demo's.
 """
 
 import torch
 
-from flows.estimates import operations
+from flows.commands.estimates import operations
 from training.config import BsLocoformerConfig
 
 BANDS = 62

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows.commands.running import Order
 from flows.config import LimitsConfig, StudyConfig
 from flows.recipes import named
-from flows.running import Order
 from flows.study import claim
 from storage.config import Config
 from storage.errors import ConfigError, HomeConflictError

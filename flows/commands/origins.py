@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from flows.options import AsJson, HomeAt
+from flows.commands.options import AsJson, HomeAt
 from storage.layout import Home
 
 if TYPE_CHECKING:
-    from flows.views import View
+    from flows.commands.views import View
 
 origins = typer.Typer()
 
@@ -22,7 +22,7 @@ def lineage(
     as_json: AsJson = False,
 ) -> None:
     """Say what made something, out of what, by which recipe and code."""
-    from flows import lineage as lineages  # noqa: PLC0415
+    from flows.commands import lineage as lineages  # noqa: PLC0415
 
     lineages.show(Home.open(home), what, _view(as_json))
 
@@ -34,12 +34,12 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Copy a trained model out: weights, JSON, model card and lineage."""
-    from flows import exporting  # noqa: PLC0415
+    from flows.commands import exporting  # noqa: PLC0415
 
     exporting.export(run_directory, out, _view(as_json))
 
 
 def _view(as_json: bool) -> "View":
-    from flows.views import View  # noqa: PLC0415
+    from flows.commands.views import View  # noqa: PLC0415
 
     return View(Console(), as_json)

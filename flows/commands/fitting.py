@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from flows import recipes
+from flows.commands.views import View, table_of
 from flows.launch import ALLOCATOR
-from flows.views import View, table_of
 from storage.errors import ConfigError, MachineError
 from storage.processes import bound
 from training.config import TrainConfig

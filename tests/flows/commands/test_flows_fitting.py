@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from flows import recipes
-from flows.fitting import fit, measure
-from flows.views import View
+from flows.commands.fitting import fit, measure
+from flows.commands.views import View
 from storage.errors import ConfigError, MachineError
 
 
@@ -39,7 +39,7 @@ def test_it_is_a_table_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
             "micro_batch": 19, "passes": 7,
         }  # fmt: skip
 
-    monkeypatch.setattr("flows.fitting.measure", measured)
+    monkeypatch.setattr("flows.commands.fitting.measure", measured)
     text = shown("medium", 0.0, as_json=False)
     assert "paper_medium" in text
     assert "7 x 19" in text

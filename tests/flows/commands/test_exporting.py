@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from flows import exporting
-from flows.views import View
+from flows.commands import exporting
+from flows.commands.views import View
 from storage.errors import CheckpointError, ConfigError
 from storage.files import hash_file
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def export(run: Path, out: Path) -> str:

@@ -4,10 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
-from flows.ancestry import Ancestry
+from flows.commands.ancestry import Ancestry
+from flows.commands.lineage import Found, home_around, value_of
+from flows.commands.views import View
 from flows.config import StudyConfig
-from flows.lineage import Found, home_around, value_of
-from flows.views import View
 from storage.config import Json
 from storage.errors import CheckpointError, ConfigError
 from storage.files import arriving, disk_errors, hash_file, read_json, write_bytes, write_json

@@ -9,10 +9,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows import corpora, janitor
+from flows import corpora
+from flows.commands.estimates import Cost, cost_of, progress_of
 from flows.config import StudyConfig
-from flows.estimates import Cost, cost_of, progress_of
 from flows.line import Outlook, Prospect
+from flows.operations import janitor
 from flows.study import EVERYTHING, follow
 from flows.variants import TABLES
 from pipelines.config import FmaConfig

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from flows import lineage
-from flows.ancestry import Ancestry
-from flows.lineage import home_around, recognise, settings_of, value_of
+from flows.commands import lineage
+from flows.commands.ancestry import Ancestry
+from flows.commands.lineage import home_around, recognise, settings_of, value_of
+from flows.commands.views import View
 from flows.recipes import named
-from flows.views import View
 from storage.config import Json
 from storage.errors import ConfigError
 from storage.layout import Home

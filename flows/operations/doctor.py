@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from packaging.requirements import Requirement
 
-from flows import server
-from flows.views import View, table_of
+from flows.commands.views import View, table_of
+from flows.operations import server
 from storage.errors import MachineError
 from storage.layout import Home
 

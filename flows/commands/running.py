@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
+from flows.commands.views import View, show_outcome
 from flows.config import StudyConfig
 from flows.line import Outlook, Prospect
+from flows.operations.server import connect, have
 from flows.recipes import named
-from flows.server import connect, have
 from flows.stages import forget
 from flows.study import Part, claim, follow
-from flows.views import View, show_outcome
 from storage.errors import ConfigError, DataError, MachineError, RunError
 from storage.files import disk_errors, require_space
 from storage.layout import Home
@@ -107,7 +107,7 @@ def serve(order: Order, cron: str, view: View) -> None:
     config, home = order.config, Home.open(order.home)
     check_machine(home, config)
     address = connect()
-    from flows import serving  # noqa: PLC0415  Prefect reads its settings on import
+    from flows.operations import serving  # noqa: PLC0415  Prefect reads its settings on import
 
     view.show({}, f"Serving study '{config.name}' at {address}/deployments. Ctrl-C ends it.")
     serving.serve(config, home, order.recipe, cron)

@@ -12,8 +12,8 @@ from unittest import mock
 import httpx
 import pytest
 
-from flows import server
-from flows.server import Place
+from flows.operations import server
+from flows.operations.server import Place
 from storage.errors import MachineError
 from storage.files import write_json
 from storage.processes import identity

@@ -12,8 +12,8 @@ import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.reap import GPU_JOBS, reap, registered
-from flows.server import Place
+from flows.operations.reap import GPU_JOBS, reap, registered
+from flows.operations.server import Place
 from flows.tasks import GPU_LIMIT
 from storage.files import read_json, write_json
 from storage.processes import identity, is_alive

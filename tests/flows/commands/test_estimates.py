@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.estimates import (
+from flows.commands.estimates import (
     PACK_SECONDS_PER_MB,
     SUSTAINED_FLOPS,
     Cost,
@@ -17,7 +17,7 @@ from flows.estimates import (
     progress_of,
     segment_frames,
 )
-from flows.estimates import operations as operations_of
+from flows.commands.estimates import operations as operations_of
 from flows.line import Outlook
 from flows.recipes import named
 from pipelines.config import FmaConfig

@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.tree import Tree
 
-from flows.ancestry import Ancestry
-from flows.views import View
+from flows.commands.ancestry import Ancestry
+from flows.commands.views import View
 from storage.config import Json
 from storage.errors import ConfigError
 from storage.files import hash_file

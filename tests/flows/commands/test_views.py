@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from flows import views
+from flows.commands import views
+from flows.commands.estimates import Progress
+from flows.commands.views import View
 from flows.config import StudyConfig
-from flows.estimates import Progress
 from flows.line import Outlook, Prospect
 from flows.study import follow
-from flows.views import View
 from storage.errors import ConfigError, DataError
 from storage.layout import Home
 from storage.marks import all_marks

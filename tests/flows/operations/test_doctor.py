@@ -12,9 +12,9 @@ from unittest import mock
 import pytest
 from rich.console import Console
 
-from flows import server
-from flows.doctor import examine
-from flows.views import View
+from flows.commands.views import View
+from flows.operations import server
+from flows.operations.doctor import examine
 from storage.errors import MachineError
 from storage.layout import Home
 from tests.flows.conftest import Works

@@ -22,7 +22,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
-from flows.server import Place
+from flows.operations.server import Place
 from flows.tasks import GPU_LIMIT
 from storage.errors import ManifestError
 from storage.files import read_json, write_json
