@@ -4,9 +4,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 HOME_AT ?= home
+# Tests that run at once: many wait for servers and processes more than they work.
+JOBS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo check format test bench torture lock clean
+.PHONY: help setup system services demo check format test bench torture gameday lock clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -38,8 +40,20 @@ check: setup  ## Lint, format, types, walls
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check  ## Everything that CI checks
-	$(BIN)/python -m pytest
+test: check services  ## Everything that CI checks
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+# Tests of several servers stand on these; without them they are skipped, and say so.
+services:
+	@missing=""; \
+	  if ! command -v redis-server >/dev/null; then missing="$$missing redis-server"; fi; \
+	  if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then missing="$$missing postgresql"; fi; \
+	  if ! command -v ip >/dev/null; then missing="$$missing iproute2"; fi; \
+	  if [ -z "$$missing" ]; then :; \
+	  elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -y -qq $$missing \
+	      || echo "Tests that need$$missing are skipped"; \
+	  else echo "Some tests are skipped; for them: sudo apt-get install$$missing"; fi
 
 format:  ## Put the code in form
 	$(BIN)/ruff check --fix .
@@ -50,6 +64,9 @@ bench: setup  ## Measure; nothing is asserted
 
 torture: setup  ## Kill packers, fail their servers, feed them damage: about 12 minutes
 	$(BIN)/python -m tests.torture
+
+gameday: setup services  ## Disturb a study on purpose, and resume it: about half an hour
+	$(BIN)/python -m tests.gameday
 
 lock: setup  ## Resolve the dependencies anew
 	$(BIN)/uv pip compile pyproject.toml --extra dev --override docker/lock-overrides.txt \

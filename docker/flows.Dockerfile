@@ -29,6 +29,7 @@ COPY storage storage
 COPY pipelines pipelines
 COPY training training
 COPY flows flows
+COPY docker/pools docker/pools
 # In place, as on a developer's machine: Prefect knows a served flow by its file. Compiled now,
 # since the user below may not write here. pyproject.toml names a README.md, which nothing reads.
 RUN touch README.md \

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from flows.commands.operating import operating
 from flows.commands.options import AsJson, Flow, HomeAt, MusicFrom, Recipe, Settings
 from flows.commands.origins import origins
+from flows.commands.watching import watching
 from storage.errors import StemworksError
 from storage.layout import Home
 
@@ -28,6 +30,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(origins)
+app.add_typer(operating)
+app.add_typer(watching)
 console = Console()
 
 SongFormat = Literal["wav", "wav24", "flac"]
@@ -70,9 +74,10 @@ def plan(
 
 @app.command()
 def status(home: HomeAt = "home", as_json: AsJson = False) -> None:
-    """Say how far each study of a home is."""
-    from flows.commands import views  # noqa: PLC0415
+    """Say how far each study of a home is, and which runs of this machine were lost."""
+    from flows.commands import recovering, views  # noqa: PLC0415
 
+    recovering.tell_of_lost_runs(start=False)
     views.show_status(Home.open(home), _view(as_json))
 
 
@@ -184,9 +189,11 @@ def separate(
 @app.command()
 def ui() -> None:
     """Start the Prefect server if none runs, and print the address of its UI."""
+    from flows.commands.recovering import tell_of_lost_runs  # noqa: PLC0415
     from flows.operations.server import connect  # noqa: PLC0415
 
     console.print(f"The UI is at {connect()}", soft_wrap=True)
+    tell_of_lost_runs()
 
 
 @app.command()
@@ -195,20 +202,6 @@ def down() -> None:
     from flows.operations.server import Place, stop  # noqa: PLC0415
 
     console.print("Stopped." if stop(Place.from_environment()) else "No server was running.")
-
-
-@app.command()
-def serve(
-    recipe: Recipe,
-    settings: Settings = None,
-    home: HomeAt = "home",
-    cron: Annotated[str, typer.Option(help="When to run, as cron says it; never by itself.")] = "",
-) -> None:
-    """Deploy a study: run, schedule and retry it from the UI. Stays until Ctrl-C."""
-    from flows.commands import running  # noqa: PLC0415
-
-    order = running.Order("study", recipe, settings or [], home)
-    running.serve(order, cron, _view(as_json=False))
 
 
 @app.command()

@@ -1,12 +1,33 @@
 """A study as one frozen value: what the command line overrides and the Prefect UI shows."""
 
 from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
+from pydantic_core import PydanticCustomError
 
 from pipelines.config import FmaConfig, MusdbConfig, SynthesisConfig
-from storage.config import Config
+from storage.config import SECRET, Config
 from training.config import EvaluateConfig, SelectConfig, TrainConfig
+
+
+def _bare(address: str) -> str:
+    """Refuse a secret in an address: settings are shown in forms, and kept in homes."""
+    parts = urlsplit(address)
+    if "@" in parts.netloc or parts.query:
+        raise PydanticCustomError(
+            SECRET,
+            "it holds a user, a password or a query, and settings are no place for secrets; give "
+            "the bare address of a server that asks for none, or put the archives in data.root",
+        )
+    return address
 
 
 class SourceConfig(Config):
@@ -19,17 +40,55 @@ class SourceConfig(Config):
     access: Literal["local", "download", "range"] = "local"
     """`local`: the archives lie in `root`. `download`: those that do not are fetched to it whole
     first. `range`: as `download`, but the FMA's tracks are read in place, by HTTP ranges."""
-    mirror: str = ""
+    mirror: Annotated[str, AfterValidator(_bare)] = ""
     """Address of a folder that serves the archives under their names; none: their publishers."""
 
 
 class LimitsConfig(Config):
-    """How long a job may take, and how many run at once. Never what comes out."""
+    """How long a stage may take, how many jobs run at once, how often a run resumes by itself.
 
-    job_hours: PositiveFloat = 24 * 14
-    """A training or evaluation job is stopped, resumably, after this many hours."""
+    Never what comes out. A stage past its time ends as `TimedOut`; what it did until then is kept.
+    """
+
+    training_hours: PositiveFloat = 24 * 14
+    """Of one training job: pre-training, fine-tuning, training from scratch."""
+    selection_hours: PositiveFloat = 24
+    """Of choosing the output channels."""
+    evaluation_hours: PositiveFloat = 48
+    """Of one evaluation."""
+    packing_hours: PositiveFloat = 48
+    """Of one task that packs a batch of units."""
+    other_hours: PositiveFloat = 24 * 7
+    """Of any other stage: fetching, checking, planning, unpacking, detecting activity, a report."""
+    resumes: NonNegativeInt = 2
+    """A deployed run whose process was lost is started again by itself so many times."""
+    stall_minutes: PositiveFloat = 60
+    """A stage that shows no sign of life for so long is told of, and goes on."""
     gpu_jobs: PositiveInt = 1
     """Jobs of this study at a time. All studies together keep to the server's limit `gpu`."""
+
+
+class GatesConfig(Config):
+    """What is asked of data and people before GPU time is spent. Never what comes out."""
+
+    minimum_hours: NonNegativeFloat = 0.0
+    """Of music kept from the archive."""
+    maximum_failures: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of tracks that are quarantined."""
+    maximum_silence: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of decoded hours that no clip holds: silence, and what is left over at tracks' ends."""
+    action: Literal["block", "warn"] = "block"
+    """What comes of data that is worse: pre-training does not begin, or begins with a warning."""
+    approval_gpu_hours: NonNegativeFloat | None = None
+    """Pause for a person's approval before spending more than so much; none: never ask."""
+    approval_wait_hours: PositiveFloat = 72
+    """How long to wait for an answer; then the run fails, and can be run again."""
+
+    @property
+    def judge(self) -> bool:
+        """Say whether any data could be refused."""
+        strictest = (self.minimum_hours, 1 - self.maximum_failures, 1 - self.maximum_silence)
+        return any(value > 0 for value in strictest)
 
 
 class VariantConfig(Config):
@@ -57,7 +116,7 @@ class TablesConfig(Config):
 class StudyConfig(Config):
     """From archives to a scored, reported separator."""
 
-    RUNTIME: ClassVar[frozenset[str]] = frozenset({"limits"})
+    RUNTIME: ClassVar[frozenset[str]] = frozenset({"limits", "gates"})
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
     """What this study is called in its home. One home holds one configuration under a name."""
@@ -76,3 +135,4 @@ class StudyConfig(Config):
     evaluation: EvaluateConfig = EvaluateConfig()
     tables: TablesConfig = TablesConfig()
     limits: LimitsConfig = LimitsConfig()
+    gates: GatesConfig = GatesConfig()

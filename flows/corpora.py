@@ -36,6 +36,7 @@ def _synthesise(site: Site, config: SynthesisConfig, inputs: Inputs) -> Built:
 
 def _plan(site: Site, config: FmaConfig, inputs: Inputs) -> Built:
     corpus, location = site.home.corpus("fma", site.key), site.settings["fma"]
+    _fetch(site, inputs)
     if config.source == "folder":
         source = Source(location=location, form="folder")
         tracks = read_rows(inputs["fma"].path(site.home, TRACKS), Track)
@@ -46,6 +47,11 @@ def _plan(site: Site, config: FmaConfig, inputs: Inputs) -> Built:
     size = sum(unit.bytes for unit in outline.units)
     facts = {"tracks": outline.tracks, "units": len(outline.units), "bytes": size}
     return Built({"plan.json": corpus.plan, "units.jsonl": corpus.units}, facts)
+
+
+def _fetch(site: Site, inputs: Inputs) -> None:
+    """Bring archives that were made in this home by another machine."""
+    marks.fetch(site.home, inputs.values(), lambda output: True)
 
 
 def _pinned(location: str, inputs: Inputs) -> Source:
@@ -71,6 +77,7 @@ def _census(site: Site, config: FmaConfig, inputs: Inputs) -> Built:
 def _unpack(site: Site, config: MusdbConfig, inputs: Inputs) -> Built:
     """Make a stems corpus of its source; what comes out is alike, wherever it came from."""
     home, corpus = site.home, site.home.corpus("musdb", site.key)
+    _fetch(site, inputs)
     songs = _STEMS[config.source](site, Path(site.settings["musdb"]), corpus, config)
     outputs = {"songs.jsonl": corpus.songs}
     for song in songs:

@@ -1,6 +1,6 @@
 """The flow that Prefect runs: one study, or one part of it, every stage a task of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
@@ -8,22 +8,34 @@ from typing import Any, cast
 from uuid import UUID
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
+from prefect.states import Cancelled
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from rich.console import Console
 
-from flows import launch, pages, tables
+from flows import pages, tables
+from flows.approval import Consent
+from flows.bulletin import Bulletin
+from flows.card import report_link
 from flows.config import StudyConfig
+from flows.interrupts import obeyed
 from flows.line import Product
-from flows.operations.reap import reap, registered
+from flows.operations import notifications
+from flows.operations.cancelling import heeded, is_cancelled
+from flows.operations.live_runs import registered
+from flows.operations.reap import reap
 from flows.progress import Board
+from flows.recipes import RecipeName, named
+from flows.sheets import Sheet
+from flows.stages import Stage
 from flows.study import EVERYTHING, Part, claim, follow
 from flows.tasks import PrefectLine
 from flows.variants import TABLES, Table
 from pipelines.config import FmaConfig
-from storage.config import Json
+from storage.config import Config, Json
 from storage.errors import RunError, StemworksError
 from storage.layout import Home
 from storage.marks import Mark
@@ -33,36 +45,73 @@ THREADS = 8
 """Stages that may wait or work at once; GPU jobs and packing take turns among themselves."""
 
 
+def title(parameters: Mapping[str, Any]) -> str:
+    """Return the name of a run: its part and its study's name, whatever else it was given."""
+    config = parameters.get("config")
+    study = config.name if isinstance(config, StudyConfig) else parameters["recipe"]
+    for assignment in parameters["overrides"]:
+        path, _, text = assignment.partition("=")
+        study = text.strip() if path.strip() == "name" else study
+    return f"{parameters['part']} {study}"
+
+
 @flow(
     name="stemworks",
-    flow_run_name="{part} {config.name}",
+    flow_run_name=lambda: title(flow_run.parameters),
     task_runner=cast("TaskRunner[PrefectFuture[Any]]", ThreadPoolTaskRunner(THREADS)),
     persist_result=False,
+    on_failure=[notifications.on_end],
+    on_crashed=[notifications.on_end],
 )
-def stemworks(config: StudyConfig, home: str = "home", part: Part = EVERYTHING) -> Json:
+def stemworks(
+    recipe: RecipeName = "demo",
+    overrides: Sequence[str] = (),
+    home: str = "home",
+    part: Part = EVERYTHING,
+    config: StudyConfig | None = None,
+) -> Json | State[Json]:
     """Run a study, one part of it or a table, in a home. What is done there is not done again.
 
     Args:
-        config: the study; a home holds one configuration under its name.
-        home: the folder under which everything lies.
+        recipe: which study; a home holds one configuration under its name.
+        overrides: what differs from it, each as `a.b=c`, such as `pretraining.optim.lr=3e-4`.
+        home: the folder, or `s3://` address, under which everything lies.
         part: the whole `study`; only `fma`, `musdb` or `pretrain` with what it needs; or one of
             the paper's tables: `table1`, `table2`, `table3`, `mixit_gain`.
+        config: a whole configuration instead of a recipe; the overrides hold for it, too.
 
     Returns:
         How many stages there were, the run's page in the UI and, of a whole study or a table, its
-        scores.
+        scores; or the state `Cancelled`.
+
+    Raises:
+        ConfigError: the recipe or a setting is unknown, or a value is refused.
     """
-    place = Home.open(home)
-    reap()
-    with registered(UUID(flow_run.get_id())), _alone(place, config, part), _obedient_children():
+    config = (config or named(recipe)).override(overrides)
+    run = UUID(flow_run.get_id())
+    with registered(run), heeded(run):
+        reap()
+        try:
+            return _run(config, Home.open(home), part)
+        except TerminationSignal:
+            if not is_cancelled(run):
+                raise
+            return Cancelled(message="Cancelled. Run it again: it goes on from what is done.")
+
+
+def _run(config: StudyConfig, place: Home, part: Part) -> Json:
+    with _alone(place, config, part):
         with Board(Console(stderr=True)) as board:
-            line = StudyLine(place, board, config.limits.gpu_jobs)
-            early: StemworksError | None = None
-            try:
-                follow(line, config, place, part)
-            except StemworksError as error:
-                early = error
-            marks = _settle(line, early)
+            line = StudyLine(place, board, config.limits)
+            line.consent = Consent(config, place, part)
+            line.corpora = max(1, len(config.tables.scales)) if part == "table3" else 1
+            with Bulletin(place, part, config.name, line), obeyed():
+                early: StemworksError | None = None
+                try:
+                    follow(line, config, place, part)
+                except StemworksError as error:
+                    early = error
+                marks = _settle(line, early)
         outcome: Json = {"stages": len(line.futures), "ui": flow_run.get_flow_run_ui_url()}
         if part == EVERYTHING:
             outcome |= _publish(place, marks)
@@ -74,17 +123,25 @@ def stemworks(config: StudyConfig, home: str = "home", part: Part = EVERYTHING) 
 class StudyLine(PrefectLine):
     """The line on which a study or a table runs; a table may pack several corpora on it."""
 
+    consent: Consent | None = None
+    """What is asked before the first GPU job."""
+
+    def do(
+        self, label: str, stage: Stage, config: Config, settings: Json, **inputs: Product
+    ) -> PrefectFuture[Any]:
+        """Submit one stage; before the first GPU job, a person may have to agree to the cost."""
+        if stage.kind == "gpu" and self.consent and self.consent.given(inputs.values()):
+            self.consent = None
+        return PrefectLine.do(self, label, stage, config, settings, **inputs)
+
     def pack(
         self, config: FmaConfig, archive: str, plan: Product
     ) -> Mapping[str, PrefectFuture[Any]]:
         """Submit the packing of one corpus; no task of it takes the place of another corpus's."""
-        apart = copy(self)
-        apart.futures = {}
-        products = PrefectLine.pack(apart, config, archive, plan)
         corpus = sum(label.split(" (")[0] == "pack" for label in self.futures)
-        for label, future in apart.futures.items():
-            self.futures[f"{label} ({Path(archive).name} {corpus})" if corpus else label] = future
-        return products
+        apart = copy(self)
+        apart.suffix = f" ({Path(archive).name} {corpus})" if corpus else ""
+        return PrefectLine.pack(apart, config, archive, plan)
 
 
 @contextmanager
@@ -92,17 +149,6 @@ def _alone(home: Home, config: StudyConfig, part: Part) -> Iterator[None]:
     with home.alone(f"study-{config.name}", f"study '{config.name}' in {home.url}"):
         claim(home, config, part)
         yield
-
-
-@contextmanager
-def _obedient_children() -> Iterator[None]:
-    """Let an interruption of the flow end the jobs that its threads are waiting for."""
-    launch.stopping.clear()
-    try:
-        yield
-    except BaseException:
-        launch.stopping.set()
-        raise
 
 
 def _settle(line: PrefectLine, early: StemworksError | None) -> dict[str, Mark]:
@@ -145,23 +191,9 @@ def _failure(label: str, cause: BaseException, count: int) -> RunError:
 
 
 def _publish(home: Home, marks: dict[str, Mark]) -> Json:
-    """Put the study's results on the parent run, a card and two tables, and return them."""
+    """Put what is published beside the study's scores on the parent run, and return the scores."""
     scores = pages.table_of(home, marks)
-    create_markdown_artifact(
-        pages.run_card(home, marks), key="run-card", description="The study on one page"
-    )
-    create_table_artifact(scores.records(), key="scores", description="Scores in dB")
-    create_table_artifact(
-        published.records(), key="published-scores", description=published.CAUTION
-    )
-    census = marks["census"].facts
-    rows = [{"outcome": "kept", "reason": "", "tracks": census["kept"]}]
-    for outcome in ("filtered", "quarantined"):
-        rows += [
-            {"outcome": outcome, "reason": reason, "tracks": count}
-            for reason, count in census[outcome].items()
-        ]
-    create_table_artifact(rows, key="census", description="What became of every track")
+    Sheet("table", "published-scores", published.CAUTION).show(published.records())
     return {
         "scores": {"headers": scores.headers, "rows": scores.rows},
         "gain": pages.gain_of(home, marks),
@@ -174,11 +206,9 @@ def _publish_table(home: Home, config: StudyConfig, table: Table, marks: dict[st
     found = tables.findings(home, config, table, marks)
     gains = [gain.sentence() for gain in found.gains]
     page = marks[table].facts["page"]
-    card = [f"## {table}", found.scores.markdown(), *gains, f"**Report:** `{page}`"]
-    create_markdown_artifact(
-        "\n\n".join(card), key="table-card", description="The table on one page"
-    )
-    create_table_artifact(found.scores.records(), key="scores", description="Scores in dB")
+    card = [f"## {table}", found.scores.markdown(), *gains, report_link(home, page)]
+    Sheet("markdown", "table-card", "The table on one page").show("\n\n".join(card))
+    Sheet("table", "scores", "Scores in dB").show(found.scores.records())
     return {
         "scores": {"headers": found.scores.headers, "rows": found.scores.rows},
         "gain": gains[-1] if gains else "",

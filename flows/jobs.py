@@ -4,7 +4,8 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 
-from flows.launch import Limits, launch
+from flows.attempts import Attempt
+from flows.launch import launch
 from flows.stages import Built, Inputs, Site, Stage, Watch
 from storage import marks
 from storage.config import Config, Json
@@ -27,43 +28,53 @@ PATHS = {
 
 
 def _train(site: Site, config: TrainConfig, inputs: Inputs) -> Built:
-    run = _run(site, "train", config, inputs)
+    run, earlier = _run(site, "train", config, inputs)
     logged = run.read_metrics()
     rows = [row for row in logged if row.get("kind") == "train"]
     validations = [row["loss"] for row in logged if row.get("kind") == "validation"]
-    facts: Json = {"steps": config.loop.steps}
+    facts: Json = {"steps": config.loop.steps, "processes": processes_of(config) * hosts_of(config)}
     if rows:
         facts |= {"first_loss": rows[0]["loss"], "last_loss": rows[-1]["loss"]}
     if validations:
         facts |= {"best_validation_loss": min(validations)}
-    return Built(run.outputs(), facts)
+    return Built(run.outputs(), facts, earlier)
 
 
 def _select(site: Site, config: SelectConfig, inputs: Inputs) -> Built:
-    run = _run(site, "select", config, inputs)
+    run, earlier = _run(site, "select", config, inputs)
     chosen = ChannelMap.model_validate_json(run.channels.read_text())
     facts = dict(zip(chosen.stems, chosen.channels, strict=True))
-    return Built(run.outputs(), {"channels": facts, "chunks": chosen.chunks})
+    return Built(run.outputs(), {"channels": facts, "chunks": chosen.chunks}, earlier)
 
 
 def _evaluate(site: Site, config: EvaluateConfig, inputs: Inputs) -> Built:
-    run = _run(site, "evaluate", config, inputs)
+    run, earlier = _run(site, "evaluate", config, inputs)
     scores = read_rows(run.scores, SongScore)
     values = [score.usdr for score in scores if score.usdr is not None]
     mean = round(statistics.fmean(values), 2) if values else None
-    return Built(run.outputs(), {"usdr": mean, "songs": len({score.song for score in scores})})
+    songs = len({score.song for score in scores})
+    return Built(run.outputs(), {"usdr": mean, "songs": songs}, earlier)
 
 
-def _run(site: Site, verb: Verb, config: Config, inputs: Inputs) -> Run:
-    """Launch one job and wait for it; its metrics are shown as they come."""
+def _run(site: Site, verb: Verb, config: Config, inputs: Inputs) -> tuple[Run, float]:
+    """Launch one job and wait for it; its metrics are shown as they come.
+
+    Returns:
+        Its directory, and the seconds of earlier attempts that it went on from.
+    """
     run = Run(site.home.run(verb, site.key))
-    limits = Limits(processes_of(config), site.settings["job_hours"])
-    with Mirror(site.home, run.root).kept():
+    hosts, mirror = hosts_of(config), Mirror(site.home, run.root)
+    with mirror.kept():
         run.prepare(Job(verb=verb, inputs=_paths(site.home, inputs), recipe=plain_recipe(config)))
-        launch(run, verb, limits, ticker(site.watch))
+        if hosts > 1 and site.home.remote:
+            # Where the others will look for it.
+            mirror.push()
+        site.watch.follow(run)
+        with Attempt(run) as attempt:
+            launch(run, verb, processes_of(config), attempt.timing(ticker(site.watch)), hosts)
     if not run.result.is_dir():
         raise RunError(f"{verb} job in {run.root} ended well but left no result; see {run.log}")
-    return run
+    return run, attempt.earlier_seconds
 
 
 def ticker(watch: Watch) -> Callable[[str], None]:
@@ -86,8 +97,13 @@ def plain_recipe(config: Config) -> Json:
 
 
 def processes_of(config: Config) -> int:
-    """Return how many processes a job runs in."""
+    """Return how many processes a job runs in on each host."""
     return config.runtime.processes if isinstance(config, TrainConfig) else 1
+
+
+def hosts_of(config: Config) -> int:
+    """Return how many hosts a job runs on."""
+    return config.runtime.hosts if isinstance(config, TrainConfig) else 1
 
 
 def _paths(home: Home, inputs: Inputs) -> dict[str, str]:

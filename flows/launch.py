@@ -5,17 +5,20 @@ when we die; its output goes to a file in its run directory, never to a pipe tha
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
-from storage.errors import LaunchError
-from storage.processes import bound
+from flows.hosts import torchrun
+from flows.operations.gpus import allotted
+from storage.errors import LaunchError, PreemptedError
+from storage.processes import bound, children
 from storage.runs import Run
 
 GRACE_SECONDS = 60.0
@@ -30,45 +33,46 @@ ALLOCATOR = {
 """Keep freed memory in the process: training on a CPU asks for the same large blocks at each step,
 and having the kernel clear them anew costs a third of its time (see BENCHMARKS.md)."""
 
-stopping = threading.Event()
-"""Set when the flow is interrupted: jobs then end themselves, resumably."""
+PREEMPTED = (75, 130, 143, -signal.SIGINT, -signal.SIGTERM)
+"""Exit codes of a job that was told to stop, not by us, and wrote a checkpoint if it could."""
+KILLED = (137, -signal.SIGKILL)
 
 
-class Limits:
-    """What a child is given."""
-
-    def __init__(self, processes: int = 1, hours: float = 24 * 14) -> None:
-        self.processes = processes
-        self.hours = hours
-
-
-def launch(run: Run, verb: str, limits: Limits, on_line: Callable[[str], None]) -> None:
+def launch(
+    run: Run, verb: str, processes: int, on_line: Callable[[str], None], hosts: int = 1
+) -> None:
     """Run one job to its end, handing each line it prints to `on_line`.
 
     Raises:
-        LaunchError: the job failed, or ran past its time; carries its last lines.
+        ConfigError: it is to train on several hosts, and nothing says how to start it there.
+        LaunchError: the job failed; carries its last lines.
+        PreemptedError: somebody stopped it: it goes on from its last checkpoint if tried again.
     """
     run.root.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m"]
-    if verb == "train":
-        # Only training runs in several processes; the rendezvous costs seconds.
-        command += ["torch.distributed.run", "--standalone"]
-        command += ["--nproc-per-node", str(limits.processes), "-m"]
-    command += ["training", verb, str(run.root)]
+    # Only training runs in several processes; the rendezvous costs seconds.
+    command = [sys.executable, "-m", "training", verb, str(run.root)]
+    command = torchrun(run, processes, hosts) if verb == "train" else command
     begin = run.log.stat().st_size if run.log.exists() else 0
-    deadline = time.monotonic() + limits.hours * 3600
-    with run.log.open("ab") as log, _child(command, log.fileno()) as child:
-        for line in _lines(run.log, begin, child, deadline):
+    starved = _starved()
+    with (
+        # Of several hosts, their launcher allots the GPUs.
+        allotted(processes if hosts == 1 else 0) as gpus,
+        run.log.open("ab") as log,
+        _child(command, log.fileno(), gpus) as child,
+    ):
+        for line in _lines(run.log, begin, child):
             on_line(line)
         code = child.wait()
     if code:
-        raise LaunchError(_complaint(run, verb, code, begin), code, _tail(run.log, begin))
+        raise _failure(run, verb, code, begin, _starved() > starved)
 
 
 @contextmanager
-def _child(command: list[str], log: int) -> Iterator["subprocess.Popen[bytes]"]:
+def _child(
+    command: list[str], log: int, gpus: dict[str, str]
+) -> Iterator["subprocess.Popen[bytes]"]:
     """Start a child; whatever ends this block ends the child, politely first."""
-    environment = {**ALLOCATOR, **os.environ, "PYTHONUNBUFFERED": "1"}
+    environment = {**ALLOCATOR, **os.environ, **gpus, "PYTHONUNBUFFERED": "1"}
     child = subprocess.Popen(
         bound(command),
         stdin=subprocess.DEVNULL,
@@ -85,7 +89,12 @@ def _child(command: list[str], log: int) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
-    os.killpg(child.pid, signal.SIGTERM)
+    # Torchrun, told to stop, kills its workers half a minute later, checkpoint or not. So they are
+    # told themselves, and it ends when they have.
+    is_torchrun = "torch.distributed.run" in child.args  # type: ignore[operator]
+    for worker in (is_torchrun and children(child.pid)) or [child.pid]:
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGTERM)
     try:
         child.wait(GRACE_SECONDS)
     except subprocess.TimeoutExpired:
@@ -93,9 +102,7 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
         child.wait()
 
 
-def _lines(
-    log: Path, begin: int, child: "subprocess.Popen[bytes]", deadline: float
-) -> Iterator[str]:
+def _lines(log: Path, begin: int, child: "subprocess.Popen[bytes]") -> Iterator[str]:
     """Yield the log's new lines until the child has ended and all are read."""
     rest = b""
     with log.open("rb") as stream:
@@ -108,25 +115,42 @@ def _lines(
                 if rest:
                     yield rest.decode(errors="replace")
                 return
-            if stopping.is_set():
-                raise LaunchError(f"the job in {log.parent} was stopped with its flow")
-            if time.monotonic() > deadline:
-                raise LaunchError(
-                    f"the job in {log.parent} ran past its time limit and was stopped; raise "
-                    "limits.job_hours and run again, and it goes on from its last checkpoint"
-                )
             time.sleep(POLL_SECONDS)
 
 
-def _complaint(run: Run, verb: str, code: int, begin: int) -> str:
+def _failure(run: Run, verb: str, code: int, begin: int, starved: bool) -> LaunchError:
     """Say in one sentence why a job failed: its own words if it had any."""
-    said = [
-        line.removeprefix("error: ")
-        for line in _tail(run.log, begin).splitlines()
-        if line.startswith("error: ")
-    ]
-    why = said[-1] if said else f"see the end of {run.log}"
-    return f"{verb} job ended with exit code {code}: {why}"
+    tail = _tail(run.log, begin)
+    said = [line.removeprefix("error: ") for line in tail.splitlines() if line[:7] == "error: "]
+    own = _own_code(tail, code)
+    name = f"{verb} job ended with exit code {own}"
+    if own in KILLED and starved:
+        return LaunchError(
+            f"{name}: the kernel killed it for want of memory; give it a machine with more, or "
+            "less to do at once (runtime.micro_batch, runtime.workers)", own, tail
+        )  # fmt: skip
+    if own in PREEMPTED or own in KILLED:
+        how = "was killed" if own in KILLED else "was told to stop"
+        return PreemptedError(
+            f"{name}: it {how} from outside; again, it goes on from its last checkpoint", own, tail
+        )
+    return LaunchError(f"{name}: {said[-1] if said else f'see the end of {run.log}'}", own, tail)
+
+
+def _own_code(tail: str, code: int) -> int:
+    """Return the exit code of the job itself: torchrun's is 1 whatever happened to its workers."""
+    found = re.findall(r"^\s*exitcode\s*: (-?\d+) \(pid", tail, re.MULTILINE)
+    return int(found[-1]) if found else code
+
+
+def _starved() -> int:
+    """Return how many processes the kernel has killed here for want of memory (Linux)."""
+    counts = [0]
+    for path in (Path("/proc/vmstat"), Path("/sys/fs/cgroup/memory.events")):
+        with suppress(OSError):
+            words = path.read_text().split()
+            counts += [int(n) for key, n in pairwise(words) if key == "oom_kill"]
+    return sum(counts)
 
 
 def _tail(log: Path, begin: int) -> str:

@@ -1,8 +1,10 @@
 """A corpus's units as a study sees them: what packing each takes, which are done, all as one."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Self
 
 from flows.stages import Watch
@@ -85,6 +87,9 @@ class Units:
 
     def pack(self, wanted: Sequence[str], archive: str, watch: Watch) -> dict[str, Mark]:
         """Pack some units, given by their ids; return their marks."""
+        if not Path(archive).exists():
+            # Made in this home, by another machine.
+            self.home.fetch(Path(archive))
         done: list[Mark] = []
 
         def count(mark: Mark) -> None:
@@ -135,14 +140,14 @@ def together(ids: Sequence[str], done: Done) -> Mark:
     )
 
 
-def batched(names: Sequence[str], config: FmaConfig) -> list[list[str]]:
-    """Deal units into as many as one task packs.
+def batched(names: Sequence[str], config: FmaConfig, most: int = PACKING_TASKS) -> list[list[str]]:
+    """Deal units into as many as one task packs, for `most` tasks.
 
     On this machine, enough that cores idle little while a batch's last unit is packed; a cluster
     gets all at once, for it keeps a queue of its own. The tasks stay few in any case.
     """
     enough = UNITS_PER_CORE * cores() if config.engine == "local" else len(names)
-    size = max(config.units_per_task or enough, -(-len(names) // PACKING_TASKS), 1)
+    size = max(config.units_per_task or enough, -(-len(names) // max(most, 1)), 1)
     return [list(names[start : start + size]) for start in range(0, len(names), size)]
 
 
@@ -150,4 +155,11 @@ def _sums(chosen: Sequence[Mark]) -> Json:
     """Add up what units' marks count."""
     names = ("tracks", "kept", "clips", "hours", "bytes_in", "cpu_seconds")
     sums = {name: sum(mark.facts.get(name, 0) for mark in chosen) for name in names}
-    return {"units": len(chosen), **{name: round(value, 3) for name, value in sums.items()}}
+    reasons: Json = {}
+    for outcome in ("filtered", "quarantined"):
+        counts: Counter[str] = Counter()
+        for mark in chosen:
+            counts.update(mark.facts.get(outcome, {}))
+        reasons[outcome] = dict(sorted(counts.items()))
+    rounded = {name: round(value, 3) for name, value in sums.items()}
+    return {"units": len(chosen), **rounded, **reasons}

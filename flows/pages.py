@@ -1,6 +1,5 @@
 """Builder of the report, and what of it Prefect shows: tables and a run card."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,8 @@ NAMES = {
     "train from scratch": "from scratch",
 }
 """What the report calls each separator; the first is the one the study is about."""
+SEVERAL = ("train", "evaluate")
+"""Stages that a study has several of."""
 
 
 def _report(site: Site, config: StudyConfig, inputs: Inputs) -> Built:
@@ -46,7 +47,7 @@ def _report(site: Site, config: StudyConfig, inputs: Inputs) -> Built:
         curves=_curves(home, inputs),
         census=inputs["census"].path(home, "census.json"),
         channels=inputs["channels"].path(home, "channels.json"),
-        lineage=lines_of(Ancestry(home).causes_first(inputs.values())),
+        lineage=lineage_of(home, inputs),
     )
     write_report(material, page)
     tuned = [score.usdr for score in _scores(home, inputs["evaluate finetune"])]
@@ -102,17 +103,22 @@ def _curves(home: Home, inputs: Inputs) -> tuple[Curve, ...]:
     )
 
 
-def lines_of(made: Iterable[Mark]) -> tuple[Lineage, ...]:
-    """Return marks as a page shows them."""
-    return tuple(_line(mark) for mark in made)
+def lineage_of(home: Home, inputs: Inputs) -> tuple[Lineage, ...]:
+    """Return all that led to what a page shows, as the page shows it.
+
+    Trainings and evaluations go by their labels, as a study has several of each.
+    """
+    names = {mark.key: label for label, mark in inputs.items() if mark.stage in SEVERAL}
+    made = Ancestry(home).causes_first(inputs.values())
+    return tuple(_line(mark, names.get(mark.key, mark.stage)) for mark in made)
 
 
-def _line(mark: Mark) -> Lineage:
+def _line(mark: Mark, name: str) -> Lineage:
     facts: dict[str, Any] = {
-        name: value for name, value in mark.facts.items() if not isinstance(value, dict | list)
+        fact: value for fact, value in mark.facts.items() if not isinstance(value, dict | list)
     }
     return Lineage(
-        stage=mark.stage,
+        stage=name,
         key=mark.key,
         digest=mark.digest,
         seconds=mark.seconds,
@@ -126,4 +132,4 @@ def _matters(config: StudyConfig) -> Json:
     return {name: value for name, value in config.what_matters().items() if name != "tables"}
 
 
-REPORT = Stage("report", 2, _report, matters=_matters)
+REPORT = Stage("report", 3, _report, matters=_matters)

@@ -1,6 +1,9 @@
 """Named studies, each a function that returns one complete `StudyConfig`."""
 
 from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import Field
 
 from flows.config import SourceConfig, StudyConfig, TablesConfig, VariantConfig
 from pipelines.config import FmaConfig, MusdbConfig, SynthesisConfig
@@ -152,6 +155,9 @@ RECIPES: dict[str, Callable[[], StudyConfig]] = {
     recipe.__name__: recipe
     for recipe in (demo, gain, smoke, real_tiny, paper, paper_small, paper_medium, paper_large)
 }
+
+RecipeName = Annotated[str, Field(json_schema_extra={"enum": list(RECIPES)})]
+"""A recipe's name; a form shows the list of them."""
 
 
 def named(name: str) -> StudyConfig:

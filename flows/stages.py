@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
+from flows.interrupts import TimeLimit, within
 from storage import marks
 from storage.config import Config, Json
 from storage.failures import noted
 from storage.files import disk_errors
 from storage.layout import Home
 from storage.marks import Mark, Work
+from storage.runs import Run
 
 Inputs = Mapping[str, Mark]
 logger = logging.getLogger(__name__)
@@ -27,12 +29,20 @@ class Watch(Protocol):
     def say(self, line: str) -> None:
         """Pass on a line that a job printed."""
 
+    def follow(self, run: Run) -> None:
+        """Show what a job logs in its run directory."""
+
 
 class Built(NamedTuple):
     """What a stage's builder leaves: finished files by label, and small facts worth showing."""
 
     outputs: dict[str, Path]
     facts: Json
+    earlier_seconds: float = 0.0
+    """That attempts took which this one went on from."""
+
+
+UNLIMITED = TimeLimit(24.0 * 365, "no limit")
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,8 @@ class Site:
     key: str
     watch: Watch
     settings: Json = field(default_factory=dict)
-    """Settings that never decide the result: paths of sources, time limits."""
+    """Settings that never decide the result: paths of sources."""
+    limit: TimeLimit = UNLIMITED
 
 
 Builder = Callable[[Site, Any, Inputs], Built]
@@ -81,6 +92,8 @@ def perform(site: Site, stage: Stage, config: Config, inputs: Inputs) -> Perform
 
     Raises:
         LockedError: another process is doing it now.
+        TimeLimitError: it ran past its time.
+        StoppedError: its flow was stopped.
         StemworksError: it failed; the failure is noted in the home until the stage succeeds.
     """
     work = stage.work(config, inputs)
@@ -93,8 +106,9 @@ def perform(site: Site, stage: Stage, config: Config, inputs: Inputs) -> Perform
             return Performed(found.mark, cached=True)
         started = time.monotonic()
         with noted(site.home, work), disk_errors(site.home.root):
-            built = stage.build(site, config, inputs)
-            seconds = time.monotonic() - started
+            with within(site.limit, f"stage {stage.name}"):
+                built = stage.build(site, config, inputs)
+            seconds = built.earlier_seconds + time.monotonic() - started
             mark = marks.commit(site.home, work, built.outputs, built.facts, seconds)
     return Performed(mark, cached=False)
 

@@ -4,7 +4,7 @@ import json
 from contextlib import suppress
 from typing import Literal, NamedTuple, cast
 
-from flows import corpora, jobs, pages, tables
+from flows import corpora, jobs, pages, quality, tables
 from flows.config import StudyConfig
 from flows.line import Line, Product
 from flows.sources import Wanted, find
@@ -110,26 +110,28 @@ def find_archives(
 
 
 def pretrain(line: Line, config: StudyConfig, index: Product) -> Product:
-    """Shards -> a separator that nobody told what a stem is."""
-    return line.do("pretrain", jobs.TRAIN, config.pretraining, _time(config), index=index)
+    """Shards that are good enough -> a separator that nobody told what a stem is."""
+    if config.gates.judge:
+        index = line.do(quality.LABEL, quality.GATE, config.gates, {}, census=index)
+    return line.do("pretrain", jobs.TRAIN, config.pretraining, {}, index=index)
 
 
 def fine_tune(
     line: Line, config: StudyConfig, stems: Stems, foundation: Product
 ) -> dict[str, Product]:
     """Channel map -> a separator fine-tuned from the pre-trained one, and one from scratch."""
-    time, tune, given = _time(config), config.finetuning, stems._asdict()
+    tune, given = config.finetuning, stems._asdict()
     channels = line.do(
-        "select channels", jobs.SELECT, config.selection, time, model=foundation, songs=stems.songs
+        "select channels", jobs.SELECT, config.selection, {}, model=foundation, songs=stems.songs
     )
     made = {
         "channels": channels,
         "finetune": line.do(
-            "finetune", jobs.TRAIN, tune, time, model=foundation, channels=channels, **given
+            "finetune", jobs.TRAIN, tune, {}, model=foundation, channels=channels, **given
         ),
     }
     if config.from_scratch:
-        made["train from scratch"] = line.do("train from scratch", jobs.TRAIN, tune, time, **given)
+        made["train from scratch"] = line.do("train from scratch", jobs.TRAIN, tune, {}, **given)
     return made
 
 
@@ -143,10 +145,10 @@ def score(
     line: Line, config: StudyConfig, stems: Stems, made: dict[str, Product]
 ) -> dict[str, Product]:
     """Separators -> scores of each."""
-    time, songs = _time(config), stems.songs
+    songs = stems.songs
     return {
         f"evaluate {name}": line.do(
-            f"evaluate {name}", jobs.EVALUATE, config.evaluation, time, model=model, songs=songs
+            f"evaluate {name}", jobs.EVALUATE, config.evaluation, {}, model=model, songs=songs
         )
         for name, model in made.items()
         if name in pages.NAMES
@@ -177,7 +179,3 @@ def claim(home: Home, config: StudyConfig, part: Part = EVERYTHING) -> None:
         "parts": sorted({part, *known.get("parts", ())}),
     }
     home.write(path, (json.dumps(held, indent=2, sort_keys=True) + "\n").encode())
-
-
-def _time(config: StudyConfig) -> Json:
-    return {"job_hours": config.limits.job_hours}

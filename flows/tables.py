@@ -5,9 +5,8 @@ from functools import partial
 from typing import Literal
 
 from flows import recipes
-from flows.commands.ancestry import Ancestry
 from flows.config import StudyConfig
-from flows.pages import lines_of
+from flows.pages import lineage_of
 from flows.stages import Built, Inputs, Site, Stage
 from flows.variants import TABLES, Table, Variant, variants_of
 from storage import marks
@@ -51,7 +50,7 @@ def compare(home: Home, config: StudyConfig, table: Table, inputs: Inputs) -> Co
         job_seconds=sum(jobs.values()),
         differences=tuple(unlike_the_paper(config)),
         recipe=config.what_matters(),
-        lineage=lines_of(Ancestry(home).causes_first(inputs.values())),
+        lineage=lineage_of(home, inputs),
     )
 
 
@@ -89,4 +88,4 @@ def _entry(
     )
 
 
-STAGES = {table: Stage(table, 1, partial(_table, table)) for table in TABLES}
+STAGES = {table: Stage(table, 2, partial(_table, table)) for table in TABLES}

@@ -1,10 +1,10 @@
 """How Prefect runs stages: names, tags, retries, limits and `Cached` states. Policy lives here."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any, cast
 
 from prefect import task
@@ -13,21 +13,34 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.concurrency.sync import concurrency
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
-from prefect.states import Completed
+from prefect.states import Cancelled, Completed, Failed
 
+from flows.config import LimitsConfig
+from flows.interrupts import TimeLimit, stopping, within
+from flows.jobs import processes_of
 from flows.line import Product
-from flows.packing import Units, batched, together
+from flows.operations.limits import capacity, limit_of
+from flows.packing import PACKING_TASKS, Units, batched, together
 from flows.progress import Board, StageWatch
 from flows.stages import Inputs, Performed, Site, Stage, perform
 from pipelines.config import FmaConfig
 from storage.config import Config, Json
-from storage.errors import LockedError, MachineError, RunError
+from storage.errors import (
+    LockedError,
+    MachineError,
+    PreemptedError,
+    RunError,
+    StoppedError,
+    TimeLimitError,
+)
 from storage.layout import Home
 from storage.marks import Mark, standing
 
-GPU_LIMIT = "gpu"
-"""The global concurrency limit that GPU jobs share: one at a time, unless it is raised."""
+BEFORE = "packed before"
+"""What the units are called together that earlier runs packed."""
 LEASE_SECONDS = 60
+SLOT_SECONDS = 15.0
+"""Between two looks at whether a stage that waits for its turn is to be done at all."""
 LOCK_SECONDS = 2.0
 """Between two looks at a stage that another run of the same home is doing."""
 RETRIES = 2
@@ -35,9 +48,26 @@ RETRY_SECONDS = [10.0, 60.0]
 
 
 def is_transient(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
-    """Say whether trying again can help: broken connections and the like, never bad data."""
+    """Say whether trying again can help: broken connections and the like, never bad data.
+
+    A job that somebody stopped goes on from its last checkpoint.
+    """
     error = state.result(raise_on_failure=False)
+    if isinstance(error, PreemptedError):
+        return True
     return isinstance(error, OSError) and not isinstance(error, MachineError)
+
+
+def time_limit(limits: LimitsConfig, stage: str, kind: str = "light") -> TimeLimit:
+    """Return how long a stage may take, and the setting that says so."""
+    known = {
+        "train": TimeLimit(limits.training_hours, "limits.training_hours"),
+        "select-channels": TimeLimit(limits.selection_hours, "limits.selection_hours"),
+        "evaluate": TimeLimit(limits.evaluation_hours, "limits.evaluation_hours"),
+        "packing": TimeLimit(limits.packing_hours, "limits.packing_hours"),
+    }
+    other = TimeLimit(limits.other_hours, "limits.other_hours")
+    return known.get(kind, known.get(stage, other))
 
 
 @dataclass
@@ -46,15 +76,19 @@ class PrefectLine:
 
     home: Home
     board: Board
-    gpu_jobs: int = 1
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     futures: dict[str, PrefectFuture[Any]] = field(default_factory=dict)
+    corpora: int = 1
+    """That this run packs: they share its tasks."""
+    suffix: str = ""
+    """Of packing's labels, where a run packs several corpora."""
 
     def __post_init__(self) -> None:
         # Whoever waits for the server's limit asks it only now and then. So jobs of one flow take
         # turns here, where the next one is let in at once; and so do packing tasks, each of which
         # uses every core.
         self._turns: dict[str, AbstractContextManager[Any]] = {
-            "gpu": threading.Semaphore(self.gpu_jobs),
+            "gpu": threading.Semaphore(self.limits.gpu_jobs),
             "packing": threading.Semaphore(1),
             "light": nullcontext(),
         }
@@ -67,7 +101,8 @@ class PrefectLine:
 
             def body(**given: Any) -> Any:
                 watch = StageWatch(label, self.board)
-                site = Site(self.home, stage.work(config, given).key, watch, settings)
+                key, limit = stage.work(config, given).key, time_limit(self.limits, stage.name)
+                site = Site(self.home, key, watch, settings, limit)
                 return self._perform(site, stage, config, given)
 
             self.futures[label] = _as_task(body, label, stage.kind).submit(**inputs)
@@ -90,20 +125,26 @@ class PrefectLine:
         units = Units.of(self.home, plan.result(), config)
         done = {name: found.mark for name, found in units.look().items() if found.mark}
         left = [name for name in units.works if name not in done]
-        batches = [self._pack(units, archive, plan, batch) for batch in batched(left, config)]
+        if done and left:
+            before = together([*done], done)
+            self.board.conclude(BEFORE + self.suffix, "cached", f"{len(done)} units", before)
+        dealt = batched(left, config, PACKING_TASKS // self.corpora)
+        batches = [self._pack(units, archive, plan, batch) for batch in dealt]
         return {"pack": self._gather(units, plan, done, batches)}
 
     def _pack(
         self, units: Units, archive: str, plan: Product, names: list[str]
     ) -> PrefectFuture[Any]:
-        label = _batch_label(names)
+        label = _batch_label(names) + self.suffix
+        limit = time_limit(self.limits, "pack", "packing")
 
         def body(plan: Mark) -> Mark:
             watch = StageWatch(label, self.board)
-            with self._turns["packing"]:
-                done = units.pack(names, archive, watch)
-            watch.finish(f"{len(names)} units packed")
-            return together(names, done)
+            turn = self._turns["packing"]
+            with turn, _slots("packing"), watch.working(), within(limit, label):
+                mark = together(names, units.pack(names, archive, watch))
+            watch.finish(f"{len(names)} units packed", mark)
+            return mark
 
         self.futures[label] = _as_task(body, label, "packing").submit(plan=plan)
         return self.futures[label]
@@ -116,21 +157,24 @@ class PrefectLine:
         batches: list[PrefectFuture[Any]],
     ) -> PrefectFuture[Any]:
         """Submit what waits for all batches and leaves one mark for all units."""
+        label = f"pack{self.suffix}"
 
         def body(plan: Mark, batches: list[Mark]) -> Any:
-            watch = StageWatch("pack", self.board)
+            watch = StageWatch(label, self.board)
             if not batches:
-                watch.reuse()
+                mark = units.gather(done)
+                watch.reuse(mark)
                 message = f"{len(done)} units were packed before"
-                return Completed(name="Cached", message=message, data=units.gather(done))
-            found = {name: stand.mark for name, stand in units.look().items() if stand.mark}
-            mark = units.gather(found)
-            watch.finish(f"all {len(found)} units are packed, {len(done)} of them before")
+                return Completed(name="Cached", message=message, data=mark)
+            with watch.working():
+                found = {name: stand.mark for name, stand in units.look().items() if stand.mark}
+                mark = units.gather(found)
+            watch.finish(f"all {len(found)} units are packed, {len(done)} of them before", mark)
             return mark
 
-        task = _as_task(body, "pack", "light")
-        self.futures["pack"] = task.submit(plan=plan, batches=batches)
-        return self.futures["pack"]
+        task = _as_task(body, label, "light")
+        self.futures[label] = task.submit(plan=plan, batches=batches)
+        return self.futures[label]
 
     def _perform(self, site: Site, stage: Stage, config: Config, marks: Inputs) -> Any:
         """Do one stage when its turn comes; a stage done before is `Cached`."""
@@ -140,15 +184,16 @@ class PrefectLine:
         if mark is None:
             log = get_run_logger()
             if stage.kind == "gpu":
-                log.info("waits for its turn at the GPU")
-            with self._turns[stage.kind], _slot(stage.kind):
-                log.info("begins")
-                mark, cached = patiently(lambda: perform(site, stage, config, marks), log.info)
+                log.info("%s waits for its turn at the GPU", watch.label)
+            with self._turns[stage.kind], _slots(stage.kind, processes_of(config)):
+                log.info("%s begins", watch.label)
+                with watch.working():
+                    mark, cached = patiently(lambda: perform(site, stage, config, marks), log.info)
         if cached:
-            watch.reuse()
+            watch.reuse(mark)
             return Completed(name="Cached", message=f"{stage.name} {mark.key}", data=mark)
         get_run_logger().info("%s done in %.1f s: %s", stage.name, mark.seconds, mark.facts)
-        watch.finish(f"done in {mark.seconds:.1f} s")
+        watch.finish(f"done in {mark.seconds:.1f} s", mark)
         return mark
 
 
@@ -156,6 +201,9 @@ def patiently(work: Callable[[], Performed], say: Callable[[str], None]) -> Perf
     """Do a stage; while another run of this home is doing it, wait and take what comes of it.
 
     A lock dies with its holder, so this ends; `say` is told once why nothing happens.
+
+    Raises:
+        StoppedError: the flow was stopped meanwhile.
     """
     said = False
     while True:
@@ -165,7 +213,10 @@ def patiently(work: Callable[[], Performed], say: Callable[[str], None]) -> Perf
             if not said:
                 say(f"waits for another run: {error}")
                 said = True
-        time.sleep(LOCK_SECONDS)
+        if stopping.wait(LOCK_SECONDS):
+            raise StoppedError(
+                "stopped with its flow, while another run did this; again, it goes on"
+            )
 
 
 def _as_task(body: Callable[..., Any], label: str, kind: str) -> Any:
@@ -179,7 +230,22 @@ def _as_task(body: Callable[..., Any], label: str, kind: str) -> Any:
         retry_delay_seconds=RETRY_SECONDS,
         retry_condition_fn=is_transient,
     )
-    return decorate(body)
+    return decorate(_truthful(body))
+
+
+def _truthful(body: Callable[..., Any]) -> Callable[..., Any]:
+    """Let what ran out of time, or was stopped, end in a state that says so; neither is retried."""
+
+    @wraps(body)
+    def told(**given: Any) -> Any:
+        try:
+            return body(**given)
+        except TimeLimitError as error:
+            return Failed(name="TimedOut", message=str(error), data=error)
+        except StoppedError as error:
+            return Cancelled(message=str(error))
+
+    return told
 
 
 def _batch_label(names: list[str]) -> str:
@@ -187,13 +253,29 @@ def _batch_label(names: list[str]) -> str:
 
 
 @contextmanager
-def _slot(kind: str) -> Iterator[None]:
-    if kind != "gpu":
+def _slots(kind: str, count: int = 1) -> Iterator[None]:
+    limit = limit_of(kind)
+    if not limit:
         yield
         return
-    # The lease is short, so that a dead holder's slot comes free by itself; a server that is away
-    # for a while must not end a job of days.
-    with concurrency(
-        GPU_LIMIT, lease_duration=LEASE_SECONDS, strict=True, raise_on_lease_renewal_failure=False
-    ):
+    with ExitStack() as held:
+        while True:
+            # The lease is short, so that a dead holder's slot comes free by itself; a server that
+            # is away for a while must not end a job of days.
+            slots = concurrency(
+                limit,
+                occupy=min(count, capacity(kind)),
+                timeout_seconds=SLOT_SECONDS,
+                lease_duration=LEASE_SECONDS,
+                strict=True,
+                raise_on_lease_renewal_failure=False,
+            )
+            try:
+                held.enter_context(slots)
+                break
+            except TimeoutError:
+                if stopping.is_set():
+                    raise StoppedError(
+                        f"stopped with its flow, while it waited for {limit}"
+                    ) from None
         yield

@@ -5,8 +5,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -20,6 +20,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _SPAWNING = threading.Lock()
+WAIT_SECONDS = 1.0
+"""Python raises what it is to raise in a thread, such as that its time is over, between two
+waits."""
 
 
 def fan_out(
@@ -63,6 +66,14 @@ def worker_pool(count: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
+def as_they_come(futures: Iterable[Future[Result]]) -> Iterator[Future[Result]]:
+    """Yield futures as they are done; unlike the library's, it can be interrupted in a thread."""
+    left = set(futures)
+    while left:
+        done, left = wait(left, WAIT_SECONDS, FIRST_COMPLETED)
+        yield from done
+
+
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0))
@@ -86,7 +97,7 @@ def _in_turn(
 
 
 def _gather(futures: list[Future[Result]], tell: Callable[[Result], None]) -> list[Result]:
-    for future in as_completed(futures):
+    for future in as_they_come(futures):
         error = future.exception()
         if isinstance(error, BrokenProcessPool):
             done = sum(f.done() and f.exception() is None for f in futures)

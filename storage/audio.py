@@ -79,19 +79,6 @@ def wav_file(parts: Sequence[Samples], sample_rate: int) -> bytes:
     return b"".join([head, b"data" + struct.pack("<I", size), *data])
 
 
-def decode_window(data: bytes, name: str, start: int = 0, frames: int = -1) -> Waveform:
-    """Decode a window of FLAC or WAV bytes to [channels, frames]; -1 reads to the end.
-
-    Raises:
-        DecodeError: the bytes are no audio, or end before the window does.
-    """
-    try:
-        with soundfile.SoundFile(io.BytesIO(data)) as stream:
-            return _window(stream, name, start, frames)
-    except soundfile.LibsndfileError as error:
-        raise DecodeError(f"{name} is no readable audio ({error})") from error
-
-
 def read_window(path: Path, start: int = 0, frames: int = -1) -> Waveform:
     """Read a window of an audio file to [channels, frames]; -1 reads to the end.
 
@@ -100,23 +87,13 @@ def read_window(path: Path, start: int = 0, frames: int = -1) -> Waveform:
     """
     try:
         with soundfile.SoundFile(str(path)) as stream:
-            return _window(stream, str(path), start, frames)
+            stream.seek(start)
+            waveform: Waveform = stream.read(frames, dtype="float32", always_2d=True).T
     except (soundfile.LibsndfileError, OSError) as error:
-        raise DecodeError(f"{path} is no readable audio ({error})") from error
-
-
-def write_audio(path: Path, waveform: Waveform, sample_rate: int, subtype: str = "FLOAT") -> None:
-    """Write [channels, frames] in the format of the path's suffix."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(str(path), waveform.T, sample_rate, subtype=subtype)
-
-
-def _window(stream: soundfile.SoundFile, name: str, start: int, frames: int) -> Waveform:
-    stream.seek(start)
-    waveform: Waveform = stream.read(frames, dtype="float32", always_2d=True).T
+        raise DecodeError(f"{path} is no readable audio file ({error})") from error
     if frames >= 0 and waveform.shape[1] != frames:
         raise DecodeError(
-            f"{name} ends at frame {start + waveform.shape[1]}, before {start + frames}; "
+            f"{path} ends at frame {start + waveform.shape[1]}, before {start + frames}; "
             "it is shorter than its manifest says, so build it again"
         )
     return waveform

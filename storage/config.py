@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from storage.errors import ConfigError
 
 Json = dict[str, Any]
+SECRET = "secret"
+"""Kind of refusal after which the value is not repeated."""
 
 
 class Config(BaseModel):
@@ -61,13 +63,21 @@ class Config(BaseModel):
         """
         values = self.model_dump(mode="json")
         for assignment in assignments:
-            path, separator, text = assignment.partition("=")
-            if not separator:
-                raise ConfigError(
-                    f"'--set {assignment}' has no '='; write it as '--set optim.lr=3e-4'"
-                )
-            _assign(values, path.strip(), _value(text))
+            _assign(values, *assigned(assignment, "--set optim.lr=3e-4"))
         return type(self).parse(values, "setting")
+
+
+def assigned(assignment: str, example: str) -> tuple[str, Any]:
+    """Return what `a.b=c` names and sets: JSON where it parses as JSON, and plain text otherwise.
+
+    Raises:
+        ConfigError: there is no `=`; shows the option by its example.
+    """
+    path, separator, text = assignment.partition("=")
+    if not separator:
+        option = example.split(maxsplit=1)[0]
+        raise ConfigError(f"'{option} {assignment}' has no '='; write it as '{example}'")
+    return path.strip(), _value(text)
 
 
 def digest_of(values: Any) -> str:
@@ -133,6 +143,8 @@ def _explain(error: ValidationError, cls: type[Config], what: str) -> str:
         path = ".".join(str(part) for part in problem["loc"]) or cls.__name__
         if problem["type"] == "extra_forbidden":
             parts.append(f"unknown {what} '{path}'")
+        elif problem["type"] == SECRET:
+            parts.append(f"{what} '{path}': {problem['msg']}")
         else:
             parts.append(f"{what} '{path}' = {problem['input']!r}: {problem['msg']}")
     return "; ".join(parts)

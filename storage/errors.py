@@ -13,8 +13,11 @@
       RunError             a run cannot start, resume or finish
         CheckpointError    weights cannot be read, or do not fit the model or the recipe
         LaunchError        a child process failed; carries its exit code and last lines
+          PreemptedError   it was stopped from outside: trying again resumes it
         LockedError        another process is doing this very thing now
         LostError          a worker process did not survive its work
+        TimeLimitError     it ran past its time
+        StoppedError       it was stopped with its flow, resumably
       MachineError         the machine lacks something: a program, a port, disk space
 
 A message says what was wrong, the value, and what to do about it, in one sentence a person on
@@ -83,6 +86,10 @@ class LaunchError(RunError):
         self.tail = tail
 
 
+class PreemptedError(LaunchError):
+    """A child process was stopped from outside: trying again goes on from its last checkpoint."""
+
+
 class LockedError(RunError):
     """Another process is doing this very thing now."""
 
@@ -93,6 +100,16 @@ class LostError(RunError):
     def __init__(self, message: str, reason: str = "crash") -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class TimeLimitError(RunError):
+    """Work ran past its time and was stopped."""
+
+
+class StoppedError(RunError):
+    """Work was stopped because its flow was: cancelled, or told to end. Again, it goes on."""
+
+    exit_code = 143
 
 
 class MachineError(StemworksError):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from storage.errors import LockedError, ManifestError, StemworksError
+from storage.errors import LockedError, ManifestError, StemworksError, StoppedError
 from storage.layout import Home
 from storage.marks import Work
 
@@ -14,12 +14,12 @@ from storage.marks import Work
 def noted(home: Home, work: Work) -> Iterator[None]:
     """Note why work fails, for `plan` and `status` to show; success takes an old note away.
 
-    That another process is at it is no failure.
+    That another process is at it is no failure, nor that it was stopped with its flow.
     """
     path = _path(home, work)
     try:
         yield
-    except LockedError:
+    except (LockedError, StoppedError):
         raise
     except (StemworksError, OSError) as error:
         why = {"stage": work.stage, "key": work.key, "error": str(error)}

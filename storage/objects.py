@@ -5,9 +5,10 @@ under a name appears whole or not at all, and is never half replaced.
 """
 
 import shutil
+import stat
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -21,6 +22,16 @@ class Seen(NamedTuple):
     bytes: int
     version: str
     """Another one whenever the content may be another: a file's time, an object's ETag."""
+
+
+class Unfinished(NamedTuple):
+    """What a dead writer left half stored, and no listing shows."""
+
+    name: str
+    bytes: int
+    """0 of an upload in parts: to tell it, a bucket would have to be asked for each part."""
+    upload: str = ""
+    """What a bucket calls an upload in parts; empty of a file."""
 
 
 class Store(Protocol):
@@ -72,11 +83,15 @@ class Store(Protocol):
         """Forget an object; one that is not there is no error."""
         ...
 
-    def discard_unfinished(self, older_seconds: float) -> int:
-        """Throw away what dead writers left half stored and no listing shows; return how many.
+    def unfinished(self, older_seconds: float) -> list[Unfinished]:
+        """List what dead writers left half stored.
 
-        One that is still under way looks alike: name an age that no writing takes.
+        What is still under way looks alike: name an age that no writing takes.
         """
+        ...
+
+    def discard(self, left: Unfinished) -> None:
+        """Throw away what `unfinished` listed."""
         ...
 
     def alone(self, name: str, what: str) -> AbstractContextManager[None]:
@@ -160,13 +175,22 @@ class FolderStore:
         with disk_errors(self.root):
             (self.root / name).unlink(missing_ok=True)
 
-    def discard_unfinished(self, older_seconds: float) -> int:
-        """Delete files whose writers died while they arrived."""
+    def unfinished(self, older_seconds: float) -> list[Unfinished]:
+        """List files whose writers died while they arrived."""
         oldest = time.time() - older_seconds
-        left = [path for path in self.root.rglob(".*.arriving") if path.stat().st_mtime < oldest]
-        for path in left:
-            path.unlink(missing_ok=True)
-        return len(left)
+        found = []
+        for path in sorted(self.root.rglob(".*.arriving")):
+            # One that is under way may be done, and gone, by now.
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                if stat.S_ISREG(status.st_mode) and status.st_mtime <= oldest:
+                    name = path.relative_to(self.root).as_posix()
+                    found.append(Unfinished(name, status.st_size))
+        return found
+
+    def discard(self, left: Unfinished) -> None:
+        """Delete a file that never arrived."""
+        self.remove(left.name)
 
     @contextmanager
     def alone(self, name: str, what: str) -> Iterator[None]:

@@ -9,7 +9,10 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 PR_SET_PDEATHSIG = 1
 
@@ -37,20 +40,37 @@ def start_time(pid: int) -> str:
     return "" if fields[0] in "ZX" else fields[19]
 
 
+def pid_space() -> str:
+    """Name the space in which a pid means one process: a boot's, or one container's within it."""
+    link = Path("/proc/self/ns/pid")
+    return f"{boot_id()} {link.readlink()}" if link.is_symlink() and boot_id() else ""
+
+
 def identity() -> dict[str, int | str]:
-    """Return what names this very process on this machine for good."""
-    return {"pid": os.getpid(), "boot": boot_id(), "start": start_time(os.getpid())}
+    """Return what names this very process for good, on this machine and wherever its note is."""
+    pid = os.getpid()
+    return {"pid": pid, "boot": boot_id(), "space": pid_space(), "start": start_time(pid)}
 
 
-def is_alive(who: dict[str, int | str]) -> bool:
-    """Say whether the process that `identity` named still lives."""
-    return who.get("boot") == boot_id() and start_time(int(who["pid"])) == who.get("start")
+def is_near(who: Mapping[str, Any]) -> bool:
+    """Say whether a pid of `identity` means the same here: same boot, same container."""
+    # What was noted before there were spaces is taken for near.
+    return who.get("boot") == boot_id() and who.get("space", pid_space()) == pid_space()
 
 
-def children() -> list[int]:
-    """Return the processes that this one's threads have started and that live."""
-    listed = Path("/proc/self/task").glob("*/children")
-    return [int(pid) for path in listed for pid in path.read_text().split()]
+def is_alive(who: Mapping[str, Any]) -> bool:
+    """Say whether the process that `identity` named is near and still lives."""
+    return is_near(who) and start_time(int(who["pid"])) == who.get("start")
+
+
+def children(pid: int | None = None) -> list[int]:
+    """Return the processes that one's threads, or this one's, have started and that live."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid or 'self'}/task").glob("*/children"):
+        # A thread may end meanwhile.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found += [int(word) for word in path.read_text().split()]
+    return found
 
 
 def bound(command: list[str]) -> list[str]:

@@ -5,6 +5,7 @@
     job.json       what to do: verb, inputs, recipe
     log.txt        everything the job prints
     metrics.jsonl  one line per logged step
+    attempts.json  seconds of each attempt at the job
     checkpoints/   step-00000100/ ...
     result/        what the job leaves: model/, channels.json, scores.jsonl, excerpts/
 """
@@ -81,6 +82,11 @@ class Run:
     def metrics(self) -> Path:
         """One JSON object per logged step."""
         return self.root / "metrics.jsonl"
+
+    @property
+    def attempts(self) -> Path:
+        """Seconds of each attempt at the job, a list; the last one's grow while it runs."""
+        return self.root / "attempts.json"
 
     @property
     def lock(self) -> Path:

@@ -19,12 +19,12 @@ _numbers = itertools.count(1)
 
 
 @contextmanager
-def moto_server() -> Iterator[str]:
+def moto_server(address: str = "127.0.0.1") -> Iterator[str]:
     """Run moto's server in a thread; yield its endpoint."""
     from moto.server import ThreadedMotoServer  # noqa: PLC0415 - half a second
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = ThreadedMotoServer(ip_address=address, port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     try:

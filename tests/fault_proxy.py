@@ -244,11 +244,11 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def fault_proxy(endpoint: str) -> Iterator[tuple[str, Rules]]:
-    """Put a proxy before an S3 server; yield its endpoint, and the rules to change."""
+def fault_proxy(endpoint: str, at: int = 0) -> Iterator[tuple[str, Rules]]:
+    """Put a proxy before an S3 server, at a port; yield its endpoint, and the rules to change."""
     host, _, port = endpoint.removeprefix("http://").partition(":")
     rules = Rules((host, int(port)))
-    server = _Server(("127.0.0.1", 0), type("Bound", (Handler,), {"rules": rules}))
+    server = _Server(("127.0.0.1", at), type("Bound", (Handler,), {"rules": rules}))
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:

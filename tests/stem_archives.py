@@ -27,6 +27,15 @@ def float_wave(sound: Sound, rate: int = RATE, subtype: str = "FLOAT") -> bytes:
     return buffer.getvalue()
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file under a folder by its name."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
 def moises_song(
     song: str, recordings: Recordings, artist: str = "Ada", title: str = "First"
 ) -> dict[str, bytes]:

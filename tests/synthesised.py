@@ -44,6 +44,18 @@ def tune(seconds: float, pitch: float = 220.0, rate: int = RATE, channels: int =
     return (sine + noise).astype(np.float32)
 
 
+def write_audio(path: Path, sound: Sound, rate: int, subtype: str = "FLOAT") -> None:
+    """Write [channels, frames] in the format of the path's suffix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, sound.T, rate, subtype=subtype)
+
+
+def decoded(data: bytes) -> Sound:
+    """Return the bytes of an audio file as [channels, frames]."""
+    sound: Sound = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)[0].T
+    return sound
+
+
 def as_file(sound: Sound, rate: int = RATE, kind: str = "MP3") -> bytes:
     """Encode [channels, frames]."""
     buffer = io.BytesIO()

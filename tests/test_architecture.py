@@ -19,6 +19,8 @@ DRAWERS = {"utils", "util", "common", "helpers", "helper", "misc", "core"}
 
 EXCEPTIONS: dict[str, str] = {
     "flows/__main__.py:run": "each option of the command is an argument, as Typer asks",
+    "flows/commands/operating.py:serve": "the same",
+    "flows/commands/operating.py:deploy": "the same",
 }
 """Functions over a budget, by `file:name`, with the reason."""
 

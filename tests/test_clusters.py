@@ -1,6 +1,7 @@
 """The files for Slurm and Kubernetes say what is so, as far as one machine can tell."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -58,6 +59,8 @@ def test_the_pods_are_nobody_special_and_have_what_they_need(cluster: dict[str, 
     mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
     assert any(container["args"][-1].startswith(f"{mount}/runs/train-") for mount in mounts)
     assert "/dev/shm" in mounts
+    assert [set(source) for source in container["envFrom"]] == [{"secretRef"}]
+    assert not [one for one in container["env"] if re.search("KEY|SECRET|TOKEN", one["name"])]
     assert not container["image"].endswith(":latest")
 
 

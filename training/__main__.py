@@ -50,8 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif parsed.verb == "train":
             train(Run(parsed.run))
     except StemworksError as error:
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"error: {_rank()}{' '.join(str(error).split())}\n")
         return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        return 130
     return 0
 
 
@@ -112,12 +115,20 @@ def _at_least_one(text: str) -> int:
 
 
 class _Lines(logging.Formatter):
-    """Messages as they are; what needs attention says so first."""
+    """Messages as they are; what needs attention says so first, and which process it is from."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""
         text = super().format(record)
-        return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
+        if record.levelno < logging.WARNING:
+            return text
+        return f"{record.levelname.lower()}: {_rank()}{text}"
+
+
+def _rank() -> str:
+    """Name this process where there are several."""
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    return "" if alone else f"rank {os.environ.get('RANK', '0')}: "
 
 
 def _configure_logging(level: int) -> None:

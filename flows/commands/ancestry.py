@@ -13,7 +13,7 @@ from storage.errors import ManifestError
 from storage.layout import Corpus, Home
 from storage.marks import Mark
 
-PLAN, CENSUS = "plan-fma", "census"
+PLAN, CENSUS, GATE = "plan-fma", "census", "quality-gate"
 
 
 class Ancestry:
@@ -26,7 +26,9 @@ class Ancestry:
     @cached_property
     def _by_digest(self) -> Mapping[str, Mark]:
         # Of several that left the same bytes, the first: the later ones made nothing new.
-        return {mark.digest: mark for mark in reversed(self.marks)}
+        # A gate hands on what it was given: it made nothing at all.
+        made = (mark for mark in reversed(self.marks) if mark.stage != GATE)
+        return {mark.digest: mark for mark in made}
 
     def parents(self, mark: Mark) -> dict[str, Mark | None]:
         """Return what a mark's work was given, by input; None where this home holds it no more."""

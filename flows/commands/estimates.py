@@ -33,8 +33,8 @@ WRITTEN_PER_BYTE = {
 """Bytes of shards for a byte of MP3, at the FMA's mean of 263 kbit/s, half of each clip shared."""
 ROUGHLY = {"fma_full.zip": 879 << 30}
 """Bytes of archives whose publisher gives a rounded size."""
-SUSTAINED_FLOPS = 150e12
-"""What a data-centre GPU is assumed to sustain in bf16 until this home has measured better."""
+BANDS = 62
+"""Of the published models."""
 RECENT = 200
 """Units by whose times the present rate of packing is told."""
 IDLE_SECONDS = 120.0
@@ -102,8 +102,8 @@ def cost_of(home: Home, outlook: Outlook, archive: Path | None = None) -> Cost:
         size = archive_bytes(outlook.config.archive.name)
         return Cost(size=size, written=size)
     if isinstance(outlook.config, TrainConfig):
-        hours = _training_hours(home, outlook.config)
-        return Cost(gpu_hours=hours, wall_hours=hours)
+        hours, gpus = _training_hours(home, outlook.config), outlook.config.runtime.processes
+        return Cost(gpu_hours=hours * gpus, wall_hours=hours)
     return Cost()
 
 
@@ -199,17 +199,35 @@ def _rates(done: Sequence[Mark], form: ShardConfig) -> Rates:
 
 
 def _training_hours(home: Home, config: TrainConfig) -> float:
-    """Estimate by a run of the same model and batch in this home, else by counting operations."""
+    """Estimate by a run of the same model and batch in this home, else by counting operations.
+
+    Several GPUs are taken to be as many times as fast, and an earlier run to have had as many.
+    """
     rates = [rate for mark in marks.all_marks(home) if (rate := _step_seconds(mark, config))]
     if rates:
         return config.loop.steps * min(rates) / 3600
+    sustained = config.runtime.gpu_tflops * 1e12 * config.runtime.processes
+    return training_operations(config) / sustained / 3600
+
+
+def training_operations(config: TrainConfig) -> float:
+    """Return the floating-point operations of a whole training run."""
     examples = config.loop.steps * config.data.batch_size
-    return 3 * operations(config.model, segment_frames(config)) * examples / SUSTAINED_FLOPS / 3600
+    return passes(config) * operations(config.model, segment_frames(config)) * examples
+
+
+def passes(config: TrainConfig) -> int:
+    """Return what a training step of the separator costs, in forward passes.
+
+    Forward, gradients of activations, gradients of weights. A frozen separator has none of the
+    last; the encoder before it learns all the same, so gradients pass through it.
+    """
+    return 2 if config.freeze_separator else 3
 
 
 def _step_seconds(mark: Mark, config: TrainConfig) -> float:
-    wanted = config.what_matters()
-    same = all(mark.config.get(part) == wanted[part] for part in ("model", "data"))
+    wanted, parts = config.what_matters(), ("model", "data", "freeze_separator")
+    same = all(mark.config.get(part) == wanted[part] for part in parts)
     steps = mark.facts.get("steps", 0)
     return mark.seconds / steps if mark.stage == "train" and same and steps else 0.0
 
@@ -222,13 +240,22 @@ def segment_frames(config: TrainConfig) -> int:
 def operations(model: BsLocoformerConfig, frames: int) -> float:
     """Return the floating-point operations of one forward pass (two per multiply-accumulate).
 
-    Separator blocks only: they are 94 to 97 % of the published models.
+    Of convolutions, linear maps and attention products; all else counts as nothing.
     """
-    bands = 62
-    tokens = frames * bands
+    bins, width, inner = model.n_fft // 2 + 1, model.width, 4 * model.width
+    encoder = 2 * model.audio_channels * bins * width
+    hidden = BANDS * (width * inner + inner * inner)
+    # Real and imaginary part, each with its gate.
+    masks = inner * 4 * model.outputs * model.audio_channels * bins
+    return separator_operations(model, frames) + 2.0 * frames * (encoder + hidden + masks)
+
+
+def separator_operations(model: BsLocoformerConfig, frames: int) -> float:
+    """Return those of the blocks alone, 94 to 97 % of the published models'."""
+    tokens = frames * BANDS
     convolutions = 2 * 3 * model.hidden * model.width * model.kernel
     # They are padded by kernel - 1 on both sides, in half of the paths over bands.
-    edge = 1 + (model.kernel - 1) * (1 / frames + 1 / bands) / 2
+    edge = 1 + (model.kernel - 1) * (1 / frames + 1 / BANDS) / 2
     projections = 4 * model.width**2
-    attention = 2 * model.width * (frames + bands) / 2
+    attention = 2 * model.width * (frames + BANDS) / 2
     return 2.0 * tokens * 2 * model.blocks * (convolutions * edge + projections + attention)

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from flows.commands.ancestry import Ancestry
 from flows.commands.lineage import Found, home_around, value_of
 from flows.commands.views import View
 from flows.config import StudyConfig
+from flows.variants import TABLES, variants_of
 from storage.config import Json
 from storage.errors import CheckpointError, ConfigError
 from storage.files import arriving, disk_errors, hash_file, read_json, write_bytes, write_json
@@ -76,7 +78,7 @@ def _explain(model: Path, out: Path, explanation: Json) -> None:
         ancestry = Ancestry(home)
         found = Found(str(model), mark, "its path")
         write_json(out / LINEAGE, value_of(ancestry, found))
-        scores, study = _scores(home, mark, ancestry), _study(home, mark) or study
+        scores, study = _scores(home, mark, ancestry), _study(home, mark, ancestry) or study
     text = card.markdown(out.name, study, scores)
     write_bytes(out / CARD, text.encode())
 
@@ -106,15 +108,35 @@ def _scores(home: Home, mark: Mark, ancestry: Ancestry) -> ScoreTable:
     return score_table(rows[:1], with_ends=True)
 
 
-def _study(home: Home, mark: Mark) -> Json:
-    """Return what of a study's configuration made this model, if a study here is of its recipe."""
-    for name in sorted(home.store.listing("studies")):
-        study = StudyConfig.parse(json.loads(home.read(home.path(name)))["config"]).what_matters()
-        parts = _PRETRAINED if "index" in mark.inputs else _TUNED
-        if study[parts[0]] == mark.config:
+def _study(home: Home, mark: Mark, ancestry: Ancestry) -> Json:
+    """Return what of a study's configuration made this model, if a study here is of its recipe.
+
+    Of a table's variants each is such a study.
+    """
+    parts = _PRETRAINED if "index" in mark.inputs else _TUNED
+    foundation = mark if parts is _PRETRAINED else ancestry.parents(mark).get("model")
+    census = ancestry.parents(foundation).get("index") if foundation else None
+    made = {
+        parts[0]: mark.config,
+        **({"pretraining": foundation.config} if foundation else {}),
+        **({"fma": census.config} if census else {}),
+    }
+    for study in map(StudyConfig.what_matters, _studies(home)):
+        if all(study[part] == config for part, config in made.items()):
             scratch = "model" not in mark.inputs and parts is _TUNED
             return {part: study[part] for part in (_SCRATCH if scratch else parts)}
     return {}
+
+
+def _studies(home: Home) -> Iterator[StudyConfig]:
+    """Yield every study of a home, and every variant of the tables that were run of it."""
+    for name in sorted(home.store.listing("studies")):
+        held = json.loads(home.read(home.path(name)))
+        config = StudyConfig.parse(held["config"])
+        yield config
+        for table in TABLES:
+            if table in held["parts"]:
+                yield from (variant.config for variant in variants_of(table, config))
 
 
 _PRETRAINED = ("pretraining", "fma", "synthesis")

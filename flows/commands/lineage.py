@@ -9,7 +9,7 @@ from typing import Any
 from rich.tree import Tree
 
 from flows.commands.ancestry import Ancestry
-from flows.commands.views import View
+from flows.commands.views import View, outlooks_of
 from storage.config import Json
 from storage.errors import ConfigError
 from storage.files import hash_file
@@ -39,8 +39,9 @@ def show(home: Home, what: str, view: View) -> None:
 
     Args:
         home: where to look, unless `what` is a path in another home.
-        what: a path in a home; a copy elsewhere of something that a home holds; a mark's key, or
-            the name of a stage that was done once.
+        what: a path in a home; a copy elsewhere of something that a home holds; a mark's key; the
+            name of a stage that was done once; or what a study or a table calls a stage, such as
+            `finetune` or `pretrain large`.
 
     Raises:
         ConfigError: nothing that was made here is meant, or several things are.
@@ -75,7 +76,7 @@ def recognise(ancestry: Ancestry, what: str) -> Found:
     stages = ", ".join(sorted({mark.stage for mark in ancestry.marks})) or "none"
     raise ConfigError(
         f"no finished work in {ancestry.home.url} made '{what}'; give a path in it, a copy of one "
-        f"of its files, a mark's key, or one of its stages: {stages}"
+        f"of its files, a mark's key, a label such as 'finetune', or one of its stages: {stages}"
     )
 
 
@@ -121,6 +122,7 @@ def _candidates(ancestry: Ancestry, what: str) -> Iterator[tuple[str, list[Mark]
     if len(what) >= SHORTEST_KEY and set(what) <= set("0123456789abcdef"):
         yield "its key", [mark for mark in ancestry.marks if mark.key.startswith(what)]
     yield "its stage", [mark for mark in ancestry.marks if mark.stage == what]
+    yield "its label", _labelled(ancestry, what)
 
 
 def _by_place(ancestry: Ancestry, spelled: str) -> Iterator[tuple[str, list[Mark]]]:
@@ -151,6 +153,17 @@ def _by_content(ancestry: Ancestry, path: Path) -> Iterator[tuple[str, list[Mark
                 if any(output.sha256 == digest for output in mark.outputs)
             ],
         )
+
+
+def _labelled(ancestry: Ancestry, label: str) -> list[Mark]:
+    """Return what the studies and tables of a home call so, as far as it is done."""
+    keys = {
+        outlook.mark.key
+        for outlooks in outlooks_of(ancestry.home).values()
+        for outlook in outlooks
+        if outlook.label == label and outlook.mark
+    }
+    return [mark for mark in ancestry.marks if mark.key in keys]
 
 
 def _tree(ancestry: Ancestry, found: Found) -> Tree:

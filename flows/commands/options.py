@@ -19,3 +19,10 @@ Flow = Annotated[
         help="study; a part of it: fma, musdb, pretrain; or table1, table2, table3, mixit_gain."
     ),
 ]
+Flows = Annotated[
+    list[str] | None,
+    typer.Argument(help="Flows to deploy; none: all, and a schedule is for 'study' alone."),
+]
+CronAt = Annotated[str, typer.Option("--cron", help="When to run: '0 3 * * 1-5'.")]
+Every = Annotated[str, typer.Option("--every", help="How often to run: 90s, 30m, 6h, 1d or 2w.")]
+Timezone = Annotated[str, typer.Option("--timezone", help="Whose clock: Europe/Berlin.")]

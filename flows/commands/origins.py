@@ -17,7 +17,7 @@ origins = typer.Typer()
 
 @origins.command()
 def lineage(
-    what: Annotated[str, typer.Argument(help="A path, a copy, a mark's key, or a stage.")],
+    what: Annotated[str, typer.Argument(help="A path, a copy, a mark's key, a stage or a label.")],
     home: HomeAt = "home",
     as_json: AsJson = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""What the command line does: run a flow, force a stage, deploy a study, separate songs."""
+"""What the command line does: run a flow, force a stage, separate songs."""
 
 import os
 import subprocess
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
+from flows.commands.recovering import tell_of_lost_runs
 from flows.commands.views import View, show_outcome
 from flows.config import StudyConfig
 from flows.line import Outlook, Prospect
@@ -14,7 +15,8 @@ from flows.operations.server import connect, have
 from flows.recipes import named
 from flows.stages import forget
 from flows.study import Part, claim, follow
-from storage.errors import ConfigError, DataError, MachineError, RunError
+from storage.config import Json
+from storage.errors import ConfigError, DataError, MachineError, RunError, StoppedError
 from storage.files import disk_errors, require_space
 from storage.layout import Home
 
@@ -42,17 +44,25 @@ class Order:
         return cast("Part", self.flow)
 
     @property
+    def overrides(self) -> list[str]:
+        """What differs from the recipe, as a run finds it from wherever it is started.
+
+        Raises:
+            ConfigError: the recipe or a setting is unknown, or a value is refused.
+        """
+        data = named(self.recipe).override(self.settings).data
+        root = Path(data.root).expanduser().resolve()
+        others = [one for one in self.settings if one.partition("=")[0].strip() != "data.root"]
+        return [*others, f"data.root={root}"]
+
+    @property
     def config(self) -> StudyConfig:
         """The study's configuration.
 
         Raises:
             ConfigError: the recipe or a setting is unknown, or a value is refused.
         """
-        config = named(self.recipe).override(self.settings)
-        # Kept in the home, and read again from wherever the next command is given.
-        root = Path(config.data.root).expanduser().resolve()
-        data = config.data.model_copy(update={"root": str(root)})
-        return config.model_copy(update={"data": data})
+        return named(self.recipe).override(self.overrides)
 
     def look(self) -> list[Outlook]:
         """Look every stage up, in order; nothing is done."""
@@ -77,12 +87,18 @@ def run(order: Order, force: list[str], view: View) -> None:
     connect()
     # Prefect reads its settings when it is imported.
     from prefect import tags  # noqa: PLC0415
+    from prefect.exceptions import CancelledRun  # noqa: PLC0415
 
     from flows.flow import stemworks  # noqa: PLC0415
+    from flows.operations.deployments import tags_of  # noqa: PLC0415
 
-    with tags(order.recipe):
-        outcome = stemworks(config, home.url, order.part)
-    show_outcome(outcome, view)
+    tell_of_lost_runs()
+    try:
+        with tags(*tags_of(order)):
+            outcome = stemworks(order.recipe, order.overrides, home.url, order.part)
+    except CancelledRun as error:
+        raise StoppedError("the run was cancelled; the same command goes on from here") from error
+    show_outcome(cast("Json", outcome), view)
 
 
 def check_machine(home: Home, config: StudyConfig) -> None:
@@ -100,17 +116,6 @@ def check_machine(home: Home, config: StudyConfig) -> None:
             f"museval needs {' and '.join(missing)} on the PATH; install ffmpeg ('apt-get install "
             "ffmpeg'), or leave evaluation.museval off"
         )
-
-
-def serve(order: Order, cron: str, view: View) -> None:
-    """Deploy a study and stay, running what is scheduled, started or retried in the UI."""
-    config, home = order.config, Home.open(order.home)
-    check_machine(home, config)
-    address = connect()
-    from flows.operations import serving  # noqa: PLC0415  Prefect reads its settings on import
-
-    view.show({}, f"Serving study '{config.name}' at {address}/deployments. Ctrl-C ends it.")
-    serving.serve(config, home, order.recipe, cron)
 
 
 def separate(paths: list[Path], options: list[str]) -> None:

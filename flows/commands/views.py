@@ -201,11 +201,17 @@ def show_outcome(outcome: Mapping[str, Any], view: View) -> None:
     view.show(outcome, *shown)
 
 
-def _studies(home: Home) -> dict[str, list[Outlook]]:
+def outlooks_of(home: Home) -> dict[str, list[Outlook]]:
+    """Return how far each study of a home is, and the tables that were run of it; may be none."""
     names = sorted(home.store.listing("studies"))
-    if not names:
-        raise ConfigError(f"{home.url} holds no study; run one, or give another --home")
     return {Path(name).stem: _outlooks(home, home.read(home.path(name))) for name in names}
+
+
+def _studies(home: Home) -> dict[str, list[Outlook]]:
+    studies = outlooks_of(home)
+    if not studies:
+        raise ConfigError(f"{home.url} holds no study; run one, or give another --home")
+    return studies
 
 
 def _outlooks(home: Home, study: bytes) -> list[Outlook]:

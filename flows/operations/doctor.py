@@ -20,6 +20,12 @@ GIGABYTE = 1e9
 COMFORT_BYTES = 5e9
 """Free space below which only the smallest studies fit."""
 
+HARM = {
+    "sqlalchemy": ": everything seems to work, but schedules silently never fire",
+    "fastapi": ": the Prefect server cannot start",
+}
+"""What a version does that this Prefect was not made for."""
+
 
 class Finding(NamedTuple):
     """What one check found."""
@@ -44,6 +50,7 @@ def examine(home: Home, view: View) -> None:
         _processors(),
         _gpu(),
         _server(),
+        *_schedules(),
     ]
     colours = {"ok": "green", "note": "yellow", "wrong": "red"}
     rows = [
@@ -61,10 +68,7 @@ def examine(home: Home, view: View) -> None:
 
 
 def _versions() -> Iterator[Finding]:
-    """Compare what is installed with what the project declares.
-
-    A sqlalchemy too new lets everything work but schedules, which silently never fire.
-    """
+    """Compare what is installed with what the project declares."""
     yield Finding("python", "ok", platform.python_version())
     for line in importlib.metadata.requires("stemworks") or []:
         wanted = Requirement(line)
@@ -76,8 +80,9 @@ def _versions() -> Iterator[Finding]:
             yield Finding(wanted.name, "wrong", "not installed", "run 'make setup'")
             continue
         if not wanted.specifier.contains(found, prereleases=True):
+            harm = HARM.get(wanted.name, "")
             yield Finding(
-                wanted.name, "wrong", f"{found}, not {wanted.specifier}", "run 'make setup'"
+                wanted.name, "wrong", f"{found}, not {wanted.specifier}{harm}", "run 'make setup'"
             )
         elif wanted.name in ("prefect", "fastapi", "sqlalchemy", "torch"):
             yield Finding(wanted.name, "ok", found)
@@ -143,3 +148,31 @@ def _server() -> Finding:
             "end it, or choose another with STEMWORKS_SERVER_PORT",
         )
     return Finding("Prefect server", "ok", "not running", "the next run starts it")
+
+
+def _schedules() -> Iterator[Finding]:
+    """Look whether what is to run by itself will: on a running server, runs are planned ahead."""
+    given = os.environ.get("PREFECT_API_URL")
+    if not (server.answers(given) if given else server.running(server.Place.from_environment())):
+        return
+    server.connect()
+    # Prefect reads its settings when it is imported.
+    from prefect.client.orchestration import get_client  # noqa: PLC0415
+
+    from flows.operations.upcoming import upcoming  # noqa: PLC0415
+
+    with get_client(sync_client=True) as client:
+        found = upcoming(client)
+    dead = [name for name, when in found.items() if when is None]
+    if dead:
+        yield Finding(
+            "schedules",
+            "wrong",
+            f"of {', '.join(dead)} no run is ahead",
+            f"see the server's log, such as {server.Place.from_environment().log}, for its "
+            "scheduler; a run more than 100 days ahead is not planned yet",
+        )
+        return
+    nearest = min((when for when in found.values() if when), default=None)
+    said = f"{len(found)}, the next run at {nearest:%Y-%m-%d %H:%M %Z}" if nearest else "none"
+    yield Finding("schedules", "ok", said)

@@ -5,7 +5,6 @@ up again, and what a finished job tells of itself. The rest is litter: work of s
 study here has any more, checkpoints of finished jobs, remains of writers that died.
 """
 
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
@@ -14,7 +13,7 @@ from typing import NamedTuple
 from flows.line import Outlook
 from storage import marks
 from storage.layout import Home
-from storage.objects import Seen
+from storage.objects import FolderStore, Seen, Unfinished
 
 ROOMS = ("archives", "fma", "musdb", "activity", "runs", "reports")
 """Folders of a home in which stages leave what they make."""
@@ -22,8 +21,6 @@ RECORDS = ("job.json", "log.txt", "metrics.jsonl", "result", "run.lock", "snapsh
 """What a job tells of itself; reports are drawn from it."""
 STALE_SECONDS = 3600.0
 """Age from which a file that is still arriving has lost its writer."""
-
-
 UPLOAD_SECONDS = 24 * 3600.0
 """Age from which an upload in parts has lost its writer."""
 
@@ -35,6 +32,8 @@ class Litter(NamedTuple):
     """Relative to the home."""
     bytes: int
     why: str
+    upload: str = ""
+    """What the bucket calls an upload in parts that nobody ended; empty of a file."""
 
 
 def survey(home: Home, studies: Iterable[list[Outlook]]) -> list[Litter]:
@@ -61,9 +60,11 @@ def sweep(home: Home, litter: Iterable[Litter], studies: Iterable[str]) -> int:
         for name in studies:
             held.enter_context(home.alone(f"study-{name}", f"study '{name}' in {home.url}"))
         for piece in litter:
-            home.remove(home.path(piece.name))
+            if piece.upload:
+                home.store.discard(Unfinished(piece.name, piece.bytes, piece.upload))
+            else:
+                home.remove(home.path(piece.name))
             freed += piece.bytes
-        home.store.discard_unfinished(UPLOAD_SECONDS)
         _remove_empty_folders(home)
     return freed
 
@@ -102,11 +103,12 @@ def _why(name: str, works: list[str], finished: bool) -> str:
 
 
 def _remains(home: Home) -> Iterator[Litter]:
-    """Yield what writers that died left half written on this machine."""
-    for path in home.root.rglob(".*.arriving"):
-        status = path.stat()
-        if path.is_file() and time.time() - status.st_mtime > STALE_SECONDS:
-            yield Litter(home.relative(path), status.st_size, "never finished")
+    """Yield what writers that died left half written, on this machine and in the home's bucket."""
+    for left in FolderStore(home.root).unfinished(STALE_SECONDS):
+        yield Litter(left.name, left.bytes, "never finished")
+    if home.remote:
+        for left in home.store.unfinished(UPLOAD_SECONDS):
+            yield Litter(left.name, left.bytes, "upload never ended", left.upload)
 
 
 def _remove_empty_folders(home: Home) -> None:

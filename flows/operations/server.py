@@ -1,10 +1,13 @@
 """The Prefect server: found where PREFECT_API_URL says, or started in the background on loopback.
 
 Never Prefect's implicit ephemeral server: it loses most of a run's history when it exits.
+Whoever reaches a Prefect server can have its workers run any code: so it listens on loopback, or
+asks for a password, which is in the environment and nowhere else.
 Nothing here imports Prefect, whose settings are read from the environment when it is imported.
 """
 
 import http.client
+import ipaddress
 import os
 import shutil
 import signal
@@ -15,14 +18,23 @@ import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from storage.errors import LockedError, MachineError, ManifestError
+from storage.errors import ConfigError, LockedError, MachineError, ManifestError
 from storage.files import only_one, read_json, write_json
 from storage.processes import identity, is_alive, start_time
 
 START_SECONDS = 180.0
 """A first start migrates the database; on a busy laptop that takes half a minute."""
 STOP_SECONDS = 20.0
+LOOPBACK, EVERYWHERE = "127.0.0.1", ("0.0.0.0", "::")
+PASSWORD = "PREFECT_SERVER_API_AUTH_STRING"
+"""The variable that holds it, as `user:password`."""
+HEARTBEAT_SECONDS = 30
+"""Between two signs of life of a run, where the server looks for them."""
+LEASES = "prefect.server.concurrency.lease_storage.filesystem"  # else lost with the server
+KEPT_DAYS = 90
+"""For which the server keeps the runs that ended, their logs and artifacts."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +60,23 @@ class Place:
 
     @property
     def address(self) -> str:
-        """The server's address without a path."""
-        return f"http://{self.host}:{self.port}"
+        """The server's address without a path, for this machine."""
+        host = LOOPBACK if self.host in EVERYWHERE else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def is_private(self) -> bool:
+        """Say whether only this machine reaches it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def public_address(self) -> str:
+        """The server's address without a path, for the browsers of others."""
+        named = f"http://{socket.getfqdn()}:{self.port}"
+        return named if self.host in EVERYWHERE else self.address
 
     @property
     def record(self) -> Path:
@@ -69,16 +96,61 @@ class Place:
 
 def settings(place: Place) -> dict[str, str]:
     """Return the environment that server and clients share."""
+    return (
+        {
+            "PREFECT_HOME": str(place.state / "prefect"),
+            "PREFECT_API_URL": f"{place.address}/api",
+            # Prefect's printed links lead to the old UI unless told otherwise.
+            "PREFECT_UI_URL": f"{place.address}/v2",
+            # As options instead, host and port would not reach the UI, which cannot connect then.
+            "PREFECT_SERVER_API_HOST": place.host,
+            "PREFECT_SERVER_API_PORT": str(place.port),
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
+            "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+            "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(KEPT_DAYS * 86400),
+        }
+        | guard(place)
+        | (heartbeats() if database() == "postgresql" else {})
+        | quiet()
+    )
+
+
+def guard(place: Place) -> dict[str, str]:
+    """Return the settings that keep strangers out, where a password is given."""
+    password = os.environ.get(PASSWORD, "")
+    if not password:
+        return {}
+    ui = f"{place.address}/v2"
+    if not place.is_private:
+        # Behind a proxy that speaks TLS, its own address is given.
+        ui = os.environ.get("PREFECT_UI_URL", f"{place.public_address}/v2")
+    origin = "/".join(ui.split("/")[:3])
     return {
-        "PREFECT_HOME": str(place.state / "prefect"),
-        "PREFECT_API_URL": f"{place.address}/api",
-        # Prefect's printed links lead to the old UI unless told otherwise.
-        "PREFECT_UI_URL": f"{place.address}/v2",
-        # Given as options instead, host and port would not reach the UI, which then cannot connect.
-        "PREFECT_SERVER_API_HOST": place.host,
-        "PREFECT_SERVER_API_PORT": str(place.port),
-        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-    } | quiet()
+        PASSWORD: password,
+        "PREFECT_API_AUTH_STRING": password,
+        "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origin,
+        "PREFECT_SERVER_UI_API_URL": f"{origin}/api",
+        "PREFECT_UI_URL": ui,
+    }
+
+
+def heartbeats() -> dict[str, str]:
+    """Return the settings by which runs give signs of life to a server that looks for them."""
+    return {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}
+
+
+def database() -> Literal["postgresql", "sqlite"] | None:
+    """Return which database the server has, or None if it is another's, which does not say."""
+    given = os.environ.get("PREFECT_SERVER_DATABASE_CONNECTION_URL", "")
+    if not given and os.environ.get("PREFECT_API_URL", "") not in ("", _own_api()):
+        return None
+    return "postgresql" if given.startswith("postgresql") else "sqlite"
+
+
+def _own_api() -> str:
+    return f"{Place.from_environment().address}/api"
 
 
 def quiet() -> dict[str, str]:
@@ -100,6 +172,7 @@ def connect() -> str:
     Raises:
         MachineError: PREFECT_API_URL's server does not answer, the port is another program's, or
             the server does not start.
+        ConfigError: it would listen beyond loopback without a password.
     """
     given = os.environ.get("PREFECT_API_URL")
     if given:
@@ -109,12 +182,16 @@ def connect() -> str:
                 "PREFECT_API_URL to let stemworks start its own"
             )
         os.environ.update(quiet())
+        for name, value in heartbeats().items() if database() != "sqlite" else ():
+            os.environ.setdefault(name, value)
         return os.environ.setdefault("PREFECT_UI_URL", given.removesuffix("/api") + "/v2")
     place = Place.from_environment()
     if not running(place):
         _start(place)
     os.environ.update(settings(place))
-    return f"{place.address}/v2"
+    # It would be taken for the password, and refused.
+    os.environ.pop("PREFECT_API_KEY", None)
+    return os.environ["PREFECT_UI_URL"]
 
 
 def running(place: Place) -> bool:
@@ -144,7 +221,21 @@ def stop(place: Place) -> bool:
     return True
 
 
+def require_guard(place: Place) -> None:
+    """Raise `ConfigError` if the server would let strangers in."""
+    password = os.environ.get(PASSWORD, "")
+    if password and ":" not in password:
+        raise ConfigError(f"{PASSWORD} holds no user; give it as user:password")
+    if not (password or place.is_private):
+        raise ConfigError(
+            f"the Prefect server would listen on {place.host} without a password, and whoever "
+            f"reaches it can run code on this machine; set {PASSWORD}=user:password in the "
+            f"environment, or leave STEMWORKS_SERVER_HOST at {LOOPBACK}"
+        )
+
+
 def _start(place: Place) -> None:
+    require_guard(place)
     try:
         with only_one(place.state / "server.lock", "starting the Prefect server"):
             if not running(place):
@@ -200,7 +291,8 @@ def port_taken(place: Place) -> bool:
     """Say whether something listens on the server's port."""
     with socket.socket() as probe:
         probe.settimeout(2)
-        return probe.connect_ex((place.host, place.port)) == 0
+        host = LOOPBACK if place.host in EVERYWHERE else place.host
+        return probe.connect_ex((host, place.port)) == 0
 
 
 def have(program: str) -> bool:

@@ -1,45 +1,126 @@
-"""A study deployed: started, scheduled and retried from the UI, by a process that stays."""
+"""Processes that stay and run what is deployed, and that take their flows with them properly.
+
+Prefect's own, told to stop, ask for no more work and wait for their flows, which they never tell:
+for days. These pass SIGTERM on to the flows, whose jobs then write their checkpoints.
+"""
 
 import asyncio
 import os
 import signal
+import socket
+import time
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
+from prefect.client.orchestration import get_client
+from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectNotFound
 from prefect.runner import Runner
+from prefect.workers.base import BaseWorker
 
-from flows.config import StudyConfig
-from flows.flow import stemworks
-from flows.study import EVERYTHING
-from storage.layout import Home
+from flows.commands.recovering import tell
+from flows.interrupts import STOP_SECONDS
+from flows.operations.reap import reaping
+from storage.errors import ConfigError
 from storage.processes import children
+
+Worker = BaseWorker[Any, Any, Any]
+POLL_SECONDS = 0.2
 
 
 class PassingRunner(Runner):
-    """Passes SIGTERM on to the flows that it runs, whose jobs then write their checkpoints.
-
-    Prefect's own runner stops asking for work, never tells the flows, and waits for their end.
-    """
+    """Passes SIGTERM on to the flows that it runs."""
 
     def handle_sigterm(self, *_args: Any, **_kwargs: Any) -> None:
         """Tell every flow, then leave as on Ctrl-C, waiting for them."""
-        for child in children():
-            os.kill(child, signal.SIGTERM)
+        _tell_children()
         raise SystemExit(143)
 
 
-def serve(config: StudyConfig, home: Home, recipe: str, cron: str) -> None:
-    """Deploy a study, and run what is scheduled, started or retried until a signal comes."""
-    runner = PassingRunner(name=config.name)
-    runner.add_flow(
-        stemworks,
-        name=config.name,
-        parameters={
-            "config": config.model_dump(mode="json"),
-            "home": home.url,
-            "part": EVERYTHING,
-        },
-        cron=cron or None,
-        tags=["stemworks", recipe],
-        description=f"Study '{config.name}' by recipe '{recipe}' in {home.url}.",
-    )
-    asyncio.run(runner.start())
+def serve(deployments: Iterable[RunnerDeployment]) -> None:
+    """Deploy flows, and run what is scheduled, started or retried until a signal comes."""
+    runner = PassingRunner(name="stemworks")
+    for deployment in deployments:
+        runner.add_deployment(deployment)
+    with reaping(tell):
+        asyncio.run(runner.start())
+
+
+def worker_of(pool: str, name: str, most: int) -> Worker:
+    """Return a worker of a pool, of the pool's kind.
+
+    Raises:
+        ConfigError: there is no such pool, or what its kind needs is not installed.
+    """
+    with get_client(sync_client=True) as client:
+        try:
+            kind = client.read_work_pool(pool).type
+        except ObjectNotFound as error:
+            raise ConfigError(
+                f"no work pool '{pool}'; 'stemworks deploy --pool {pool}' makes one"
+            ) from error
+    try:
+        made = BaseWorker.get_worker_class_from_type(kind)
+    except KeyError:
+        made = None
+    if made is None:
+        raise ConfigError(
+            f"work pool '{pool}' is of kind {kind}, whose worker is not installed: "
+            f"pip install 'stemworks[{kind}]'"
+        )
+    worker: Worker = made(pool, name=name or socket.gethostname(), limit=most)
+    return worker
+
+
+def work(worker: Worker) -> None:
+    """Run what waits in a worker's pool until a signal comes; then tell its flows, and wait.
+
+    Raises:
+        KeyboardInterrupt: SIGINT came.
+        SystemExit: SIGTERM came.
+    """
+    with reaping(tell):
+        came = asyncio.run(_work(worker))
+    if came == signal.SIGINT:
+        raise KeyboardInterrupt
+    if came:
+        raise SystemExit(128 + came)
+
+
+async def _work(worker: Worker) -> int:
+    loop = asyncio.get_running_loop()
+    told: list[int] = []
+    stopping = asyncio.Event()
+
+    def stop(number: int) -> None:
+        told.append(number)
+        stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    ask = worker.get_and_submit_flow_runs
+
+    async def ask_until_told() -> list[Any]:
+        return [] if told else await ask()
+
+    worker.get_and_submit_flow_runs = ask_until_told  # type: ignore[method-assign]
+    working = asyncio.create_task(worker.start(printer=lambda *_: None))
+    waiting = asyncio.create_task(stopping.wait())
+    await asyncio.wait([working, waiting], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if told:
+        _tell_children()
+        deadline = time.monotonic() + STOP_SECONDS
+        while children() and time.monotonic() < deadline:
+            await asyncio.sleep(POLL_SECONDS)
+        working.cancel()
+    with suppress(asyncio.CancelledError):
+        await working
+    return told[0] if told else 0
+
+
+def _tell_children() -> None:
+    for child in children():
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGTERM)

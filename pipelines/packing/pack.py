@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from typing import Self
 
 from pipelines.archives.sources import Fetcher, Source
 from pipelines.config import FmaConfig
-from pipelines.fanout import cores
+from pipelines.fanout import as_they_come, cores
 from pipelines.isolation import Isolated
 from pipelines.packing.clips import piece_seconds
 from pipelines.packing.intake import Intake
@@ -163,7 +163,7 @@ class _Crew:
 
 
 def _gather(futures: Sequence[Future[Mark]], on_done: OnDone | None) -> list[Mark]:
-    for future in as_completed(futures):
+    for future in as_they_come(futures):
         if future.exception() is None and on_done:
             on_done(future.result())
     return [future.result() for future in futures]

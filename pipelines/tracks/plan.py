@@ -206,13 +206,6 @@ def read_units(corpus: Corpus, wanted: Iterable[PlannedUnit]) -> Iterator[Unit]:
             yield unit
 
 
-def read_plan(corpus: Corpus) -> Plan:
-    """Read a whole plan; raises as `read_outline` and `read_units`."""
-    outline = read_outline(corpus)
-    units = tuple(read_units(corpus, outline.units))
-    return Plan(seed=outline.seed, unit_tracks=outline.unit_tracks, units=units)
-
-
 def _digest(seed: int, unit_tracks: int, units: Iterable[str]) -> str:
     return digest_of([seed, unit_tracks, *units])
 

@@ -21,13 +21,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
 from storage.errors import IntegrityError, LockedError, ManifestError, StemworksError
-from storage.processes import boot_id, identity, is_alive
+from storage.processes import identity, is_alive, pid_space
 from storage.s3.address import Place
 from storage.s3.client import ATTEMPTS, client, pause
 from storage.s3.conditions import Conditions
@@ -53,7 +52,7 @@ class Found(NamedTuple):
 
     def is_live(self) -> bool:
         """Tell whether its holder may still be at work."""
-        here = _space()
+        here = pid_space()
         if (
             here
             and self.holder.get("space") == here
@@ -71,7 +70,6 @@ class Lease:
         self._place, self._what, self._kept = place, what, kept
         self._holder = {
             **identity(),
-            "space": _space(),
             "host": socket.gethostname(),
             "token": secrets.token_hex(16),
         }
@@ -219,9 +217,3 @@ def _found(reading: Reading, data: bytes) -> Found:
     now = parsedate_to_datetime(date) if date else datetime.now(UTC)
     age = (now - answer["LastModified"]).total_seconds()
     return Found(reading.version, holder if isinstance(holder, dict) else {}, age)
-
-
-def _space() -> str:
-    """Name the space in which a pid means one process: a boot's, or one container's within it."""
-    link = Path("/proc/self/ns/pid")
-    return f"{boot_id()} {link.readlink()}" if link.is_symlink() and boot_id() else ""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from botocore.exceptions import ClientError
 
 from storage.errors import LockedError
-from storage.objects import Seen
+from storage.objects import Seen, Unfinished
 from storage.s3 import download, upload
 from storage.s3.address import parse
 from storage.s3.client import ATTEMPTS, client, pause, unquoted
@@ -151,28 +151,23 @@ class BucketStore:
         with answered(place.url):
             client().delete_object(Bucket=place.bucket, Key=place.key)
 
-    def unfinished(self, older_seconds: float) -> list[upload.Unfinished]:
-        """List the uploads in parts that killed processes left behind, which cost but show nowhere.
+    def unfinished(self, older_seconds: float) -> list[Unfinished]:
+        """List the uploads in parts that killed processes left behind: they cost, and show nowhere.
 
         One that is still under way looks alike: ask for those older than any upload takes.
         """
         beginning = self._address.at("").key
         with answered(self.url):
-            return upload.unfinished(self._address.bucket, beginning, older_seconds)
+            left = upload.unfinished(self._address.bucket, beginning, older_seconds)
+        return [Unfinished(self._address.name(key), 0, identity) for key, identity in left]
 
-    def abort(self, left: upload.Unfinished) -> None:
+    def discard(self, left: Unfinished) -> None:
         """Throw the parts of an unfinished upload away."""
-        with answered(f"s3://{self._address.bucket}/{left.key}"):
+        place = self._address.at(left.name)
+        with answered(place.url):
             client().abort_multipart_upload(
-                Bucket=self._address.bucket, Key=left.key, UploadId=left.upload
+                Bucket=place.bucket, Key=place.key, UploadId=left.upload
             )
-
-    def discard_unfinished(self, older_seconds: float) -> int:
-        """Abort uploads in parts that killed processes left behind."""
-        left = self.unfinished(older_seconds)
-        for upload_left in left:
-            self.abort(upload_left)
-        return len(left)
 
     @contextmanager
     def alone(self, name: str, what: str) -> Iterator[None]:

@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import logging
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -23,7 +25,8 @@ SINGLE_BYTES = 5_000_000_000
 """S3 takes no more in one request."""
 
 PART_BYTES = 64 << 20
-"""Held in memory while it is sent."""
+PARTS_AT_ONCE = 4
+"""Held in memory while they are sent, beside the one that is read."""
 
 PARTS = 10_000
 """S3 takes no more for one object; larger objects have larger parts."""
@@ -48,13 +51,6 @@ class Condition(NamedTuple):
 
 
 ALWAYS = Condition()
-
-
-class Unfinished(NamedTuple):
-    """An upload in parts that nobody ended."""
-
-    key: str
-    upload: str
 
 
 def encoded(sha256: str) -> str:
@@ -100,22 +96,9 @@ def send_file(place: Place, path: Path, sha256: str, condition: Condition = ALWA
 
 def _in_parts(place: Place, path: Path, sha256: str, condition: Condition) -> str:
     with _upload(place, sha256) as upload:
-        sent: list[CompletedPartTypeDef] = []
-        whole = hashlib.sha256()
-        for number, data in enumerate(_parts(path), start=1):
-            whole.update(data)
-            digest = encoded(hashlib.sha256(data).hexdigest())
-            answer = client().upload_part(
-                Bucket=place.bucket,
-                Key=place.key,
-                UploadId=upload,
-                PartNumber=number,
-                Body=data,
-                ChecksumSHA256=digest,
-            )
-            sent.append({"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": digest})
+        parts, found = _sent(place, path, upload)
         # The server knows the parts' digests alone.
-        if whole.hexdigest() != sha256:
+        if found != sha256:
             raise IntegrityError(
                 f"{path} was altered after its sha256 was taken; run what makes it again"
             )
@@ -123,21 +106,52 @@ def _in_parts(place: Place, path: Path, sha256: str, condition: Condition) -> st
             Bucket=place.bucket,
             Key=place.key,
             UploadId=upload,
-            MultipartUpload={"Parts": sent},
+            MultipartUpload={"Parts": parts},
             **condition.headers(),  # type: ignore[arg-type]
         )
     return unquoted(done["ETag"])
 
 
-def unfinished(bucket: str, prefix: str, older_seconds: float) -> list[Unfinished]:
-    """List the uploads in parts that were begun that long ago, by the server's clock."""
+def _sent(place: Place, path: Path, upload: str) -> tuple[list["CompletedPartTypeDef"], str]:
+    """Send all parts, some at a time; return them, and the sha256 of what was read.
+
+    When this returns or raises no part is under way any more, so that an abort leaves none behind.
+    """
+    sent: list[CompletedPartTypeDef] = []
+    whole = hashlib.sha256()
+    under_way: deque[Future[CompletedPartTypeDef]] = deque()
+    with ThreadPoolExecutor(PARTS_AT_ONCE, thread_name_prefix="upload") as pool:
+        for number, data in enumerate(_parts(path), start=1):
+            if len(under_way) == PARTS_AT_ONCE:
+                sent.append(under_way.popleft().result())
+            under_way.append(pool.submit(_send_part, place, upload, number, data))
+            whole.update(data)
+        sent += [part.result() for part in under_way]
+    return sent, whole.hexdigest()
+
+
+def _send_part(place: Place, upload: str, number: int, data: bytes) -> "CompletedPartTypeDef":
+    digest = encoded(hashlib.sha256(data).hexdigest())
+    answer = client().upload_part(
+        Bucket=place.bucket,
+        Key=place.key,
+        UploadId=upload,
+        PartNumber=number,
+        Body=data,
+        ChecksumSHA256=digest,
+    )
+    return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": digest}
+
+
+def unfinished(bucket: str, prefix: str, older_seconds: float) -> list[tuple[str, str]]:
+    """Return key and id of the uploads in parts begun that long ago, by the server's clock."""
     pages = client().get_paginator("list_multipart_uploads")
     found = []
     for page in pages.paginate(Bucket=bucket, Prefix=prefix):
         date = page["ResponseMetadata"]["HTTPHeaders"].get("date", "")
         now = parsedate_to_datetime(date) if date else datetime.now(UTC)
         found += [
-            Unfinished(item["Key"], item["UploadId"])
+            (item["Key"], item["UploadId"])
             for item in page.get("Uploads", [])
             if (now - item["Initiated"]).total_seconds() >= older_seconds
         ]

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from tests.benchmarks import (
     assignment,
+    orchestration,
     packing,
     reading,
     scale,
@@ -35,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[], Result]] = {
     "scoring": scoring.run,
     "synthesising": synthesising.run,
     "separating": separating.run,
+    "orchestration": orchestration.run,
 }
 
 WIDTH = 120

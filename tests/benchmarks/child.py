@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from flows.commands.estimates import segment_frames
-from tests.benchmarks.operations import MatrixProducts, whole_model
+from flows.commands.estimates import operations, segment_frames
+from tests.benchmarks.operations import MatrixProducts
 from tests.training.models.transcription import copied_from
 from training.models.bs_locoformer import BsLocoformer
 from training.objectives import build
@@ -21,7 +21,7 @@ CONFIG = pretrain_demo()
 
 def step_operations() -> float:
     """Return the operations of a step: a backward pass takes twice its forward pass."""
-    forward = whole_model(CONFIG.model, segment_frames(CONFIG))
+    forward = operations(CONFIG.model, segment_frames(CONFIG))
     return 3 * CONFIG.data.batch_size * forward
 
 

@@ -1,27 +1,9 @@
-"""How many operations the whole model takes, and the time that bare matrix products need for them.
-
-`flows.commands.estimates.operations` leaves the band encoder and decoder out, which are small
-beside the published separators and half of the demo's.
-"""
+"""The time that bare matrix products need for as many operations as a model takes."""
 
 import torch
 
-from flows.commands.estimates import operations
-from training.config import BsLocoformerConfig
-
-BANDS = 62
 SIDE = 1024
 """Of the square matrices: large enough for the machine's best rate, small enough for its caches."""
-
-
-def whole_model(model: BsLocoformerConfig, frames: int) -> float:
-    """Return the floating-point operations of one forward pass, encoder and decoder included."""
-    bins, width, inner = model.n_fft // 2 + 1, model.width, 4 * model.width
-    encoder = 2 * model.audio_channels * bins * width
-    hidden = BANDS * (width * inner + inner * inner)
-    # Real and imaginary part, each with its gate.
-    masks = inner * 4 * model.outputs * model.audio_channels * bins
-    return operations(model, frames) + 2.0 * frames * (encoder + hidden + masks)
 
 
 class MatrixProducts:

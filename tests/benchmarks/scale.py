@@ -33,6 +33,7 @@ from storage.config import Config, Json, digest_of
 from storage.layout import Home
 from storage.marks import Mark, Output, commit
 from storage.records import LedgerRow, Track, Unit, plain
+from storage.runs import Run
 from tests.benchmarks.material import workplace
 from tests.benchmarks.measure import Measured, Result, Role
 
@@ -82,16 +83,21 @@ def _step(step: str, home: Path, tracks: int) -> Json:
     return cast("Json", json.loads(answer.stdout.splitlines()[-1]))
 
 
-def study(root: Path) -> StudyConfig:
-    """Return a study whose archives are there, and hold nothing."""
+def settings(root: Path) -> list[str]:
+    """Return what makes a recipe a study whose archives are there, and hold nothing."""
     archives = root / "given"
     archives.mkdir(parents=True, exist_ok=True)
-    for name in ("fma_full.zip", "fma_metadata.zip"):
+    # No published names: those stand for published sizes.
+    for name in ("made_up.zip", "made_up_metadata.zip"):
         if not (archives / name).exists():
             (archives / name).touch()
-    settings = [f"data.root={archives}", "fma.archive=fma_full.zip", "synthesis=null",
-                "fma.unit_tracks=48"]  # fmt: skip
-    return named("smoke").override(settings)
+    given = ["fma.archive=made_up.zip", "fma.metadata=made_up_metadata.zip"]
+    return [f"data.root={archives}", *given, "synthesis=null", "fma.unit_tracks=48"]
+
+
+def study(root: Path) -> StudyConfig:
+    """Return that study."""
+    return named("smoke").override(settings(root))
 
 
 def track(number: int) -> Track:
@@ -173,6 +179,8 @@ class _Silent:
 
     def say(self, line: str) -> None: ...
 
+    def follow(self, run: Run) -> None: ...
+
 
 _silent = _Silent()
 
@@ -238,7 +246,7 @@ def _resume(home: Home, config: StudyConfig) -> Json:
         units = Units.of(home, plan, config.fma)
         left = [name for name, found in units.look().items() if not found.mark]
         batches = batched(left, config.fma)
-        requests = units.requests(batches[0], "fma_full.zip")
+        requests = units.requests(batches[0], "made_up.zip")
     assert len(left) == len(paths)
     assert [one.unit.id for one in requests] == batches[0]
     for path in paths:

@@ -6,8 +6,9 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from flows.commands.estimates import operations
 from tests.benchmarks.measure import Result, Variant, in_turns
-from tests.benchmarks.operations import MatrixProducts, whole_model
+from tests.benchmarks.operations import MatrixProducts
 from tests.training.models.transcription import copied_from
 from training.config import SeparateConfig
 from training.models.bs_locoformer import BsLocoformer
@@ -72,4 +73,4 @@ def _operations(samples: int) -> float:
     config = finetune_demo().model
     chunk = round(CHUNKS.chunk_seconds * config.sample_rate)
     hop = round(CHUNKS.hop_seconds * config.sample_rate)
-    return len(chunk_spans(samples, chunk, hop)) * whole_model(config, chunk // config.hop)
+    return len(chunk_spans(samples, chunk, hop)) * operations(config, chunk // config.hop)

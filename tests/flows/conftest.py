@@ -19,8 +19,10 @@ import pytest
 from tests import synthesised
 
 LIMIT_SECONDS = 300
+HOST = "tests"
+"""Under which the runs of the tests share this machine."""
 SLOTS = 8
-"""For GPU jobs, on the tests' server."""
+"""For GPU jobs and for packing tasks, on the tests' server."""
 STAGES = (
     "check fma", "check metadata", "check musdb", "plan fma", "pack 0000 to 0001",
     "pack 0002 to 0003", "pack 0004", "pack", "census", "unpack musdb", "detect activity",
@@ -46,6 +48,7 @@ class Works:
             **os.environ,
             "STEMWORKS_STATE": str(self.state),
             "STEMWORKS_SERVER_PORT": str(self.port),
+            "STEMWORKS_HOST": HOST,
         }
 
     def order(self, flow: str, home: Path | str, *settings: str) -> list[str]:
@@ -132,7 +135,8 @@ def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
     answer = works("ui")
     assert answer.returncode == 0, answer.stderr
     # Runs that tests kill hold their slots until their leases end: no test is to wait for that.
-    works.api("v2/concurrency_limits/", {"name": "gpu", "limit": SLOTS})
+    for kind in ("gpu", "packing"):
+        works.api("v2/concurrency_limits/", {"name": f"{kind}:{HOST}", "limit": SLOTS})
     yield works
     works("down")
 

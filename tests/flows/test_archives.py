@@ -18,6 +18,7 @@ from storage.config import Config, Json
 from storage.errors import ConfigError, DataError, SourceError
 from storage.layout import Home
 from storage.marks import Mark, all_marks
+from storage.runs import Run
 from tests import synthesised
 from tests.range_server import Fault, RangeServer
 
@@ -28,6 +29,9 @@ class Quiet:
 
     def say(self, line: str) -> None:
         logging.getLogger(__name__).info(line)
+
+    def follow(self, run: Run) -> None:
+        pass
 
 
 @dataclass

@@ -31,6 +31,7 @@ RUNTIME = {
     "evaluation.separate.batch_size",
     "evaluation.workers",
     "finetuning.runtime.device",
+    "finetuning.runtime.hosts",
     "finetuning.runtime.loader_workers",
     "finetuning.runtime.micro_batch",
     "finetuning.runtime.processes",
@@ -42,12 +43,18 @@ RUNTIME = {
     "fma.timeout_seconds",
     "fma.units_per_task",
     "fma.workers",
+    "limits.evaluation_hours",
     "limits.gpu_jobs",
-    "limits.job_hours",
+    "limits.other_hours",
+    "limits.packing_hours",
+    "limits.resumes",
+    "limits.selection_hours",
+    "limits.training_hours",
     "musdb.workers",
     "pretraining.data.cache",
     "pretraining.data.cache_gb",
     "pretraining.runtime.device",
+    "pretraining.runtime.hosts",
     "pretraining.runtime.loader_workers",
     "pretraining.runtime.micro_batch",
     "pretraining.runtime.processes",
@@ -122,7 +129,7 @@ def test_every_runtime_setting_exists() -> None:
 def test_neither_limits_nor_places_decide(jobs: int, hours: float, root: str) -> None:
     settings = [
         f"limits.gpu_jobs={jobs}",
-        f"limits.job_hours={hours}",
+        f"limits.training_hours={hours}",
         f"data.root={json.dumps(root)}",
     ]
     assert SMOKE.override(settings).digest() == SMOKE.digest()
@@ -140,10 +147,11 @@ def test_names_that_do_not(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", ["limits.job_hours=0", "limits.gpu_jobs=0", "limits.job_hour=1"]
+    "setting",
+    ["limits.training_hours=0", "limits.gpu_jobs=0", "limits.training_hour=1", "limits.resumes=-1"],
 )
 def test_limits_are_refused_at_once(setting: str) -> None:
-    with pytest.raises(ConfigError, match=r"job_hour|gpu_jobs"):
+    with pytest.raises(ConfigError, match=r"training_hour|gpu_jobs|resumes"):
         SMOKE.override([setting])
 
 
@@ -181,3 +189,10 @@ def test_a_home_keeps_one_configuration_under_a_name(tmp_path: Path) -> None:
         claim(home, SMOKE.override(["fma.seed=1"]))
     assert home.study("smoke").read_bytes() == before
     claim(home, SMOKE.override(["fma.seed=1", "name=other"]))
+
+
+@pytest.mark.parametrize("address", ["https://me:mine@host/fma", "https://host/fma?token=mine"])
+def test_an_address_with_a_secret_is_refused_and_not_repeated(address: str) -> None:
+    with pytest.raises(ConfigError, match="no place for secrets") as caught:
+        SMOKE.override([f"data.mirror={address}"])
+    assert "mine" not in str(caught.value)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from flows import launch
-from flows.launch import Limits
-from storage.errors import LaunchError
+from flows.interrupts import TimeLimit, stop, stopping, within
+from storage.errors import LaunchError, PreemptedError, StoppedError, TimeLimitError
 from storage.runs import Run
 
 SUBSTITUTE = """
@@ -49,9 +49,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(SUBSTITUTE)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
-    launch.stopping.clear()
+    stopping.clear()
     yield Run(tmp_path / "run")
-    launch.stopping.clear()
+    stopping.clear()
     wait_until(lambda: not living(tmp_path / "run"))
 
 
@@ -80,7 +80,8 @@ def do(run: Run, child: str, hours: float = 1.0, verb: str = "select") -> list[s
     run.root.mkdir(exist_ok=True)
     (run.root / "child.py").write_text(child)
     lines: list[str] = []
-    launch.launch(run, verb, Limits(hours=hours), lines.append)
+    with within(TimeLimit(hours, "limits.evaluation_hours"), "stage evaluate"):
+        launch.launch(run, verb, 1, lines.append)
     return lines
 
 
@@ -110,10 +111,44 @@ def test_a_failure_carries_the_childs_own_sentence(run: Run) -> None:
     assert caught.value.tail == ""
 
 
-def test_a_killed_child_is_a_failure(run: Run) -> None:
+@pytest.mark.parametrize("code", [75, 130, 143, -signal.SIGTERM])
+def test_whoever_was_told_to_stop_may_go_on(run: Run, code: int) -> None:
+    end = f"os.kill(os.getpid(), {-code})" if code < 0 else f"raise SystemExit({code})"
+    with pytest.raises(PreemptedError, match=f"exit code {code}: it was told to stop") as caught:
+        do(run, f"import os\n{end}")
+    assert caught.value.returncode == code
+
+
+@pytest.mark.parametrize("oom_kills", [[3, 3], [3, 4]])
+def test_a_killed_child_is_told_from_a_starved_one(
+    run: Run, monkeypatch: pytest.MonkeyPatch, oom_kills: list[int]
+) -> None:
+    """The kernel counts whom it kills for want of memory; trying again would not help these."""
+    counts = iter(oom_kills)
+    monkeypatch.setattr(launch, "_starved", lambda: next(counts))
     with pytest.raises(LaunchError, match="exit code -9") as caught:
         do(run, "import os\nos.kill(os.getpid(), 9)")
     assert caught.value.returncode == -signal.SIGKILL
+    starved = oom_kills[0] != oom_kills[1]
+    assert isinstance(caught.value, PreemptedError) != starved
+    assert ("want of memory" in str(caught.value)) == starved
+
+
+def test_the_kernel_is_asked_about_memory() -> None:
+    vmstat = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+    assert launch._starved() >= int(vmstat["oom_kill"])
+
+
+def test_what_a_worker_of_torchrun_died_of(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torchrun itself ends with 1 whatever happened; its report has the worker's own code."""
+    (run.root).mkdir()
+    child = run.root / "worker.py"
+    child.write_text("import os\nos.kill(os.getpid(), 9)")
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", str(child)]
+    monkeypatch.setattr(launch, "torchrun", lambda *_: words)
+    monkeypatch.setattr(launch, "_starved", lambda: 0)
+    with pytest.raises(PreemptedError, match="train job ended with exit code -9: it was killed"):
+        launch.launch(run, "train", 1, lambda _: None)
 
 
 @pytest.mark.parametrize("verb", ["select", "train"])
@@ -121,25 +156,47 @@ def test_a_real_job_without_a_job(tmp_path: Path, verb: str) -> None:
     """Training says so through all that torchrun adds."""
     run = Run(tmp_path / "run")
     with pytest.raises(LaunchError, match=r"run is no run directory: .*job\.json is missing") as it:
-        launch.launch(run, verb, Limits(), lambda _: None)
-    assert it.value.returncode == (4 if verb == "select" else 1)
-    assert f"{verb} job ended with exit code" in str(it.value)
+        launch.launch(run, verb, 1, lambda _: None)
+    assert it.value.returncode == 4
+    assert f"{verb} job ended with exit code 4" in str(it.value)
 
 
 def test_past_its_time_it_is_stopped_politely(run: Run) -> None:
-    with pytest.raises(LaunchError, match=r"past its time limit.*limits\.job_hours"):
+    with pytest.raises(TimeLimitError, match=r"past its time limit.*limits\.evaluation_hours"):
         do(run, SAVER, hours=1.5 / 3600)
     assert (run.root / "saved").exists()
 
 
-def test_a_stopped_flow_stops_its_job(run: Run) -> None:
-    def stop() -> None:
-        wait_until(lambda: run.log.exists() and "begun" in run.log.read_text())
-        launch.stopping.set()
+def test_torchrun_does_not_cut_a_checkpoint_short(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told to stop, it would kill its workers half a minute later: so only these are told."""
+    run.root.mkdir()
+    child = run.root / "worker.py"
+    child.write_text(SAVER.replace("sys.orig_argv[-1]", repr(str(run.root))))
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", str(child)]
+    monkeypatch.setattr(launch, "torchrun", lambda *_: words)
+    lines: list[str] = []
 
-    stopper = threading.Thread(target=stop)
+    def hear(line: str) -> None:
+        lines.append(line)
+        if "begun" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        launch.launch(run, "train", 1, hear)
+    assert (run.root / "saved").exists()
+    assert "death signal" not in run.log.read_text()
+
+
+def test_a_stopped_flow_stops_its_job(run: Run) -> None:
+    def stop_soon() -> None:
+        wait_until(lambda: run.log.exists() and "begun" in run.log.read_text())
+        stop()
+
+    stopper = threading.Thread(target=stop_soon)
     stopper.start()
-    with pytest.raises(LaunchError, match="stopped with its flow"):
+    with pytest.raises(StoppedError, match="stopped with its flow"):
         do(run, SAVER)
     stopper.join()
     assert (run.root / "saved").exists()
@@ -147,7 +204,7 @@ def test_a_stopped_flow_stops_its_job(run: Run) -> None:
 
 def test_one_that_does_not_listen_is_killed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "GRACE_SECONDS", 0.3)
-    with pytest.raises(LaunchError, match="past its time limit"):
+    with pytest.raises(TimeLimitError, match="past its time limit"):
         do(run, STUBBORN, hours=1.5 / 3600)
     assert run.log.read_text() == "begun\n"
 
@@ -159,7 +216,7 @@ def test_whatever_ends_us_ends_the_child(run: Run) -> None:
     run.root.mkdir()
     (run.root / "child.py").write_text(SAVER)
     with pytest.raises(KeyboardInterrupt, match="begun"):
-        launch.launch(run, "select", Limits(), fall)
+        launch.launch(run, "select", 1, fall)
     assert (run.root / "saved").exists()
 
 
@@ -173,7 +230,7 @@ def test_a_killed_parent_leaves_no_child(run: Run) -> None:
     (run.root / "child.py").write_text(SLEEPER)
     code = (
         "import sys; from pathlib import Path; from flows.launch import *\n"
-        "launch(Run(Path(sys.argv[1])), 'select', Limits(), lambda line: print(line, flush=True))"
+        "launch(Run(Path(sys.argv[1])), 'select', 1, lambda line: print(line, flush=True))"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(run.root)], stdout=subprocess.PIPE, text=True

@@ -92,7 +92,7 @@ def test_all_units_are_one_product(units: Units) -> None:
     whole = units.gather(done(units))
     assert whole.facts == {
         "units": 5, "tracks": 10, "kept": 0, "clips": 25, "hours": 1.25, "bytes_in": 0,
-        "cpu_seconds": 0,
+        "cpu_seconds": 0, "filtered": {}, "quarantined": {},
     }  # fmt: skip
     assert whole.seconds == 10.0
     parts = [together(names, done(units)) for names in (["0000", "0001"], ["0002"])]

@@ -5,7 +5,7 @@ import logging
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -43,6 +43,7 @@ def test_quiet_says_nothing() -> None:
     assert written(terminal=False, quiet=True).strip() == ""
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e12), st.floats(0, 1e12), st.text(max_size=80))
 def test_any_progress_is_a_share(done: float, total: float, note: str) -> None:
     shares: list[float] = []
@@ -56,6 +57,7 @@ def test_any_progress_is_a_share(done: float, total: float, note: str) -> None:
     assert 0 <= shares[0] <= 1
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_a_job_may_print_anything(note: str) -> None:
     """Brackets in a note are not the console's markup."""

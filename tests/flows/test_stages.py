@@ -20,6 +20,7 @@ from storage.failures import last_failure
 from storage.files import only_one
 from storage.layout import Home
 from storage.marks import Mark, standing
+from storage.runs import Run
 
 CHAIN = ("first", "second", "third")
 
@@ -40,6 +41,9 @@ class Silent:
         pass
 
     def say(self, line: str) -> None:
+        pass
+
+    def follow(self, run: Run) -> None:
         pass
 
 

@@ -16,6 +16,7 @@ from storage.config import Config
 from storage.errors import ConfigError
 from storage.layout import Home
 from storage.marks import Mark
+from storage.runs import Run
 from tests.stem_archives import four_stems, moises_song, moisesdb, song_id, stem_folder, write_files
 from tests.synthesised import RATE, write_musdb, write_zip
 from training.config import STEMS, StemsData
@@ -37,6 +38,9 @@ class Notes:
 
     def say(self, line: str) -> None:
         self.said.append(line)
+
+    def follow(self, run: Run) -> None:
+        pass
 
 
 def do(home: Home, stage: Stage, config: Config, source: str = "", **inputs: Mark) -> Performed:

@@ -1,14 +1,26 @@
-"""The policy of tasks: what is waited for."""
+"""The policy of tasks: what is waited for, tried again, timed, and how it ends."""
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+from prefect.client.schemas.objects import StateType
+from prefect.states import Failed
 
-from flows import tasks
+from flows import corpora, jobs, tasks
+from flows.config import LimitsConfig
 from flows.stages import Built, Inputs, Performed, Site, Stage, perform
 from flows.tasks import patiently
 from pipelines.config import FmaConfig
+from storage.errors import (
+    LaunchError,
+    MachineError,
+    PreemptedError,
+    RunError,
+    StoppedError,
+    TimeLimitError,
+)
 from storage.layout import Home
 from tests.flows.test_stages import Silent
 
@@ -44,3 +56,57 @@ def test_a_stage_in_other_hands_is_awaited(tmp_path: Path, monkeypatch: pytest.M
     assert mark == first[0].mark
     assert len(said) == 1
     assert "waits for another run: stage slow is being done by another process" in said[0]
+
+
+LIMITS = LimitsConfig(
+    training_hours=1, selection_hours=2, evaluation_hours=3, packing_hours=4, other_hours=5
+)
+
+
+@pytest.mark.parametrize(
+    ("stage", "kind", "hours"),
+    [
+        (jobs.TRAIN.name, jobs.TRAIN.kind, 1),
+        (jobs.SELECT.name, jobs.SELECT.kind, 2),
+        (jobs.EVALUATE.name, jobs.EVALUATE.kind, 3),
+        ("pack", "packing", 4),
+        (corpora.CENSUS.name, corpora.CENSUS.kind, 5),
+        (corpora.PLAN.name, corpora.PLAN.kind, 5),
+    ],
+)
+def test_each_stage_has_its_time_and_the_setting_s_name(stage: str, kind: str, hours: int) -> None:
+    limit = tasks.time_limit(LIMITS, stage, kind)
+    assert limit.hours == hours
+    assert getattr(LIMITS, limit.knob.removeprefix("limits.")) == hours
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (ConnectionError("reset"), True),
+        (PreemptedError("stopped from outside", 143), True),
+        (LaunchError("its own fault", 3), False),
+        (TimeLimitError("too long"), False),
+        (MachineError("disk full"), False),
+        (RunError("no shards"), False),
+    ],
+)
+def test_what_is_tried_again(error: Exception, again: bool) -> None:
+    run: Any = None
+    assert tasks.is_transient(None, run, Failed(data=error)) == again
+
+
+def test_states_tell_what_happened() -> None:
+    def late() -> None:
+        raise TimeLimitError("stage train ran past its time limit")
+
+    def stopped() -> None:
+        raise StoppedError("stage train was stopped with its flow")
+
+    timed_out = tasks._truthful(late)()
+    assert (timed_out.type, timed_out.name) == (StateType.FAILED, "TimedOut")
+    assert timed_out.message == "stage train ran past its time limit"
+    cancelled = tasks._truthful(stopped)()
+    assert (cancelled.type, cancelled.name) == (StateType.CANCELLED, "Cancelled")
+    assert cancelled.message == "stage train was stopped with its flow"
+    assert tasks._truthful(lambda: 3)() == 3

@@ -1,6 +1,8 @@
 """One contract for every store: a folder, a bucket, and a bucket that keeps no conditions."""
 
 import hashlib
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage.errors import IntegrityError, LockedError, ManifestError
-from storage.objects import FolderStore, Store
+from storage.objects import FolderStore, Store, Unfinished
 from storage.s3 import BucketStore, lease
 from tests.bucket import bucket
 from tests.fault_proxy import Rules
@@ -125,6 +127,21 @@ def test_a_listing_is_of_one_folder(store: Store) -> None:
     assert set(store.listing("fma")) == {"fma/1/a", "fma/1/b/c", "fma/10/a"}
     assert store.listing("nothing") == {}
     assert store.listing("fma/1")["fma/1/b/c"] == store.seen("fma/1/b/c")
+
+
+def test_files_whose_writers_died_are_listed_and_thrown_away(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    store.write("fma/index.json", b"whole")
+    dead, live = (tmp_path / "fma" / f".0000-0{n}.tar.1.arriving" for n in (0, 1))
+    for path in (dead, live):
+        path.write_bytes(b"half")
+    os.utime(dead, (time.time() - 7200,) * 2)
+    left = store.unfinished(older_seconds=3600)
+    assert left == [Unfinished("fma/.0000-00.tar.1.arriving", 4)]
+    for one in left:
+        store.discard(one)
+    assert (dead.exists(), live.exists()) == (False, True)
+    assert list(store.listing("fma")) == ["fma/index.json"]
 
 
 def test_one_alone(store: Store) -> None:

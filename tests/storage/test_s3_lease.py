@@ -24,10 +24,11 @@ Faulty = tuple[BucketStore, Rules]
 
 HOLDER = """
 import sys, time
+from storage import processes
 from storage.s3 import BucketStore, lease
 lease.RENEW_SECONDS, lease.EXPIRY_SECONDS, lease.SETTLE_SECONDS = 0.2, 3.0, 0.3
 if sys.argv[2] == "elsewhere":
-    lease._space = lambda: "another machine"
+    processes.pid_space = lambda: "another machine"
 with BucketStore(sys.argv[1]).alone("locks/unit", "packing unit 3"):
     print("held", flush=True)
     time.sleep(60)
@@ -110,7 +111,7 @@ def test_a_live_holder_keeps_its_lease_beyond_its_time(faulty: Faulty) -> None:
 def test_of_many_that_want_it_one_gets_it(faulty: Faulty, dead: bool) -> None:
     store, _ = faulty
     if dead:
-        gone = {**identity(), "start": "0", "space": lease._space()}
+        gone = {**identity(), "start": "0"}
         store.write("locks/unit", json.dumps(gone).encode())
     start, all_tried = threading.Barrier(8), threading.Barrier(8)
     held = []

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.audio import Codec, Waveform, decode_window, encode
+from storage.audio import Codec, Waveform, encode
 from storage.errors import IntegrityError, ManifestError
 from storage.files import hash_file, read_json, write_json
 from storage.layout import Corpus, shard_offsets
@@ -16,7 +16,7 @@ from storage.objects import FolderStore
 from storage.shard_reader import ShardReader
 from storage.shards import Sidecar
 from tests.shards import Form, write_corpus
-from tests.synthesised import tune
+from tests.synthesised import decoded, tune
 
 RATE = 8_000
 CLIP = 1_600
@@ -33,7 +33,7 @@ def plainly_cut(codec: Codec) -> dict[str, Waveform]:
     """Return every clip's sound by its key: as decoded whole, then sliced."""
     clips = {}
     for track, song in SONGS.items():
-        stored = decode_window(encode(song, RATE, codec), track)
+        stored = decoded(encode(song, RATE, codec))
         for number, start in enumerate(range(0, song.shape[1] - CLIP + 1, CLIP // 2)):
             clips[f"{track}-{number}"] = stored[:, start : start + CLIP]
     return clips

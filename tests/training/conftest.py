@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from storage.audio import Waveform, encode, write_audio
+from storage.audio import Waveform, encode
 from storage.manifests import write_rows
 from storage.records import ActiveWindows, StemSong
 from storage.runs import Job, Run
 from storage.shards import ClipPlace, Sample, ShardWriter
 from tests.shards import Form
 from tests.shards import write_index as write_shard_index
+from tests.synthesised import write_audio
 from training.config import (
     STEMS,
     BsLocoformerConfig,

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from storage.audio import read_window, write_audio
+from storage.audio import read_window
 from storage.errors import ConfigError, DataError, DecodeError
 from storage.files import read_json
 from storage.manifests import read_rows
 from storage.records import SongScore, StemSong
 from storage.runs import Run
+from tests.synthesised import write_audio
 from tests.training.conftest import write_songs
 from training import metrics
 from training.config import STEMS, EvaluateConfig, SeparateConfig, TrainConfig

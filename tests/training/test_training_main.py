@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage.audio import read_window, write_audio
+from storage.audio import read_window
 from storage.files import only_one
 from storage.runs import Run
+from tests.synthesised import write_audio
 from training.__main__ import main
 from training.config import STEMS, EvaluateConfig, SelectConfig, SeparateConfig, TrainConfig
 from training.models import build

@@ -13,8 +13,9 @@ import soxr
 import torch
 from matplotlib.image import imread
 
-from storage.audio import Waveform, read_window, write_audio
+from storage.audio import Waveform, read_window
 from storage.errors import CheckpointError, ConfigError, DataError, DecodeError, MachineError
+from tests.synthesised import write_audio
 from tests.training.test_training_separate import Sharing
 from training.config import BsLocoformerConfig, DeliveryConfig, SeparateConfig, TrainConfig
 from training.models import build

@@ -26,10 +26,13 @@ def accelerate(model: Separator, runtime: RuntimeConfig, device: torch.device) -
         compile_bodies(model)
 
 
-def compile_bodies(model: BsLocoformer) -> None:
-    """Compile encoder, paths and decoder for the shapes that they will meet, in place."""
+def compile_bodies(model: BsLocoformer, mode: str | None = None) -> None:
+    """Compile encoder, paths and decoder for the shapes that they will meet, in place.
+
+    `mode` is `torch.compile`'s; none is its default.
+    """
     torch._dynamo.config.recompile_limit = GRAPHS_OF_ONE_BODY
     paths = [body for body in model.modules() if isinstance(body, Path)]
     for body in (model.encoder, *paths, model.decoder):
         # One graph per shape: segments are of one length, and fixed shapes make faster kernels.
-        body.compile(dynamic=False)
+        body.compile(dynamic=False, mode=mode)

@@ -1,6 +1,7 @@
 """The stages of a study as a drawing: what was made out of what."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from statistics import fmean
 from typing import NamedTuple
@@ -8,8 +9,11 @@ from typing import NamedTuple
 from training.report.markup import duration, escape
 from training.report.material import Lineage
 
-BOX_WIDTH, BOX_HEIGHT = 114, 46
-GAP_ACROSS, GAP_DOWN = 22, 16
+BOX_WIDTH, BOX_HEIGHT = 116, 64
+NAME_LETTERS, NAME_LINES = 16, 3
+"""Letters of a line of a stage's name, and lines of it, at most."""
+LINE_HEIGHT = 14
+GAP_ACROSS, GAP_DOWN = 20, 14
 MARGIN = 2
 
 MOST_STAGES = 40
@@ -97,10 +101,15 @@ def _line(source: tuple[int, int], target: tuple[int, int]) -> str:
 def _box(stage: Lineage, place: tuple[int, int]) -> str:
     x, y = place
     middle = x + BOX_WIDTH // 2
-    name = stage.stage if len(stage.stage) <= 16 else f"{stage.stage[:15]}…"
+    lines = textwrap.wrap(stage.stage, NAME_LETTERS, max_lines=NAME_LINES, placeholder=" …")
+    top = y + BOX_HEIGHT // 2 - LINE_HEIGHT * len(lines) // 2 + 4
+    name = "".join(
+        f'<text x="{middle}" y="{top + number * LINE_HEIGHT}">{escape(line)}</text>'
+        for number, line in enumerate(lines)
+    )
+    below = top + LINE_HEIGHT * len(lines)
     return (
         f"<g><title>{escape(stage.stage)}</title>"
-        f'<rect x="{x}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="7"/>'
-        f'<text x="{middle}" y="{y + 20}">{escape(name)}</text>'
-        f'<text class="soft" x="{middle}" y="{y + 36}">{escape(duration(stage.seconds))}</text></g>'
+        f'<rect x="{x}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="7"/>{name}'
+        f'<text class="soft" x="{middle}" y="{below}">{escape(duration(stage.seconds))}</text></g>'
     )

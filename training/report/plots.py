@@ -142,7 +142,7 @@ def curve(name: str, losses: Losses) -> str:
         axes.grid(axis="y", color=RULE, linewidth=0.8)
         axes.set_xlabel("step")
         axes.set_ylabel("loss")
-        axes.legend(frameon=False, loc="upper right", labelcolor=INK)
+        axes.legend(frameon=False, loc="best", labelcolor=INK)
         return _svg(figure, f"Loss of {name} over its steps")
 
 

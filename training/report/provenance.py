@@ -106,6 +106,7 @@ def stages(lineage: Sequence[Lineage]) -> str:
             "note",
         )
         + table(columns, rows, "stages-table")
+        + details("Every digest in full", _digests(lineage))
     )
 
 
@@ -114,6 +115,17 @@ def recipe(study: Json) -> str:
     if not study:
         return missing("No configuration was given.")
     return details("Every setting of this study", f'<div class="recipe">{tree(study)}</div>')
+
+
+def _digests(lineage: Sequence[Lineage]) -> str:
+    """Return every stage's key, and the SHA-256 of what it was made of and of what it left."""
+    rows = [
+        (stage.stage, stage.key, name, digest)
+        for stage in lineage
+        for name, digest in [*sorted(stage.inputs.items()), ("left", stage.digest)]
+    ]
+    columns = [Column(title) for title in ("Stage", "Key", "What", "Digest")]
+    return table(columns, rows, "digests")
 
 
 def _census_sums(totals: Mapping[str, int], tracks: int) -> str:

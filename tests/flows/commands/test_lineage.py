@@ -96,6 +96,18 @@ def test_what_is_ambiguous_is_refused_with_the_keys(ancestry: Ancestry) -> None:
         recognise(ancestry, "nothing-like-it")
 
 
+def test_what_a_study_calls_a_stage_is_known(ancestry: Ancestry) -> None:
+    pretrained = recognise(ancestry, "pretrain")
+    assert pretrained.how == "its label"
+    assert set(pretrained.mark.inputs) == {"index"}
+    assert ancestry.parents(recognise(ancestry, "finetune").mark)["model"] == pretrained.mark
+    scratch = recognise(ancestry, "train from scratch").mark
+    judged = recognise(ancestry, "evaluate train from scratch").mark
+    assert ancestry.parents(judged)["model"] == scratch
+    with pytest.raises(ConfigError, match="a label such as 'finetune'"):
+        recognise(ancestry, "pretrain large")
+
+
 def test_a_home_is_found_around_a_path(finished: Path, tmp_path: Path) -> None:
     shard = next(finished.glob("fma/*/shards/*.tar"))
     found = home_around(shard)

@@ -3,21 +3,26 @@
 import importlib.metadata
 import io
 import json
+import os
 import shutil
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import httpx
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from rich.console import Console
 
 from flows.commands.views import View
-from flows.operations import server
+from flows.operations import doctor, server, upcoming
 from flows.operations.doctor import examine
 from storage.errors import MachineError
 from storage.layout import Home
 from tests.flows.conftest import Works
+from tests.flows.operations.test_serve import wait_for
 
 
 def torch_says(monkeypatch: pytest.MonkeyPatch, code: int, out: str, err: str) -> None:
@@ -85,6 +90,8 @@ def test_a_version_with_a_known_fault(
     row = findings(tmp_path)[package]
     assert row["verdict"] == "wrong"
     assert row["found"].startswith(f"{version}, not <")
+    harm = {"sqlalchemy": "schedules silently never fire", "fastapi": "the Prefect server cannot"}
+    assert harm[package] in row["found"]
     with pytest.raises(MachineError, match=f"{package}: {version}, not .*; run 'make setup'"):
         examine(Home(tmp_path), View(Console(file=io.StringIO()), as_json=True))
 
@@ -152,3 +159,35 @@ def test_a_named_server_that_is_away(
     row = findings(tmp_path)["Prefect server"]
     assert (row["verdict"], row["found"]) == ("wrong", "http://127.0.0.1:9/api")
     assert "PREFECT_API_URL" in row["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("cron", "verdict", "said"),
+    [
+        ("0 0 29 2 *", "wrong", "of sleeping no run is ahead"),
+        ("0 * * * *", "ok", "1, the next run"),
+    ],
+)
+def test_schedules_that_fire_and_one_that_does_not(
+    works: Works, monkeypatch: pytest.MonkeyPatch, cron: str, verdict: str, said: str
+) -> None:
+    """The server plans a hundred days ahead: for it, the next 29 February does not come."""
+    api = f"http://127.0.0.1:{works.port}/api"
+    schedule = {"schedule": {"cron": cron}, "active": True}
+    flow = works.api("flows/", {"name": "sleeper"})["id"]
+    body = {"name": "sleeping", "flow_id": flow, "schedules": [schedule]}
+    deployment = works.api("deployments/", body)["id"]
+    monkeypatch.setenv("PREFECT_API_URL", api)
+    monkeypatch.setattr(upcoming, "GRACE", timedelta(0))
+    monkeypatch.setattr(doctor, "_gpu", lambda: doctor.Finding("GPU", "note", "not asked"))
+    try:
+        with temporary_settings({PREFECT_API_URL: api}), mock.patch.dict(os.environ):
+            looked = wait_for(lambda: _looked(verdict))
+    finally:
+        httpx.delete(f"{api}/deployments/{deployment}", timeout=30).raise_for_status()
+    assert said in looked["found"]
+
+
+def _looked(verdict: str) -> dict[str, str] | None:
+    row = findings(Path())["schedules"]
+    return row if row["verdict"] == verdict else None

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from storage.layout import Home
+from flows.operations import janitor
+from storage.layout import WORKING_COPIES, Home
 from storage.marks import all_marks, find_fault
+from storage.s3.client import client
+from tests.bucket import bucket, moto_server
 from tests.flows.conftest import Works
 
 pytestmark = pytest.mark.slow
@@ -86,3 +89,22 @@ def test_a_running_study_is_left_alone(works: Works, littered: Home) -> None:
     assert answer.returncode == 4
     assert "study 'smoke'" in answer.stderr
     assert files(littered) == before
+
+
+def test_uploads_that_nobody_ended_are_shown_and_then_aborted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their own name, which a finished object may bear as well: that one stays."""
+    monkeypatch.setenv(WORKING_COPIES, str(tmp_path))
+    with moto_server() as endpoint, bucket(endpoint) as url:
+        home = Home.open(url)
+        home.store.write("fma/0a/index.json", b"whole")
+        begun = client().create_multipart_upload(
+            Bucket=url.split("/")[2], Key="home/fma/0a/index.json"
+        )["UploadId"]
+        # The server says that every upload began in 2010.
+        (upload,) = [piece for piece in janitor.survey(home, []) if piece.upload]
+        assert upload == ("fma/0a/index.json", 0, "upload never ended", begun)
+        assert janitor.sweep(home, [upload], []) == 0
+        assert not [piece for piece in janitor.survey(home, []) if piece.upload]
+        assert home.store.read("fma/0a/index.json") == b"whole"

@@ -35,9 +35,10 @@ def deployment(works: Works, copied: Path, obstacle: Path) -> Iterator[str]:
         for mark in folder.iterdir():
             mark.unlink()
     order = works.order("study", copied)[2:]
-    server = works.start("serve", *order, PYTHONPATH=str(obstacle.parent))
+    server = works.start("serve", "study", "fma", *order, PYTHONPATH=str(obstacle.parent))
     try:
         yield wait_for(lambda: _deployment(works), server)
+        assert _deployment(works, "fma-smoke"), "several from one command"
     finally:
         server.send_signal(signal.SIGINT)
         output = server.communicate(timeout=60)[0]
@@ -63,16 +64,23 @@ def test_retry_in_the_ui_does_only_what_failed(
     assert {name for name, state in states.items() if state != "Cached"} == EVALUATIONS
 
 
-def test_sigterm_reaches_the_job(works: Works, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["serve", "work"])
+def test_sigterm_reaches_the_job(works: Works, tmp_path: Path, how: str) -> None:
     """The job writes a checkpoint, everything ends, and the run is not left `Running`."""
     home = tmp_path / "home"
-    order = works.order("study", home, "name=long", "pretraining.loop.steps=5000")[2:]
-    server = works.start("serve", *order)
-    deployment = wait_for(lambda: _deployment(works, "long"), server)
+    order = works.order("pretrain", home, f"name={how}", "pretraining.loop.steps=5000")[1:]
+    if how == "serve":
+        server = works.start("serve", *order)
+    else:
+        deployed = works("deploy", *order, "--pool", "stopped")
+        assert deployed.returncode == 0, deployed.stderr
+        server = works.start("work", "stopped", PREFECT_WORKER_QUERY_SECONDS="2")
+    deployment = wait_for(lambda: _deployment(works, f"pretrain-{how}"), server)
     run = works.api(f"deployments/{deployment}/create_flow_run", {})["id"]
     wait_for(lambda: list(home.glob("runs/train-*/checkpoints/step-*")), server)
     server.send_signal(signal.SIGTERM)
     output = server.communicate(timeout=120)[0]
+    assert server.returncode == 143
     assert "Traceback" not in output
     wait_for_no_job(home)
     assert _ended(works, run), "a stopped run must not look as if it ran"
@@ -80,7 +88,7 @@ def test_sigterm_reaches_the_job(works: Works, tmp_path: Path) -> None:
     assert any("stopped by a signal" in log for log in logs)
 
 
-def _deployment(works: Works, name: str = "smoke") -> str:
+def _deployment(works: Works, name: str = "study-smoke") -> str:
     rows = works.api("deployments/filter", {"deployments": {"name": {"any_": [name]}}})
     return rows[0]["id"] if rows else ""
 

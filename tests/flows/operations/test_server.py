@@ -14,7 +14,7 @@ import pytest
 
 from flows.operations import server
 from flows.operations.server import Place
-from storage.errors import MachineError
+from storage.errors import ConfigError, MachineError
 from storage.files import write_json
 from storage.processes import identity
 from tests.flows.conftest import Works
@@ -86,7 +86,8 @@ def test_place_by_environment(tmp_path: Path) -> None:
     }
     place = Place.from_environment()
     assert place == Place(tmp_path / "there", "0.0.0.0", 4321)
-    assert place.address == "http://0.0.0.0:4321"
+    assert place.address == "http://127.0.0.1:4321", "where this machine finds it"
+    assert place.public_address == f"http://{socket.getfqdn()}:4321"
     for path in (place.record, place.log, place.live_runs):
         assert path.is_relative_to(tmp_path / "there")
 
@@ -108,6 +109,52 @@ def test_settings(tmp_path: Path) -> None:
     assert given["PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT"] == "false"
     assert given["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
     assert given["DO_NOT_TRACK"] == "1"
+
+    assert given["PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED"] == "events,flow_runs"
+    assert not [name for name in given if "AUTH" in name or "CSRF" in name], "nobody to keep out"
+    assert "PREFECT_FLOWS_HEARTBEAT_FREQUENCY" not in given, "nobody listens on SQLite"
+    os.environ["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = "postgresql+asyncpg://u@h/d"
+    given = server.settings(Place(tmp_path, "127.0.0.2", 4321))
+    assert given["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
+
+
+@pytest.mark.parametrize(
+    ("host", "private"),
+    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True),
+     ("0.0.0.0", False), ("::", False), ("10.0.0.1", False), ("works.example", False)],
+)  # fmt: skip
+def test_beyond_loopback_a_password_is_wanted(tmp_path: Path, host: str, private: bool) -> None:
+    place = Place(tmp_path, host, 4321)
+    assert place.is_private == private
+    if not private:
+        with pytest.raises(ConfigError, match=rf"listen on {host} without a password"):
+            server.require_guard(place)
+        os.environ |= {"STEMWORKS_STATE": str(tmp_path), "STEMWORKS_SERVER_HOST": host}
+        with pytest.raises(ConfigError, match="PREFECT_SERVER_API_AUTH_STRING=user:password"):
+            server.connect()
+    os.environ["PREFECT_SERVER_API_AUTH_STRING"] = "works:secret"
+    server.require_guard(place)
+    given = server.settings(place)
+    assert given["PREFECT_API_AUTH_STRING"] == "works:secret"
+    assert given["PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED"] == "true"
+    assert given["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == place.public_address
+    assert given["PREFECT_SERVER_UI_API_URL"] == f"{place.public_address}/api"
+
+
+def test_a_password_has_a_user(tmp_path: Path) -> None:
+    os.environ["PREFECT_SERVER_API_AUTH_STRING"] = "secret"
+    with pytest.raises(ConfigError, match="holds no user") as caught:
+        server.require_guard(Place(tmp_path, "127.0.0.1", 4321))
+    assert "secret" not in str(caught.value)
+
+
+def test_behind_a_proxy_its_address_is_the_origin(tmp_path: Path) -> None:
+    os.environ["PREFECT_SERVER_API_AUTH_STRING"] = "works:secret"
+    os.environ["PREFECT_UI_URL"] = "https://works.example/v2"
+    given = server.settings(Place(tmp_path, "0.0.0.0", 4321))
+    assert given["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == "https://works.example"
+    assert given["PREFECT_SERVER_UI_API_URL"] == "https://works.example/api"
+    assert given["PREFECT_API_URL"] == "http://127.0.0.1:4321/api"
 
 
 def test_a_real_server_obeys_them(works: Works) -> None:

@@ -1,6 +1,7 @@
 """A corpus being packed, as the tests of packing see it."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from storage.shard_reader import ShardReader
 from tests.synthesised import Archives
 
 CONFIG = FmaConfig(archive="fma_tiny.zip", unit_tracks=3)
+ONE_EACH = CONFIG.override(["unit_tracks=1"])
 
 
 class Study(NamedTuple):
@@ -61,6 +63,13 @@ def begin(root: Path, archives: Archives, config: FmaConfig = CONFIG) -> Study:
     corpus = home.corpus("fma", corpus_key(plan, config))
     write_plan(corpus, plan)
     return Study(home, corpus, plan, config, archives.archive)
+
+
+def misplaced(request: PackRequest) -> PackRequest:
+    """Return a request whose one track lies elsewhere in the archive than planned: it fails."""
+    wrong = request.unit.tracks[0].model_copy(update={"bytes": 7, "packed_bytes": 7, "offset": 1})
+    unit = request.unit.model_copy(update={"tracks": (wrong,)})
+    return replace(request, unit=unit)
 
 
 def contents(corpus: Corpus) -> dict[str, str]:

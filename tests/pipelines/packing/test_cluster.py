@@ -17,12 +17,11 @@ from pipelines.packing import cluster
 from pipelines.packing.engines import pack_all
 from storage.errors import ConfigError, RunError, StemworksError
 from storage.marks import Mark, standing
-from tests.pipelines.packing.corpora import CONFIG, Study, begin, contents
-from tests.synthesised import Archives, write_fma
+from tests.pipelines.packing.corpora import ONE_EACH, Study, begin, contents, misplaced
+from tests.synthesised import Archives
 
 pytestmark = pytest.mark.slow
 
-UNITS = CONFIG.override(["unit_tracks=1"])
 MODULE = "distributed.cli.dask_{}"
 
 
@@ -40,7 +39,7 @@ class Cluster:
 
     @property
     def config(self) -> FmaConfig:
-        return UNITS.override(['engine="dask"', f'scheduler="{self.address}"'])
+        return ONE_EACH.override(['engine="dask"', f'scheduler="{self.address}"'])
 
     def start(self, kind: str, *words: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", MODULE.format(kind), *words, "--no-dashboard"]
@@ -85,40 +84,27 @@ def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         made.stop()
 
 
-@pytest.fixture(scope="module")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> Archives:
-    return write_fma(tmp_path_factory.mktemp("archives"))
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory, archives: Archives) -> Study:
-    """The same units, packed without a cluster."""
-    study = begin(tmp_path_factory.mktemp("local"), archives, UNITS)
-    pack_all(study.requests, study.config)
-    return study
-
-
 def test_a_cluster_gives_the_same_bytes(
-    tmp_path: Path, archives: Archives, local: Study, dask: Cluster
+    tmp_path: Path, archives: Archives, alone: Study, dask: Cluster
 ) -> None:
     """One worker under a nanny, whose children may have no children of multiprocessing's own."""
     dask.work()
     dask.work("--no-nanny")
-    study = begin(tmp_path, archives, UNITS)
+    study = begin(tmp_path, archives, ONE_EACH)
     told: list[str] = []
     marks = pack_all(study.requests, dask.config, lambda mark: told.append(mark.key))
     assert [mark.key for mark in marks] == [request.work.key for request in study.requests]
     assert sorted(told) == sorted(mark.key for mark in marks)
-    assert contents(study.corpus) == contents(local.corpus)
+    assert contents(study.corpus) == contents(alone.corpus)
     assert os.getpid() not in {mark.built_by["pid"] for mark in marks}
     assert pack_all(study.requests, dask.config) == marks, "nothing is done twice"
 
 
 def test_a_killed_worker_loses_only_what_it_had_in_hand(
-    tmp_path: Path, archives: Archives, local: Study, dask: Cluster
+    tmp_path: Path, archives: Archives, alone: Study, dask: Cluster
 ) -> None:
     victim, other = dask.work("--no-nanny"), dask.work("--no-nanny")
-    study = begin(tmp_path, archives, UNITS)
+    study = begin(tmp_path, archives, ONE_EACH)
     before: list[Mark] = []
 
     def kill_it(mark: Mark) -> None:
@@ -131,20 +117,17 @@ def test_a_killed_worker_loses_only_what_it_had_in_hand(
     assert victim.poll() == -signal.SIGKILL
     assert {mark.key for mark in before} == {mark.key for mark in marks}
     assert {mark.built_by["pid"] for mark in marks} <= {victim.pid, other.pid}
-    assert contents(study.corpus) == contents(local.corpus)
+    assert contents(study.corpus) == contents(alone.corpus)
 
 
 def test_a_failing_unit_does_not_stop_the_others(
     tmp_path: Path, archives: Archives, dask: Cluster
 ) -> None:
     dask.work("--no-nanny")
-    study = begin(tmp_path, archives, UNITS)
+    study = begin(tmp_path, archives, ONE_EACH)
     bad, *good = study.requests[:3]
-    wrong = bad.unit.tracks[0].model_copy(update={"bytes": 7, "packed_bytes": 7, "offset": 1})
-    unit = bad.unit.model_copy(update={"tracks": (wrong,)})
-    requests = [type(bad)(bad.home, bad.corpus, bad.source, unit, bad.config), *good]
-    with pytest.raises(StemworksError, match=rf"{wrong.id}\.mp3"):
-        pack_all(requests, dask.config)
+    with pytest.raises(StemworksError, match=rf"{bad.unit.tracks[0].id}\.mp3"):
+        pack_all([misplaced(bad), *good], dask.config)
     assert all(standing(study.home, request.work).mark for request in good)
 
 
@@ -152,7 +135,7 @@ def test_a_scheduler_that_is_not_there(
     tmp_path: Path, archives: Archives, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.5)
-    study, nowhere = begin(tmp_path, archives, UNITS), Cluster(free_port())
+    study, nowhere = begin(tmp_path, archives, ONE_EACH), Cluster(free_port())
     with pytest.raises(RunError, match=rf"no Dask scheduler answers at {nowhere.address} "):
         pack_all(study.requests, nowhere.config)
 
@@ -161,7 +144,7 @@ def test_a_scheduler_without_workers(
     tmp_path: Path, archives: Archives, dask: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "ALONE_SECONDS", 0.5)
-    study = begin(tmp_path, archives, UNITS)
+    study = begin(tmp_path, archives, ONE_EACH)
     with pytest.raises(RunError, match=r"has had no worker for 0\.5 s; start some with 'dask"):
         pack_all(study.requests, dask.config)
 
@@ -171,7 +154,7 @@ def test_all_workers_lost(
 ) -> None:
     monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.2)
     only = dask.work("--no-nanny")
-    study = begin(tmp_path, archives, UNITS)
+    study = begin(tmp_path, archives, ONE_EACH)
     done: list[Mark] = []
 
     def kill_it(mark: Mark) -> None:
@@ -187,7 +170,7 @@ def test_all_workers_lost(
 
 def test_the_scheduler_lost(tmp_path: Path, archives: Archives, dask: Cluster) -> None:
     dask.work("--no-nanny", "--death-timeout", "5")
-    study = begin(tmp_path, archives, UNITS)
+    study = begin(tmp_path, archives, ONE_EACH)
     with pytest.raises(RunError, match="the Dask scheduler is gone"):
         pack_all(study.requests, dask.config, lambda _: dask.processes[0].kill())
 
@@ -196,7 +179,7 @@ def test_an_interruption_takes_back_what_is_not_begun(
     tmp_path: Path, archives: Archives, dask: Cluster
 ) -> None:
     dask.work("--no-nanny")
-    study = begin(tmp_path, archives, UNITS)
+    study = begin(tmp_path, archives, ONE_EACH)
 
     def interrupt(mark: Mark) -> None:
         raise KeyboardInterrupt
@@ -206,7 +189,7 @@ def test_an_interruption_takes_back_what_is_not_begun(
     undone = [request for request in study.requests if not standing(study.home, request.work).mark]
     assert undone
     # The worker's one thread comes to this only after all that it had been given before.
-    later = begin(tmp_path / "later", archives, UNITS)
+    later = begin(tmp_path / "later", archives, ONE_EACH)
     pack_all(later.requests[:1], dask.config)
     still = [request for request in undone if not standing(study.home, request.work).mark]
     assert len(still) >= len(undone) - 2, "but for what was in hand, or just handed over"
@@ -219,7 +202,7 @@ def test_a_home_of_its_own_is_noticed(
     monkeypatch.setattr(cluster, "SHARED_SECONDS", 0.2)
     monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.1)
     dask.work("--no-nanny")
-    study = begin(tmp_path, archives, UNITS)
+    study = begin(tmp_path, archives, ONE_EACH)
     monkeypatch.setattr(type(study.home), "has", lambda *_: False)
     with pytest.raises(RunError, match="into a home of its own"):
         pack_all(study.requests[:1], dask.config)

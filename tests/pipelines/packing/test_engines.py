@@ -13,21 +13,21 @@ import pytest
 from pipelines.packing.engines import pack_all
 from storage.errors import ConfigError, StemworksError
 from storage.marks import Mark, standing
-from tests.pipelines.packing.corpora import CONFIG, Study, begin, contents
-from tests.synthesised import Archives, write_fma
+from tests.pipelines.packing.corpora import ONE_EACH, Study, begin, contents, misplaced
+from tests.synthesised import Archives
 
-ONE_EACH = CONFIG.override(["unit_tracks=1"])
 PACKER = """
-import json, sys, time
+import fcntl, json, sys, time
 from pathlib import Path
 from pipelines.packing import pack
 from pipelines.packing.engines import pack_all
-from tests.pipelines.packing.corpora import begin
-from tests.pipelines.packing.test_engines import ONE_EACH
+from tests.pipelines.packing.corpora import ONE_EACH, begin
 from tests.synthesised import Archives
 
 root, archive, metadata, name = map(Path, sys.argv[1:])
-study = begin(root / "home", Archives(archive, metadata), ONE_EACH)
+with (root / "plan.lock").open("w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    study = begin(root / "home", Archives(archive, metadata), ONE_EACH)
 commit, packed = pack.commit, []
 
 def counted(home, work, *rest):
@@ -41,19 +41,6 @@ while len(list(root.glob("*.ready"))) < 2:
 marks = pack_all(study.requests, ONE_EACH.override(["workers=1"]))
 (root / f"{name}.json").write_text(json.dumps([packed, [mark.key for mark in marks]]))
 """
-
-
-@pytest.fixture(scope="module")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> Archives:
-    return write_fma(tmp_path_factory.mktemp("archives"))
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory, archives: Archives) -> Study:
-    """The same units, packed by one process that nobody disturbed."""
-    study = begin(tmp_path_factory.mktemp("alone"), archives, ONE_EACH)
-    pack_all(study.requests, study.config)
-    return study
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
@@ -130,12 +117,9 @@ def test_a_failing_unit_is_said_though_another_is_awaited(
     tmp_path: Path, archives: Archives
 ) -> None:
     study = begin(tmp_path, archives, ONE_EACH)
-    good, bad = study.requests[0], study.requests[1]
-    wrong = bad.unit.tracks[0].model_copy(update={"bytes": 7, "packed_bytes": 7, "offset": 1})
-    unit = bad.unit.model_copy(update={"tracks": (wrong,)})
-    requests = [good, type(bad)(bad.home, bad.corpus, bad.source, unit, bad.config)]
-    with pytest.raises(StemworksError, match=r"[0-9]{6}\.mp3"):
-        pack_all(requests, study.config)
+    good, bad = study.requests[:2]
+    with pytest.raises(StemworksError, match=rf"{bad.unit.tracks[0].id}\.mp3"):
+        pack_all([good, misplaced(bad)], study.config)
     assert standing(study.home, good.work).mark
 
 

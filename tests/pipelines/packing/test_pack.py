@@ -26,18 +26,6 @@ def silent_mp3() -> bytes:
     return as_file(0 * tune(1.0))
 
 
-@pytest.fixture(scope="module")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> Archives:
-    return write_fma(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory, archives: Archives) -> Study:
-    study = begin(tmp_path_factory.mktemp("packed"), archives)
-    study.pack()
-    return study
-
-
 def test_every_track_gets_its_row(packed: Study) -> None:
     found = {track: (row.outcome, row.reason, row.clips) for track, row in packed.rows().items()}
     assert found == {

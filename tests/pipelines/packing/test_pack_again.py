@@ -16,25 +16,13 @@ from storage.files import only_one
 from storage.layout import Corpus
 from storage.marks import Mark, standing
 from tests.pipelines.packing.corpora import CONFIG, Study, begin, contents
-from tests.synthesised import FMA_TRACKS, Archives, write_fma
+from tests.synthesised import FMA_TRACKS, Archives
 
 
 def hang(*_: object, **__: object) -> Taken:
     os.write(1, b"midway\n")
     time.sleep(60)
     raise AssertionError("nobody waited")
-
-
-@pytest.fixture(scope="module")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> Archives:
-    return write_fma(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory, archives: Archives) -> Study:
-    study = begin(tmp_path_factory.mktemp("packed"), archives)
-    study.pack()
-    return study
 
 
 @pytest.mark.parametrize("workers", [2, 3])

@@ -19,20 +19,15 @@ from pipelines.packing.clips import Cutter, piece_seconds
 from pipelines.packing.pack import pack_units
 from pipelines.packing.spool import Group, Keeper, PieceEncoder, Spool
 from pipelines.packing.track import Order, Taken, take
-from storage.audio import Codec, Samples, Waveform, decode_window, quantise
+from storage.audio import Codec, Samples, Waveform, quantise
 from storage.records import LedgerRow, Track
 from tests.pipelines.packing.corpora import CONFIG, begin, contents
 from tests.pipelines.packing.damage import ailments
 from tests.range_server import Fault, RangeServer
-from tests.synthesised import FMA_TRACKS, Archives, as_file, fma_songs, tune, write_fma
+from tests.synthesised import FMA_TRACKS, Archives, as_file, decoded, fma_songs, tune
 
 LOW = 1000
 """Hz: a rate at which minutes of sound are small."""
-
-
-@pytest.fixture(scope="module")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> Archives:
-    return write_fma(tmp_path_factory.mktemp("data"))
 
 
 def order(folder: Path, data: bytes, spool: IO[bytes], config: FmaConfig = CONFIG) -> Order:
@@ -66,7 +61,7 @@ def test_a_damaged_song_is_decoded_twice_and_put_aside_once(tmp_path: Path) -> N
             assert [place.key for place in places] == [f"t000002_c{n:04d}" for n in range(3)]
             sounds.append([os.pread(spool.fileno(), p.bytes, p.offset) for p in places])
     assert sounds[0] == sounds[1]
-    assert decode_window(sounds[0][2], "clip").shape == (2, 441_000)
+    assert decoded(sounds[0][2]).shape == (2, 441_000)
 
 
 def test_the_official_rule_takes_back_what_was_put_aside(tmp_path: Path) -> None:
@@ -97,7 +92,7 @@ def put_aside(sound: Waveform, clips: ClipConfig, shards: ShardConfig) -> Heard:
                     keeper.keep(clip, {})
         places = [place for group in keeper.groups for place in group.samples]
         data = {p.key: os.pread(stream.fileno(), p.bytes, p.offset) for p in places}
-    files = {key: quantise(decode_window(audio, key)) for key, audio in data.items()}
+    files = {key: quantise(decoded(audio)) for key, audio in data.items()}
     return Heard(keeper.groups, files)
 
 

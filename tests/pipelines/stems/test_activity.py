@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from pipelines.config import ActivityConfig
 from pipelines.stems.activity import detect
 from pipelines.stems.musdb import STEMS
-from storage.audio import Waveform, read_window, write_audio
+from storage.audio import Waveform, read_window
 from storage.errors import ConfigError
 from storage.layout import Home
 from storage.manifests import read_rows
 from storage.records import ActiveWindows, StemSong
+from tests.synthesised import write_audio
 
 RATE = 1000
 """Hz: the procedure knows seconds alone, and a low rate makes it quick to try."""

@@ -20,23 +20,21 @@ from storage.errors import DataError
 from storage.layout import Corpus, Home
 from storage.manifests import read_rows
 from storage.records import LedgerRow, StemSong
-from tests.stem_archives import float_wave, four_stems, moises_song, moisesdb, song_id, write_files
+from tests.stem_archives import (
+    contents,
+    float_wave,
+    four_stems,
+    moises_song,
+    moisesdb,
+    song_id,
+    write_files,
+)
 from tests.synthesised import RATE, Sound, tune, write_zip
 
 CONFIG = MusdbConfig(source="moisesdb", workers=1)
 LENIENT = CONFIG.model_copy(update={"error_budget": 0.9})
 STEMS = ("bass", "drums", "other", "vocals")
 SONG = song_id(0)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path / "home")
-
-
-@pytest.fixture
-def corpus(home: Home) -> Corpus:
-    return home.corpus("musdb", "key")
 
 
 def rows_of(corpus: Corpus) -> dict[str, LedgerRow]:
@@ -46,14 +44,6 @@ def rows_of(corpus: Corpus) -> dict[str, LedgerRow]:
 def sounds(home: Home, song: StemSong) -> dict[str, Sound]:
     folder = home.path(song.folder)
     return {part: read_window(folder / f"{part}.wav") for part in (*STEMS, "mixture")}
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def test_a_song_is_the_sum_of_its_recordings(tmp_path: Path, home: Home, corpus: Corpus) -> None:

@@ -18,7 +18,7 @@ from storage.errors import DataError, IntegrityError, MachineError
 from storage.layout import Corpus, Home
 from storage.manifests import read_rows
 from storage.records import LedgerRow
-from tests.stem_archives import four_stems, moises_song, moisesdb, song_id, write_files
+from tests.stem_archives import contents, four_stems, moises_song, moisesdb, song_id, write_files
 from tests.synthesised import write_zip
 
 CONFIG = MusdbConfig(source="moisesdb", workers=1)
@@ -33,24 +33,6 @@ home = Home(Path(sys.argv[2]))
 config = MusdbConfig(source="moisesdb", workers=2)
 mix_songs(Path(sys.argv[1]), home, home.corpus("musdb", "key"), config)
 """
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path / "home")
-
-
-@pytest.fixture
-def corpus(home: Home) -> Corpus:
-    return home.corpus("musdb", "key")
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def test_what_was_killed_goes_on_where_it_was(tmp_path: Path, home: Home, corpus: Corpus) -> None:

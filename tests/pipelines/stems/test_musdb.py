@@ -30,16 +30,6 @@ CONFIG = MusdbConfig()
 MIXTURE = f"train/{TRAIN_SONG}/mixture.wav"
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path / "home")
-
-
-@pytest.fixture
-def corpus(home: Home) -> Corpus:
-    return home.corpus("musdb", "key")
-
-
 def test_songs_are_unpacked_and_split(tmp_path: Path, home: Home, corpus: Corpus) -> None:
     seen: list[int] = []
     archive = write_musdb(tmp_path, 2.0)

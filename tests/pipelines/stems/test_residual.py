@@ -7,9 +7,8 @@ import pytest
 
 from pipelines.stems.musdb import STEMS
 from pipelines.stems.residual import residual, residuals
-from storage.audio import write_audio
 from storage.errors import DecodeError
-from tests.synthesised import RATE, Sound, musdb_song
+from tests.synthesised import RATE, Sound, musdb_song, write_audio
 
 
 def write(folder: Path, song: dict[str, Sound], subtype: str = "PCM_16") -> Path:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from tests.training.models.transcription import Transcription, copied_from, pairs
 from training.config import BsLocoformerConfig
 from training.models.bs_locoformer import BsLocoformer
+from training.recipes import LARGE, MEDIUM, SMALL
 
 TINY = BsLocoformerConfig(
     outputs=3, blocks=2, width=16, hidden=12, kernel=4, heads=2, groups=4, dropout=0.0
@@ -52,9 +53,9 @@ def assert_alike(model: BsLocoformer, x: Tensor) -> None:
     torch.autograd.backward((ours * direction).sum())
     torch.autograd.backward((expected * direction).sum())
     assert relative_error(*gradients(oracle, model)) <= TOLERANCE
-    for published, grad in pairs(oracle, model, gradient=True):
-        assert published.grad is not None
-        assert relative_error(grad, published.grad) <= 1e-3
+    for parameter, grad in pairs(oracle, model, gradient=True):
+        assert parameter.grad is not None
+        assert relative_error(grad, parameter.grad) <= 1e-3
 
 
 @pytest.mark.parametrize("tanh", ["second", "first", "both"])
@@ -125,6 +126,32 @@ def bfloat16(module: nn.Module, x: Tensor) -> Tensor:
     return y
 
 
+def published(size: BsLocoformerConfig, outputs: int) -> BsLocoformer:
+    torch.manual_seed(0)
+    return BsLocoformer(size.model_copy(update={"outputs": outputs, "dropout": 0.0}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("size", "outputs"),
+    [(SMALL, 12), (MEDIUM, 4), (LARGE, 4)],
+    ids=["small-12", "medium-4", "large-4"],
+)
+def test_the_published_sizes(size: BsLocoformerConfig, outputs: int) -> None:
+    assert_alike(published(size, outputs), noise(1, 1, 2, 2_561))
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_a_published_size_in_bfloat16() -> None:
+    model, x = published(MEDIUM, 4), noise(1, 1, 2, 2_561)
+    oracle = copied_from(model)
+    exact = oracle(x[:, 0])
+    allowed = relative_error(bfloat16(oracle, x[:, 0]), exact)
+    assert 1e-3 < allowed < 0.05
+    assert relative_error(bfloat16(model, x), exact) <= 1.25 * allowed
+
+
 @pytest.mark.parametrize("tanh", ["second", "both"])
 def test_bfloat16_is_as_near_to_float32_as_the_published_model(tanh: str) -> None:
     model, x = tiny(decoder_tanh=tanh), noise(2, 1, 2, 7_000)
@@ -136,13 +163,13 @@ def test_bfloat16_is_as_near_to_float32_as_the_published_model(tanh: str) -> Non
         [p.grad.flatten() for p, _ in pairs(oracle, model) if p.grad is not None]
     )
     oracle.zero_grad()
-    ours, published = bfloat16(model, x), bfloat16(oracle, x[:, 0])
+    ours, theirs = bfloat16(model, x), bfloat16(oracle, x[:, 0])
     assert ours.dtype == torch.float32
-    allowed = relative_error(published, exact)
+    allowed = relative_error(theirs, exact)
     assert 1e-4 < allowed < 0.05
     assert relative_error(ours, exact) <= 1.25 * allowed
     torch.autograd.backward((ours * direction).sum())
-    torch.autograd.backward((published * direction).sum())
+    torch.autograd.backward((theirs * direction).sum())
     our_gradient, published_gradient = gradients(oracle, model)
     allowed = relative_error(published_gradient, exact_gradient)
     assert relative_error(our_gradient, exact_gradient) <= 1.25 * allowed

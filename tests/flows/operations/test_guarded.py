@@ -1,0 +1,53 @@
+"""A server with a password lets nobody in without; and only processes have the password."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.flows.conftest import Works
+
+pytestmark = pytest.mark.slow
+
+USER, PASSWORD = "works", "a-password-that-appears-nowhere-else"
+
+
+@pytest.fixture
+def guarded(works: Works, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Works]:
+    """A server of its own, which asks for a password."""
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", f"{USER}:{PASSWORD}")
+    # Taken for the password, it would be refused.
+    monkeypatch.setenv("PREFECT_API_KEY", "of another server")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    guarded = Works(tmp_path / "state", port, works.archives)
+    yield guarded
+    guarded("down")
+
+
+def test_strangers_stay_out_and_the_password_stays_in(guarded: Works, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    answer = guarded(*guarded.order("musdb", home))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    api, login = f"http://127.0.0.1:{guarded.port}/api", (USER, PASSWORD)
+    with httpx.Client(timeout=60) as http:
+        assert http.post(f"{api}/flow_runs/filter", json={}).status_code == 401
+        guess = http.post(f"{api}/flow_runs/filter", json={}, auth=(USER, "guessed"))
+        assert guess.status_code == 401
+        # Another site's page may have the password with it, but not the token.
+        assert http.post(f"{api}/flow_runs/filter", json={}, auth=login).status_code == 403
+        origin = {"Origin": "https://another.example"}
+        health = http.get(f"{api}/health", headers=origin)
+        assert "access-control-allow-origin" not in health.headers
+        page = http.get(f"http://127.0.0.1:{guarded.port}/ui-settings").text
+        settings = http.get(f"{api}/admin/settings", auth=login).text
+    places = [path for folder in (home, guarded.state) for path in folder.rglob("*")]
+    kept = {path: path.read_bytes() for path in places if path.is_file()}
+    assert any(path.name == "prefect.db" for path in kept), "runs, logs and artifacts are in it"
+    secrets = [PASSWORD.encode()]
+    assert not [path for path, data in kept.items() if any(one in data for one in secrets)]
+    for said in (answer.stdout, answer.stderr, page, settings):
+        assert PASSWORD not in said

@@ -1,0 +1,55 @@
+"""Processes to be killed: how each is told from the others."""
+
+import os
+import signal
+from pathlib import Path
+
+UNREADY = "Max data size             unlimited"
+"""Of a packing child that has not yet been told how much memory it may have."""
+
+
+class StuckError(Exception):
+    """A scene does not go on: something ended, or did not come."""
+
+
+def processes(*words: str) -> list[int]:
+    """Return the processes whose command lines hold all these words."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if all(word in line for word in words):
+            found.append(int(path.parent.name))
+    return sorted(set(found) - {os.getpid()})
+
+
+def kill(pids: list[int]) -> None:
+    """SIGKILL processes, of which there must be some."""
+    if not pids:
+        raise StuckError("there is no such process to be killed")
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def packers(flow: int) -> list[int]:
+    """Return the packing children of a flow's process that are ready for tracks."""
+    return [
+        pid
+        for pid in processes("pipelines.isolation", f"\0{flow}\0")
+        if UNREADY not in _limits(pid)
+    ]
+
+
+def _limits(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/limits").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return UNREADY
+
+
+def trainers(run: Path) -> list[int]:
+    """Return the processes that train in a run directory, their torchrun left out."""
+    launchers = processes("torch.distributed.run", str(run))
+    return [pid for pid in processes("-m\0training\0train", str(run)) if pid not in launchers]
