@@ -7,8 +7,8 @@
     MUSDB  -> songs -> activity --------------------------------------+       -> report
 
 `study.py` draws every arrow, once. `stages.py` says what a stage is; `corpora.py`, `jobs.py` and
-`pages.py` build them; `tasks.py` is how Prefect runs them, `launch.py` a GPU job. `progress.py`,
-`live.py`, `card.py` and `bulletin.py` are what is seen of them meanwhile; `quality.py` and
-`approval.py` stand before GPU time. `commands/` is what a person asks for and is shown;
-`operations/` keeps server, schedules and processes in order; `__main__.py` is the command line.
+`pages.py` build them; `tasks.py` is how Prefect runs them, `launch.py` a GPU job; `quality.py`
+and `approval.py` stand before GPU time. `display/` is what is seen of a run meanwhile, `commands/`
+what a person asks for and is shown; `operations/` keeps server, schedules and processes in order;
+`__main__.py` is the command line.
 """

@@ -199,7 +199,8 @@ def ui() -> None:
 @app.command()
 def down() -> None:
     """Stop the Prefect server that stemworks started."""
-    from flows.operations.server import Place, stop  # noqa: PLC0415
+    from flows.operations.server import stop  # noqa: PLC0415
+    from flows.operations.settings import Place  # noqa: PLC0415
 
     console.print("Stopped." if stop(Place.from_environment()) else "No server was running.")
 

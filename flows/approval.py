@@ -12,9 +12,9 @@ from pydantic import Field
 
 from flows.commands.estimates import cost_of
 from flows.config import GatesConfig, StudyConfig
+from flows.display.sheets import Sheet
 from flows.events import announce
 from flows.line import Product, Prospect
-from flows.sheets import Sheet
 from flows.study import Part, follow
 from storage.errors import RunError
 from storage.layout import Home

@@ -18,18 +18,18 @@ from rich.console import Console
 
 from flows import pages, tables
 from flows.approval import Consent
-from flows.bulletin import Bulletin
-from flows.card import report_link
 from flows.config import StudyConfig
+from flows.display.bulletin import Bulletin
+from flows.display.card import report_link
+from flows.display.progress import Board
+from flows.display.sheets import Sheet
 from flows.interrupts import obeyed
 from flows.line import Product
 from flows.operations import notifications
 from flows.operations.cancelling import heeded, is_cancelled
 from flows.operations.live_runs import registered
 from flows.operations.reap import reap
-from flows.progress import Board
 from flows.recipes import RecipeName, named
-from flows.sheets import Sheet
 from flows.stages import Stage
 from flows.study import EVERYTHING, Part, claim, follow
 from flows.tasks import PrefectLine

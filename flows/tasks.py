@@ -16,12 +16,12 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.config import LimitsConfig
+from flows.display.progress import Board, StageWatch
 from flows.interrupts import TimeLimit, stopping, within
 from flows.jobs import processes_of
 from flows.line import Product
 from flows.operations.limits import capacity, limit_of
 from flows.packing import PACKING_TASKS, Units, batched, together
-from flows.progress import Board, StageWatch
 from flows.stages import Inputs, Performed, Site, Stage, perform
 from pipelines.config import FmaConfig
 from storage.config import Config, Json

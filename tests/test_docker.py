@@ -265,7 +265,7 @@ def test_prefect_knows_its_settings(compose: Compose) -> None:
     """Prefect ignores a setting whose name is misspelled."""
     from prefect.settings import Settings  # noqa: PLC0415
     from prefect.settings.legacy import _get_settings_fields  # noqa: PLC0415
-    from prefect_redis import client
+    from prefect_redis import client  # noqa: PLC0415
 
     known = set(_get_settings_fields(Settings))
     fields = client.RedisMessagingSettings.model_fields

@@ -4,6 +4,7 @@ A model is a folder: `model.safetensors`, and `model.json` with the model's conf
 was trained by, digests of what it was trained on, the step, and the weights' own sha256.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,14 @@ def write_weights(path: Path, weights: Weights) -> str:
     """Write tensors durably and at once; return the file's sha256. Same tensors, same bytes."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     with arriving(path) as temporary:
-        save_file(plain, temporary)
+        try:
+            save_file(plain, temporary)
+        except SafetensorError as error:
+            # A full disk is told in words only.
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), str(error)) from error
     return hash_file(path)
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from flows.operations.live_runs import notes
-from flows.operations.server import Place, answers, connect, database, running
+from flows.operations.server import answers, connect, running
+from flows.operations.settings import Place, database
 from storage.errors import ConfigError, RunError
 
 if TYPE_CHECKING:

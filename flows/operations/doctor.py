@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 
 from flows.commands.views import View, table_of
 from flows.operations import server
+from flows.operations.settings import Place
 from storage.errors import MachineError
 from storage.layout import Home
 
@@ -137,7 +138,7 @@ def _server() -> Finding:
         alive = server.answers(given)
         remedy = "" if alive else "start it, or unset PREFECT_API_URL"
         return Finding("Prefect server", "ok" if alive else "wrong", given, remedy)
-    place = server.Place.from_environment()
+    place = Place.from_environment()
     if server.running(place):
         return Finding("Prefect server", "ok", f"{place.address}/v2")
     if server.port_taken(place):
@@ -153,7 +154,7 @@ def _server() -> Finding:
 def _schedules() -> Iterator[Finding]:
     """Look whether what is to run by itself will: on a running server, runs are planned ahead."""
     given = os.environ.get("PREFECT_API_URL")
-    if not (server.answers(given) if given else server.running(server.Place.from_environment())):
+    if not (server.answers(given) if given else server.running(Place.from_environment())):
         return
     server.connect()
     # Prefect reads its settings when it is imported.
@@ -169,7 +170,7 @@ def _schedules() -> Iterator[Finding]:
             "schedules",
             "wrong",
             f"of {', '.join(dead)} no run is ahead",
-            f"see the server's log, such as {server.Place.from_environment().log}, for its "
+            f"see the server's log, such as {Place.from_environment().log}, for its "
             "scheduler; a run more than 100 days ahead is not planned yet",
         )
         return

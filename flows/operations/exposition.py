@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from flows.card import JOBS, Standings
+from flows.display.card import JOBS, Standings
 from storage.config import Json
 from storage.errors import StemworksError
 from storage.files import write_bytes

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-from flows.operations.server import Place
+from flows.operations.settings import Place
 from storage.errors import LockedError
 from storage.files import only_one
 

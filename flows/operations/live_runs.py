@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from flows.operations.server import Place
+from flows.operations.settings import Place
 from storage.errors import ManifestError
 from storage.files import read_json, write_json
 from storage.processes import identity, is_alive, is_near

@@ -32,7 +32,7 @@ from flows.operations.automations import installed
 from flows.operations.limits import ensure_limits, free_slots, own_limits
 from flows.operations.live_runs import EXPIRY_SECONDS, Note, notes
 from flows.operations.resuming import may_resume, resume, verdict
-from flows.operations.server import Place
+from flows.operations.settings import Place
 from storage.errors import LockedError
 from storage.files import only_one
 

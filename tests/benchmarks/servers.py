@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from flows.operations.server import Place
+from flows.operations.settings import Place
 from storage.files import read_json
 from tests.flows.conftest import Works
 from tests.services import free_port, postgres, prefect_server

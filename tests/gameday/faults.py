@@ -1,15 +1,17 @@
 """What is done to a study, where it strikes, and how the study is resumed: the documented ways."""
 
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 from urllib.parse import urlsplit
 
 import httpx
 
-from flows.operations.server import Place
+from flows.operations.settings import Place
 from storage.files import read_json
 from tests.bucket import moto_server
 from tests.fault_proxy import fault_proxy
@@ -191,7 +193,8 @@ def full_disk(ground: Ground, trial: Trial) -> None:
     """Fill the disk under a home."""
     size = sum(path.stat().st_size for path in ground.undisturbed.rglob("*") if path.is_file())
     with ExitStack() as stack:
-        disk = stack.enter_context(small_disk(ground.root / "disk", size + SPARE_BYTES))
+        folder = Path(tempfile.mkdtemp(prefix="disk-", dir=ground.root)) / "disk"
+        disk = stack.enter_context(small_disk(folder, size + SPARE_BYTES))
         scene = stack.enter_context(at_home(ground, trial, home=disk.root / "home"))
         flow = scene.study()
         scene.wait_for(scene.at_work, flow)

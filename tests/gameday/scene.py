@@ -183,7 +183,11 @@ class Scene:
         """See what is left: states, digests, processes."""
         trial, reference = self.trial, self.ground.reference
         if self.run:
-            self.saw(f"run: {self.state(self.run)}")
+            state = self.state(self.run)
+            name, _, words = state.partition(": ")
+            why = words.partition("Error: ")[2]
+            told = why and any(why in said for said in trial.seen)
+            self.saw(f"run: {name if told else state}")
         runs = self.runs()
         states = self.works.states(runs[0]["id"])
         trial.redone = [name for name, state in states.items() if state != "Cached"]

@@ -44,47 +44,60 @@ def write_m4a(path: Path, sound: synthesised.Sound, rate: int) -> None:
         container.mux(stream.encode(None))
 
 
-def test_any_song_in_and_its_stems_out(checkpoint: Path, tmp_path: Path) -> None:
-    """Several rates, mono and stereo, a tenth of a second, MP3 and AAC, all in one command."""
-    songs = {
-        "high rate.flac": (96_000, 2, 1.5),
-        "mono.wav": (22_050, 1, 1.0),
-        "blink.wav": (44_100, 2, 0.1),
-        "popular.mp3": (48_000, 2, 1.2),
-        "other.m4a": (44_100, 2, 1.3),
-    }
-    for name, (rate, channels, seconds) in songs.items():
+SONGS = {
+    "high rate.flac": (96_000, 2, 1.5),
+    "mono.wav": (22_050, 1, 1.0),
+    "blink.wav": (44_100, 2, 0.1),
+    "popular.mp3": (48_000, 2, 1.2),
+    "other.m4a": (44_100, 2, 1.3),
+}
+"""Rates, channels and seconds."""
+
+
+def write_songs(folder: Path) -> list[str]:
+    """Write the songs, each in its own form; return their paths."""
+    for name, (rate, channels, seconds) in SONGS.items():
         sound = synthesised.tune(seconds, 440.0, rate, channels)
         if name.endswith("m4a"):
-            write_m4a(tmp_path / name, sound, rate)
+            write_m4a(folder / name, sound, rate)
         elif name.endswith("mp3"):
-            (tmp_path / name).write_bytes(synthesised.as_file(sound, rate))
+            (folder / name).write_bytes(synthesised.as_file(sound, rate))
         else:
-            soundfile.write(tmp_path / name, sound.T, rate, "PCM_24")
-    out = tmp_path / "stems"
-    command = ["separate", "--sum-to-mixture", "--pictures", str(checkpoint)]
+            soundfile.write(folder / name, sound.T, rate, "PCM_24")
+    return [str(folder / name) for name in SONGS]
+
+
+def read_stems(folder: Path, name: str) -> list[Any]:
+    """Return a song's stems, having seen that each is as long, wide and fast as the song."""
+    rate, channels, seconds = SONGS[name]
+    kinds = {path.name for path in folder.iterdir()}
+    assert kinds == {f"{stem}.{kind}" for stem in STEMS for kind in ("wav", "png")}
+    stems = []
+    for stem in STEMS:
+        sound, own = soundfile.read(folder / f"{stem}.wav", dtype="float64", always_2d=True)
+        assert own == rate
+        assert sound.shape[1] == channels
+        # What a lossy codec pads it may keep.
+        slack = 0.1 * rate if Path(name).suffix in (".mp3", ".m4a") else 0
+        assert abs(len(sound) - round(seconds * rate)) <= slack
+        stems.append(sound)
+    return stems
+
+
+def test_any_song_in_and_its_stems_out(checkpoint: Path, tmp_path: Path) -> None:
+    """Several rates, mono and stereo, a tenth of a second, MP3 and AAC, all in one command."""
+    songs, out = write_songs(tmp_path), tmp_path / "stems"
+    command = ["separate", "--sum-to-mixture", "--pictures", str(checkpoint), *songs, str(out)]
     answer = subprocess.run(
-        [sys.executable, "-m", "flows", *command, *(str(tmp_path / n) for n in songs), str(out)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "flows", *command], capture_output=True, text=True, check=False
+    )
     assert answer.returncode == 0, answer.stderr
-    for number, (name, (rate, channels, seconds)) in enumerate(songs.items(), 1):
-        assert f"song {number}/{len(songs)} {name}" in answer.stderr
-        folder = out / Path(name).stem
-        kinds = {path.name for path in folder.iterdir()}
-        assert kinds == {f"{stem}.{kind}" for stem in STEMS for kind in ("wav", "png")}
-        stems = []
-        for stem in STEMS:
-            sound, own = soundfile.read(folder / f"{stem}.wav", dtype="float64", always_2d=True)
-            assert own == rate
-            assert sound.shape[1] == channels
-            # What a lossy codec pads it may keep.
-            slack = 0.1 * rate if Path(name).suffix in (".mp3", ".m4a") else 0
-            assert abs(len(sound) - round(seconds * rate)) <= slack
-            stems.append(sound)
+    for number, name in enumerate(SONGS, 1):
+        assert f"song {number}/{len(SONGS)} {name}" in answer.stderr
+        stems = read_stems(out / Path(name).stem, name)
         assert np.isfinite(stems).all()
         assert not np.allclose(stems[0], stems[1]), "a separator, and not a quarter each"
         if Path(name).suffix in (".wav", ".flac"):
             song, _ = soundfile.read(tmp_path / name, dtype="float64", always_2d=True)
             assert np.allclose(sum(stems), song, atol=1e-6)
-    assert sorted(path.name for path in out.iterdir()) == sorted(Path(n).stem for n in songs)
+    assert sorted(path.name for path in out.iterdir()) == sorted(Path(n).stem for n in SONGS)

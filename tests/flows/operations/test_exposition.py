@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from flows.card import JOBS
+from flows.display.card import JOBS
+from flows.display.progress import Standing
 from flows.operations import exposition
 from flows.operations.exposition import Numbers
-from flows.progress import Standing
 from storage.layout import Home
 from storage.marks import all_marks
 from tests import synthesised

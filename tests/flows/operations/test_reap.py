@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.operations.limits import capacity
 from flows.operations.live_runs import EXPIRY_SECONDS, registered
 from flows.operations.reap import Lost, reap
-from flows.operations.server import Place
+from flows.operations.settings import Place
 from storage.files import read_json, write_json
 from storage.processes import identity, is_alive
 from tests.flows.conftest import HOST, SLOTS, Works

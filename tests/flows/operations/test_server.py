@@ -12,8 +12,8 @@ from unittest import mock
 import httpx
 import pytest
 
-from flows.operations import server
-from flows.operations.server import Place
+from flows.operations import server, settings
+from flows.operations.settings import Place
 from storage.errors import ConfigError, MachineError
 from storage.files import write_json
 from storage.processes import identity
@@ -100,7 +100,7 @@ def test_port_that_is_none(port: str) -> None:
 
 
 def test_settings(tmp_path: Path) -> None:
-    given = server.settings(Place(tmp_path, "127.0.0.2", 4321))
+    given = settings.settings(Place(tmp_path, "127.0.0.2", 4321))
     assert given["PREFECT_UI_URL"] == "http://127.0.0.2:4321/v2"
     assert given["PREFECT_API_URL"] == "http://127.0.0.2:4321/api"
     assert given["PREFECT_SERVER_API_HOST"] == "127.0.0.2"
@@ -114,7 +114,7 @@ def test_settings(tmp_path: Path) -> None:
     assert not [name for name in given if "AUTH" in name or "CSRF" in name], "nobody to keep out"
     assert "PREFECT_FLOWS_HEARTBEAT_FREQUENCY" not in given, "nobody listens on SQLite"
     os.environ["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = "postgresql+asyncpg://u@h/d"
-    given = server.settings(Place(tmp_path, "127.0.0.2", 4321))
+    given = settings.settings(Place(tmp_path, "127.0.0.2", 4321))
     assert given["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
 
 
@@ -128,13 +128,13 @@ def test_beyond_loopback_a_password_is_wanted(tmp_path: Path, host: str, private
     assert place.is_private == private
     if not private:
         with pytest.raises(ConfigError, match=rf"listen on {host} without a password"):
-            server.require_guard(place)
+            settings.require_guard(place)
         os.environ |= {"STEMWORKS_STATE": str(tmp_path), "STEMWORKS_SERVER_HOST": host}
         with pytest.raises(ConfigError, match="PREFECT_SERVER_API_AUTH_STRING=user:password"):
             server.connect()
     os.environ["PREFECT_SERVER_API_AUTH_STRING"] = "works:secret"
-    server.require_guard(place)
-    given = server.settings(place)
+    settings.require_guard(place)
+    given = settings.settings(place)
     assert given["PREFECT_API_AUTH_STRING"] == "works:secret"
     assert given["PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED"] == "true"
     assert given["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == place.public_address
@@ -144,14 +144,14 @@ def test_beyond_loopback_a_password_is_wanted(tmp_path: Path, host: str, private
 def test_a_password_has_a_user(tmp_path: Path) -> None:
     os.environ["PREFECT_SERVER_API_AUTH_STRING"] = "secret"
     with pytest.raises(ConfigError, match="holds no user") as caught:
-        server.require_guard(Place(tmp_path, "127.0.0.1", 4321))
+        settings.require_guard(Place(tmp_path, "127.0.0.1", 4321))
     assert "secret" not in str(caught.value)
 
 
 def test_behind_a_proxy_its_address_is_the_origin(tmp_path: Path) -> None:
     os.environ["PREFECT_SERVER_API_AUTH_STRING"] = "works:secret"
     os.environ["PREFECT_UI_URL"] = "https://works.example/v2"
-    given = server.settings(Place(tmp_path, "0.0.0.0", 4321))
+    given = settings.settings(Place(tmp_path, "0.0.0.0", 4321))
     assert given["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == "https://works.example"
     assert given["PREFECT_SERVER_UI_API_URL"] == "https://works.example/api"
     assert given["PREFECT_API_URL"] == "http://127.0.0.1:4321/api"

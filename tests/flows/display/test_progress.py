@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from flows import progress
-from flows.progress import Board, StageWatch
+from flows.display import progress
+from flows.display.progress import Board, StageWatch
 
 
 def written(terminal: bool, quiet: bool = False) -> str:

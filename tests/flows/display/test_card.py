@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows import live, pictures
-from flows.card import Card, census_of, census_rows, gpu_hours
-from flows.progress import Standing
+from flows.display import live, pictures
+from flows.display.card import Card, census_of, census_rows, gpu_hours
+from flows.display.progress import Standing
 from storage.config import Json
 from storage.marks import Mark
 from storage.runs import Run

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flows import pictures
+from flows.display import pictures
 from storage.runs import Run
 from training.report.material import read_losses
 

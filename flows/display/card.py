@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from flows import live, pictures
-from flows.progress import Standing
+from flows.display import live, pictures
+from flows.display.progress import Standing
 from storage.config import Json
 from storage.layout import Home
 from storage.marks import Mark

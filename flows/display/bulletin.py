@@ -13,11 +13,12 @@ from prefect.runtime import deployment
 from prefect.settings import PREFECT_UI_URL
 from prefect.utilities.urls import url_for
 
-from flows import card, pages, quality
-from flows.card import Card, Standings
+from flows import pages, quality
+from flows.display import card
+from flows.display.card import Card, Standings
+from flows.display.sheets import Sheet
 from flows.events import announce
 from flows.operations import exposition, notifications
-from flows.sheets import Sheet
 from flows.tasks import PrefectLine
 from storage.errors import StemworksError
 from storage.layout import Home

@@ -13,9 +13,9 @@ from prefect.logging import get_run_logger
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from flows import live
+from flows.display import live
+from flows.display.sheets import Sheet, key_of
 from flows.events import announce
-from flows.sheets import Sheet, key_of
 from storage.marks import Mark
 from storage.runs import Run
 
