@@ -41,7 +41,7 @@ check: setup  ## Lint, format, types, walls
 	$(BIN)/lint-imports
 
 test: check services  ## Everything that CI checks
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # Tests of several servers stand on these; without them they are skipped, and say so.
 services:
