@@ -60,7 +60,8 @@ def lost_runs() -> AutomationCore:
     """Return what marks a run `Crashed` whose heartbeats cease."""
     beat = "prefect.flow-run.heartbeat"
     trigger = EventTrigger(
-        after={beat},
+        # One that is lost at once has shown no sign of life yet.
+        after={beat, "prefect.flow-run.Running"},
         expect={beat, *(f"prefect.flow-run.{state}" for state in (*ENDS, *PAUSES))},
         match={"prefect.resource.id": ["prefect.flow-run.*"]},
         for_each={"prefect.resource.id"},

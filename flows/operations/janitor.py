@@ -17,7 +17,16 @@ from storage.objects import FolderStore, Seen, Unfinished
 
 ROOMS = ("archives", "fma", "musdb", "activity", "runs", "reports")
 """Folders of a home in which stages leave what they make."""
-RECORDS = ("job.json", "log.txt", "metrics.jsonl", "result", "run.lock", "snapshots", "tensorboard")
+RECORDS = (
+    "attempts.json",
+    "job.json",
+    "log.txt",
+    "metrics.jsonl",
+    "result",
+    "run.lock",
+    "snapshots",
+    "tensorboard",
+)
 """What a job tells of itself; reports are drawn from it."""
 STALE_SECONDS = 3600.0
 """Age from which a file that is still arriving has lost its writer."""

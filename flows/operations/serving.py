@@ -22,8 +22,10 @@ from prefect.workers.base import BaseWorker
 from flows.commands.recovering import tell
 from flows.interrupts import STOP_SECONDS
 from flows.operations.reap import reaping
-from storage.errors import ConfigError
-from storage.processes import children
+from flows.operations.settings import Place
+from storage.errors import ConfigError, ManifestError
+from storage.files import read_json
+from storage.processes import children, start_time
 
 Worker = BaseWorker[Any, Any, Any]
 POLL_SECONDS = 0.2
@@ -33,8 +35,12 @@ class PassingRunner(Runner):
     """Passes SIGTERM on to the flows that it runs."""
 
     def handle_sigterm(self, *_args: Any, **_kwargs: Any) -> None:
-        """Tell every flow, then leave as on Ctrl-C, waiting for them."""
-        _tell_children()
+        """Tell every flow, wait until each has said how it ended, and leave."""
+        _tell_flows()
+        deadline = time.monotonic() + STOP_SECONDS
+        # Here, and not in the runner's loop, which kills what still runs when it is left.
+        while _flows() and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
         raise SystemExit(143)
 
 
@@ -110,9 +116,9 @@ async def _work(worker: Worker) -> int:
     await asyncio.wait([working, waiting], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     if told:
-        _tell_children()
+        _tell_flows()
         deadline = time.monotonic() + STOP_SECONDS
-        while children() and time.monotonic() < deadline:
+        while _flows() and time.monotonic() < deadline:
             await asyncio.sleep(POLL_SECONDS)
         working.cancel()
     with suppress(asyncio.CancelledError):
@@ -120,7 +126,15 @@ async def _work(worker: Worker) -> int:
     return told[0] if told else 0
 
 
-def _tell_children() -> None:
-    for child in children():
+def _tell_flows() -> None:
+    for flow in _flows():
         with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGTERM)
+            os.kill(flow, signal.SIGTERM)
+
+
+def _flows() -> list[int]:
+    """Return the processes of flows: the server that this process may have started is none."""
+    server: dict[str, Any] = {}
+    with suppress(ManifestError):
+        server = read_json(Place.from_environment().record)
+    return [child for child in children() if child != server.get("pid") and start_time(child)]

@@ -90,7 +90,8 @@ def test_a_killed_job_is_tried_again_and_a_cancelled_one_goes_on_when_run_again(
     again = works.start(*works.order("pretrain", training.home, "name=cancelled", STEPS))
     wait_for(lambda: len(training.resumed()) > 1, again)
     again.send_signal(signal.SIGTERM)
-    assert again.wait(120) == 143
+    again.communicate(timeout=120)
+    assert again.returncode == 143
     assert training.resumed()[-1] == int(stopped)
 
 

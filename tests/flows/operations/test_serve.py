@@ -83,7 +83,9 @@ def test_sigterm_reaches_the_job(works: Works, tmp_path: Path, how: str) -> None
     assert server.returncode == 143
     assert "Traceback" not in output
     wait_for_no_job(home)
-    assert _ended(works, run), "a stopped run must not look as if it ran"
+    asked = {"flow_runs": {"id": {"any_": [run]}}}
+    [row] = works.api("flow_runs/filter", asked)
+    assert _ended(works, run), f"a stopped run must not look as if it ran: {row['state']}, {output}"
     logs = [path.read_text() for path in home.glob("runs/train-*/log.txt")]
     assert any("stopped by a signal" in log for log in logs)
 
