@@ -94,7 +94,7 @@ def test_the_papers_tables_share_what_they_can(works: Works, copied: Path) -> No
     still = [run["recipe"]["freeze_separator"] for run in trainings(copied)]
     assert sorted(still) == [False] * 6 + [True] * 2
 
-    scales = [{"name": "small"}, {"name": "full", "settings": ["fma.filters.mono=drop"]}]
+    scales = [{"name": "small"}, {"name": "full", "settings": ["fma.clips.hop_seconds=2"]}]
     given = ["name=scales", f"tables.scales={json.dumps(scales)}"]
     states, rows = tabulated(works, copied, "table3", *given)
     assert {states[f"{job} small"] for job in OWN_JOBS} == {"Cached"}
@@ -104,7 +104,9 @@ def test_the_papers_tables_share_what_they_can(works: Works, copied: Path) -> No
     assert rows == [("small", "from scratch", 8.75), ("small", "MixIT", 9.08),
                     ("full", "MixIT", 9.39)]  # fmt: skip
     clips = [json.loads(path.read_text())["clips"] for path in copied.glob("fma/*/census.json")]
-    assert sorted(clips) == [6, 8]
+    assert len(clips) == 2
+    assert min(clips) == 8, "a shorter hop makes more clips"
+    assert max(clips) > 8
     assert len(foundations(copied)) == 3
 
 
