@@ -83,10 +83,10 @@ class Ask:
 
     def __init__(self, server: PrefectServer) -> None:
         user, _, word = server.auth.partition(":")
-        self._client = httpx.Client(base_url=server.api, auth=(user, word), timeout=60)
+        self._api, self._login = server.api, (user, word)
 
     def __call__(self, path: str, body: Any) -> Any:
-        answer = self._client.post(path, json=body)
+        answer = httpx.post(f"{self._api}/{path}", json=body, auth=self._login, timeout=60)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
