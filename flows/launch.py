@@ -85,14 +85,13 @@ def _child(
         yield child
     finally:
         if child.poll() is None:
-            _end(child)
+            _end(child, children(child.pid) if "torch.distributed.run" in command else [])
 
 
-def _end(child: "subprocess.Popen[bytes]") -> None:
+def _end(child: "subprocess.Popen[bytes]", workers: list[int]) -> None:
     # Torchrun, told to stop, kills its workers half a minute later, checkpoint or not. So they are
     # told themselves, and it ends when they have.
-    is_torchrun = "torch.distributed.run" in child.args  # type: ignore[operator]
-    for worker in (is_torchrun and children(child.pid)) or [child.pid]:
+    for worker in workers or [child.pid]:
         with suppress(ProcessLookupError):
             os.kill(worker, signal.SIGTERM)
     try:

@@ -76,21 +76,6 @@ def gain_of(home: Home, inputs: Inputs) -> str:
     return gain_line("Fine-tuned separator", _scores(home, inputs["evaluate finetune"]))
 
 
-def run_card(home: Home, inputs: Inputs) -> str:
-    """Return the study on one page of Markdown, for the parent run in the UI."""
-    census = inputs["census"].facts
-    dropped = {**census["filtered"], **census["quarantined"]}
-    lost = "".join(f"; {count} {reason}" for reason, count in dropped.items())
-    lines = [
-        f"## {gain_of(home, inputs)}",
-        table_of(home, inputs).markdown(),
-        f"**Sound:** {census['tracks_in']} tracks in, {census['kept']} kept, "
-        f"{census['clips']} clips, {census['hours']:.2f} h{lost}",
-        f"**Report:** `{inputs['report'].facts['page']}`",
-    ]
-    return "\n\n".join(lines)
-
-
 def _scores(home: Home, mark: Mark) -> list[SongScore]:
     return read_rows(mark.path(home, "scores.jsonl"), SongScore)
 
