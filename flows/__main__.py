@@ -51,8 +51,9 @@ def run(  # noqa: PLR0913, PLR0917  each option is an argument, as Typer asks
 ) -> None:
     """Run a flow. What is done stays done; what is missing or failed runs."""
     from flows.commands import running  # noqa: PLC0415
+    from flows.order import Order  # noqa: PLC0415
 
-    order = running.Order(flow, recipe, _settings(settings, source), home)
+    order = Order(flow, recipe, _settings(settings, source), home)
     running.run(order, force or [], _view(as_json))
 
 
@@ -66,9 +67,10 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say what a run would do, and what it would cost. Does nothing."""
-    from flows.commands import running, views  # noqa: PLC0415
+    from flows.commands import views  # noqa: PLC0415
+    from flows.order import Order  # noqa: PLC0415
 
-    order = running.Order(flow, recipe, _settings(settings, source), home)
+    order = Order(flow, recipe, _settings(settings, source), home)
     views.show_plan(order.config, Home.open(home), order.look(), _view(as_json))
 
 
@@ -220,7 +222,7 @@ def doctor(
 
         fitting.fit(fit, memory_gb, _view(as_json))
         return
-    from flows.operations.doctor import examine  # noqa: PLC0415
+    from flows.commands.examining import examine  # noqa: PLC0415
 
     examine(Home.open(home), _view(as_json))
 

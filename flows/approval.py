@@ -10,9 +10,9 @@ from prefect.input import RunInput
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from flows.commands.estimates import cost_of
 from flows.config import GatesConfig, StudyConfig
 from flows.display.sheets import Sheet
+from flows.estimates import cost_of
 from flows.events import announce
 from flows.line import Product, Prospect
 from flows.study import Part, follow

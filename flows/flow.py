@@ -11,17 +11,16 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
-from rich.console import Console
 
 from flows import pages, tables
 from flows.approval import Consent
 from flows.config import StudyConfig
 from flows.display.bulletin import Bulletin
 from flows.display.card import report_link
-from flows.display.progress import Board
+from flows.display.progress import Board, Terminal
 from flows.display.sheets import Sheet
 from flows.interrupts import obeyed
 from flows.line import Product
@@ -89,7 +88,7 @@ def stemworks(
     """
     config = (config or named(recipe)).override(overrides)
     run = UUID(flow_run.get_id())
-    with registered(run), heeded(run):
+    with registered(run, deployed=deployment.get_id() is not None), heeded(run):
         reap()
         try:
             return _run(config, Home.open(home), part)
@@ -101,7 +100,7 @@ def stemworks(
 
 def _run(config: StudyConfig, place: Home, part: Part) -> Json:
     with _alone(place, config, part):
-        with Board(Console(stderr=True)) as board:
+        with Board(Terminal(stderr=True)) as board:
             line = StudyLine(place, board, config.limits)
             line.consent = Consent(config, place, part)
             line.corpora = max(1, len(config.tables.scales)) if part == "table3" else 1

@@ -6,6 +6,7 @@ when we die; its output goes to a file in its run directory, never to a pipe tha
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from flows.hosts import torchrun
 from flows.operations.gpus import allotted
-from storage.errors import LaunchError, PreemptedError
+from storage.errors import LaunchError, MachineError, PreemptedError, StemworksError
 from storage.processes import bound, children
 from storage.runs import Run
 
@@ -25,6 +26,8 @@ GRACE_SECONDS = 60.0
 """From SIGTERM, on which a job writes a checkpoint, to SIGKILL."""
 POLL_SECONDS = 0.25
 TAIL_BYTES = 4000
+FOREIGN = (2, 3, 5)
+"""Exit codes with which a job says that a setting, a recording or the machine is to blame."""
 
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": str(8 << 30),
@@ -45,7 +48,9 @@ def launch(
 
     Raises:
         ConfigError: it is to train on several hosts, and nothing says how to start it there.
-        LaunchError: the job failed; carries its last lines.
+        LaunchError: the job failed; carries its last lines, and its own exit code where that is
+            one of ours.
+        MachineError: it failed, and the disk is too full for it to say why.
         PreemptedError: somebody stopped it: it goes on from its last checkpoint if tried again.
     """
     run.root.mkdir(parents=True, exist_ok=True)
@@ -117,7 +122,7 @@ def _lines(log: Path, begin: int, child: "subprocess.Popen[bytes]") -> Iterator[
             time.sleep(POLL_SECONDS)
 
 
-def _failure(run: Run, verb: str, code: int, begin: int, starved: bool) -> LaunchError:
+def _failure(run: Run, verb: str, code: int, begin: int, starved: bool) -> StemworksError:
     """Say in one sentence why a job failed: its own words if it had any."""
     tail = _tail(run.log, begin)
     said = [line.removeprefix("error: ") for line in tail.splitlines() if line[:7] == "error: "]
@@ -133,7 +138,15 @@ def _failure(run: Run, verb: str, code: int, begin: int, starved: bool) -> Launc
         return PreemptedError(
             f"{name}: it {how} from outside; again, it goes on from its last checkpoint", own, tail
         )
-    return LaunchError(f"{name}: {said[-1] if said else f'see the end of {run.log}'}", own, tail)
+    if not said and shutil.disk_usage(run.root).free < TAIL_BYTES:
+        return MachineError(
+            f"{name}, and could not say why: no space is left under {run.root}; free some, or use "
+            "another --home"
+        )
+    failure = LaunchError(f"{name}: {said[-1] if said else f'see the end of {run.log}'}", own, tail)
+    if said and own in FOREIGN:
+        failure.exit_code = own
+    return failure
 
 
 def _own_code(tail: str, code: int) -> int:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from flows.commands.ancestry import Ancestry
+from flows.ancestry import Ancestry
 from flows.config import StudyConfig
 from flows.stages import Built, Inputs, Site, Stage
 from storage import marks

@@ -83,7 +83,9 @@ class Checkpoints:
         """Write a checkpoint durably and at once, then remove those no longer needed."""
         target = self._path(progress.step)
         arriving = target.with_name(f".{target.name}.arriving")
-        shutil.rmtree(arriving, ignore_errors=True)
+        # Of whatever step: one that met a full disk, or its end, holds room for nothing.
+        for remains in self._folder.glob(".step-*.arriving"):
+            shutil.rmtree(remains, ignore_errors=True)
         parts = {
             WEIGHTS: state.model.state_dict(),
             MOMENTS: _moments(state.model, state.optimizer),

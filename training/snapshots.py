@@ -21,7 +21,7 @@ from matplotlib.image import imsave
 from torch import Tensor
 
 from storage.audio import Waveform, encode
-from storage.files import write_bytes
+from storage.files import disk_errors, write_bytes
 from training.config import STEMS, TrainConfig
 from training.data import Loader
 from training.models.spectral import stft
@@ -99,10 +99,11 @@ class Snapshots:
 
     def _write(self, step: int, snapshot: Snapshot) -> None:
         folder = self._folder / f"step-{step:08d}"
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, sound in snapshot.sounds.items():
-            write_bytes(folder / f"{name}.flac", encode(sound, snapshot.sample_rate))
-            imsave(folder / f"{name}.png", snapshot.pictures[name])
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, sound in snapshot.sounds.items():
+                write_bytes(folder / f"{name}.flac", encode(sound, snapshot.sample_rate))
+                imsave(folder / f"{name}.png", snapshot.pictures[name])
 
 
 def _decibels(signal_CT: Tensor, n_fft: int, hop: int) -> npt.NDArray[np.float32]:

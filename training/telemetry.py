@@ -21,7 +21,7 @@ import json
 import logging
 import os
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -30,7 +30,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from storage.config import Json
-from storage.files import write_bytes
+from storage.files import disk_errors, write_bytes
 from storage.runs import Run
 from training.outputs import Numbers
 from training.snapshots import Snapshot
@@ -98,7 +98,8 @@ class Telemetry(AbstractContextManager["Telemetry"]):
             rows = [row for row in rows if (row["kind"], row["step"]) != ("validation", step)]
         text = "".join(json.dumps(row) + "\n" for row in rows)
         write_bytes(self._run.metrics, text.encode())
-        self._writer = SummaryWriter(str(self._run.tensorboard), purge_step=step + 1)
+        with disk_errors(self._run.tensorboard):
+            self._writer = SummaryWriter(str(self._run.tensorboard), purge_step=step + 1)
         self._watch = Stopwatch()
 
     def stepped(self, waited: float) -> None:
@@ -151,11 +152,12 @@ class Telemetry(AbstractContextManager["Telemetry"]):
         """Show one example's signals, played in mono, and their spectrograms."""
         if self._writer is None:
             return
-        for name, sound in snapshot.sounds.items():
-            mono = torch.from_numpy(sound.mean(axis=0, keepdims=True))
-            self._writer.add_audio(f"snapshot/{name}", mono, step, snapshot.sample_rate)
-            picture = snapshot.pictures[name]
-            self._writer.add_image(f"snapshot/{name}", picture, step, dataformats="HWC")
+        with disk_errors(self._run.tensorboard):
+            for name, sound in snapshot.sounds.items():
+                mono = torch.from_numpy(sound.mean(axis=0, keepdims=True))
+                self._writer.add_audio(f"snapshot/{name}", mono, step, snapshot.sample_rate)
+                picture = snapshot.pictures[name]
+                self._writer.add_image(f"snapshot/{name}", picture, step, dataformats="HWC")
 
     def __enter__(self) -> Self:
         return self
@@ -167,22 +169,25 @@ class Telemetry(AbstractContextManager["Telemetry"]):
         trace: TracebackType | None,
     ) -> None:
         if self._writer is not None:
-            self._writer.close()
+            # What ended the run is to be told, and not that its end could not be drawn.
+            with suppress(OSError) if error else disk_errors(self._run.tensorboard):
+                self._writer.close()
             self._writer = None
 
     def _write(self, kind: str, step: int, numbers: Numbers) -> None:
         self._append(kind, step, dict(numbers))
         if self._writer is None:
             return
-        for name, value in numbers.items():
-            parts = enumerate(value) if isinstance(value, list) else [("", value)]
-            for part, number in parts:
-                tag = f"{kind}/{name}" if part == "" else f"{kind}_{name}/{part:02d}"
-                self._writer.add_scalar(tag, number, step)
+        with disk_errors(self._run.tensorboard):
+            for name, value in numbers.items():
+                parts = enumerate(value) if isinstance(value, list) else [("", value)]
+                for part, number in parts:
+                    tag = f"{kind}/{name}" if part == "" else f"{kind}_{name}/{part:02d}"
+                    self._writer.add_scalar(tag, number, step)
 
     def _append(self, kind: str, step: int, numbers: Json) -> None:
         row = {"kind": kind, "step": step, "steps": self._steps, **numbers}
-        with self._run.metrics.open("a") as stream:
+        with disk_errors(self._run.metrics), self._run.metrics.open("a") as stream:
             stream.write(json.dumps(row, allow_nan=False) + "\n")
             stream.flush()
             # A checkpoint may follow at once, and must not outlive the rows before it.

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from flows.commands.recovering import tell_of_lost_runs
-from flows.commands.running import Order, check_machine
+from flows.commands.recovering import tell, tell_of_lost_runs
+from flows.commands.running import check_machine
 from flows.commands.views import View, table_of
 from flows.operations.server import connect
 from flows.operations.timing import NEVER, Timing
+from flows.order import Order
 from flows.study import EVERYTHING, Part
 from storage.config import Json, assigned
 from storage.layout import Home
@@ -63,7 +64,7 @@ def serve(wish: Wish, view: View) -> None:
     deployments = [deployment_of(order, timing) for order, timing in timed]
     names = ", ".join(deployment.name for deployment in deployments)
     view.show({}, f"Serving {names} at {address}/deployments. Ctrl-C ends it.")
-    serving.serve(deployments)
+    serving.serve(deployments, tell)
 
 
 def deploy(wish: Wish, pool: str, kind: str, variables: Sequence[str], view: View) -> None:
@@ -97,7 +98,7 @@ def work(pool: str, name: str, most: int, view: View) -> None:
 
     worker = serving.worker_of(pool, name, most)
     view.show({}, f"Working for pool '{pool}' at {address}/work-pools. Ctrl-C ends it.")
-    serving.work(worker)
+    serving.work(worker, tell)
 
 
 def job_variables(given: Sequence[str]) -> Json:

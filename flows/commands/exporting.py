@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from flows.commands.ancestry import Ancestry
+from flows.ancestry import Ancestry
 from flows.commands.lineage import Found, home_around, value_of
 from flows.commands.views import View
 from flows.config import StudyConfig

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.tree import Tree
 
-from flows.commands.ancestry import Ancestry
+from flows.ancestry import Ancestry
 from flows.commands.views import View, outlooks_of
 from storage.config import Json
 from storage.errors import ConfigError

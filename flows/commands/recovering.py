@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from flows.operations.live_runs import notes
+from flows.operations.live_runs import notes, takers
 from flows.operations.server import answers, connect, running
 from flows.operations.settings import Place, database
 from storage.errors import ConfigError, RunError
@@ -30,7 +30,8 @@ def tell_of_lost_runs(start: bool = True) -> None:
     `start` is whether to start a server that does not run; else nothing is done without one.
     """
     # Prefect takes seconds to import, and there is seldom anything to bury.
-    if all(note.is_live for note in notes()) or not (start or _there_is_a_server()):
+    everyone_lives = all(trace.is_live for trace in (*notes(), *takers()))
+    if everyone_lives or not (start or _there_is_a_server()):
         return
     connect()
     from flows.operations.reap import reap  # noqa: PLC0415

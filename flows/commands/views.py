@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import corpora
-from flows.commands.estimates import Cost, cost_of, progress_of
 from flows.config import StudyConfig
+from flows.estimates import Cost, cost_of, progress_of
 from flows.line import Outlook, Prospect
 from flows.operations import janitor
 from flows.study import EVERYTHING, follow

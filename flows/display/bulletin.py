@@ -9,7 +9,7 @@ from typing import Self
 
 import httpx
 from prefect.logging import get_run_logger
-from prefect.runtime import deployment
+from prefect.runtime import deployment, flow_run
 from prefect.settings import PREFECT_UI_URL
 from prefect.utilities.urls import url_for
 
@@ -27,6 +27,7 @@ from storage.runs import Run
 from training.report.tables import ScoreTable
 
 EVERY_SECONDS = 20.0
+"""Between two looks at the board, or half of `limits.stall_minutes`, if that is less."""
 
 
 class Bulletin:
@@ -39,12 +40,13 @@ class Bulletin:
     def __init__(self, home: Home, part: str, study: str, line: PrefectLine) -> None:
         self._home, self._study, self._line = home, study, line
         self._title = f"{part} {study}"
-        self._card = Sheet("markdown", "run-card", "The study on one page")
+        self._card = Sheet("markdown", card.KEY, "The study on one page")
         self._census = Sheet("table", "census", "What became of every track")
         self._scores = Sheet("table", "scores", "Scores in dB")
         self._report = Sheet("markdown", "report", "Where the report is")
         self._told: set[str] = set()
-        self._stalled: set[str] = set()
+        self._stalled: dict[str, float] = {}
+        """Of stages that were told of: when they had shown their last sign of life."""
         self._over = threading.Event()
         self._thread = threading.Thread(target=copy_context().run, args=[self._keep], daemon=True)
 
@@ -67,7 +69,9 @@ class Bulletin:
         self._quietly(lambda: self._publish(state, str(error or "")))
 
     def _keep(self) -> None:
-        while not self._over.wait(EVERY_SECONDS):
+        # Whoever is soon to be told of a silence is not told at twice its length.
+        seconds = min(EVERY_SECONDS, self._line.limits.stall_minutes * 60 / 2)
+        while not self._over.wait(seconds):
             self._quietly(lambda: self._publish("running", ""))
 
     def _quietly(self, work: Callable[[], None]) -> None:
@@ -141,18 +145,18 @@ class Bulletin:
         return links
 
     def _tell(self, standings: Standings, made: dict[str, Mark]) -> None:
-        """Tell once of stages that stall, and of what the census and the gate found."""
+        """Tell of stages that stall, once each time, and of what the census and the gate found."""
         limit = self._line.limits.stall_minutes * 60
         for label, one in standings.items():
             silent = time.monotonic() - one.moved
-            if one.state != "running" or silent < limit:
-                self._stalled.discard(label)
-            elif label not in self._stalled:
-                self._stalled.add(label)
-                what = f"stage '{label}' shows no sign of life for {silent / 60:.0f} minutes"
+            stalls = one.state == "running" and silent >= limit
+            if stalls and self._stalled.get(label) != one.moved:
+                self._stalled[label] = one.moved
+                what = f"stage '{label}' has shown no sign of life for {silent / 60:.1f} minutes"
                 get_run_logger().warning("%s", what)
                 announce("stemworks.stage.stalled", label, {"minutes": silent / 60})
-                notifications.tell("stalled", self._title, what)
+                page = flow_run.get_flow_run_ui_url() or ""
+                notifications.tell("stalled", self._title, what, ui=page)
         for label in made.keys() - self._told:
             mark = made[label]
             self._told.add(label)

@@ -1,6 +1,7 @@
 """The run card: a study on one page of Markdown, from its first minute on, and when it fails."""
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,6 +17,11 @@ from training.report.markup import duration
 Standings = Mapping[str, Standing]
 State = Literal["running", "done", "failed", "stopped"]
 
+KEY = "run-card"
+"""The card's key among a run's artifacts."""
+RUNNING = ": running"
+UNDER_WAY = re.compile(r"^(\| [^|]+ \|) running(, \d+%)? \|", re.MULTILINE)
+"""The heading's end, and a stage's row, while they run."""
 JOBS = ("train", "select-channels", "evaluate")
 """Stages whose seconds are a GPU's."""
 
@@ -94,6 +100,15 @@ class Card:
         )
         picture = pictures.bars("Hours of music", {"kept": facts["hours"], **lost}, "h")
         return "\n\n".join(part for part in (heading, told, picture) if part)
+
+
+def closed(card: str, state: Literal["stopped", "lost"], why: str) -> str:
+    """Return the card of a process that is gone; one that says how the run ended is left alone."""
+    heading, _, rest = card.partition("\n")
+    if not heading.endswith(RUNNING):
+        return card
+    stages = UNDER_WAY.sub(rf"\1 {state}\2 |", rest)
+    return f"{heading.removesuffix(RUNNING)}: {state}\n\n{_one_line(why)}\n{stages}"
 
 
 def census_of(standings: Standings) -> Json:

@@ -49,6 +49,14 @@ class Standing:
     """What it left, once it is done."""
 
 
+class Terminal(Console):
+    """Where a run prints, whoever reads it: without a reader, as of a killed worker, it goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Print no more; rich would end the process."""
+        self.quiet = True
+
+
 class Board:
     """The terminal's side, and what is known of all stages; they post from several threads."""
 

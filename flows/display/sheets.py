@@ -1,12 +1,18 @@
 """Artifacts of a run that are kept up to date in place: one page in the UI, however long it is."""
 
 import logging
+from collections.abc import Callable
 from typing import Any, Literal
 from uuid import UUID
 
 import httpx
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+)
 from prefect.runtime import flow_run, task_run
 
 Kind = Literal["markdown", "table", "progress", "link"]
@@ -48,8 +54,28 @@ class Sheet:
                 )
                 self._id = client.create_artifact(made).id
                 return
-            body = {"data": data, "description": description}
-            client.request("PATCH", "/artifacts/{id}", json=body, path_params={"id": self._id})
+            _change(client, self._id, {"data": data, "description": description})
+
+
+def amend(client: SyncPrefectClient, run: UUID, key: str, amended: Callable[[str], str]) -> None:
+    """Change what a run's sheets of one key say, whose own process is gone.
+
+    A server that does not answer costs the pages, never the caller.
+    """
+    ours = ArtifactFilter(
+        key=ArtifactFilterKey(any_=[key]), flow_run_id=ArtifactFilterFlowRunId(any_=[run])
+    )
+    try:
+        for artifact in client.read_artifacts(artifact_filter=ours):
+            text = str(artifact.data)
+            if artifact.id and (changed := amended(text)) != text:
+                _change(client, artifact.id, {"data": changed})
+    except (httpx.HTTPError, OSError) as error:
+        logger.warning("artifact '%s' of a run that is gone is not amended: %s", key, error)
+
+
+def _change(client: SyncPrefectClient, artifact: UUID, what: dict[str, Any]) -> None:
+    client.request("PATCH", "/artifacts/{id}", json=what, path_params={"id": artifact})
 
 
 def key_of(name: str, label: str) -> str:

@@ -8,13 +8,13 @@ from prefect.client.orchestration import get_client
 from prefect.deployments.runner import RunnerDeployment
 from prefect.types.entrypoint import EntrypointType
 
-from flows.commands.running import Order
 from flows.config import StudyConfig
 from flows.flow import stemworks
 from flows.operations.automations import TAG
 from flows.operations.limits import ensure_limits, own_limits
 from flows.operations.pools import Pool
 from flows.operations.timing import Timing
+from flows.order import Order
 from flows.recipes import named
 from storage.errors import ConfigError
 from storage.layout import Home
@@ -45,12 +45,14 @@ def deployment_of(order: Order, timing: Timing, pool: Pool | None = None) -> Run
         parameters=_parameters(order, pool),
         tags=tags_of(order),
         description=f"`{order.flow}` of study `{config.name}`, by recipe `{order.recipe}`.",
-        work_pool_name=pool.name if pool else None,
         job_variables=pool.variables if pool else None,
         # The project is installed wherever it runs: no code is fetched, and no folder is needed.
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
-    return cast("RunnerDeployment", made)
+    deployment = cast("RunnerDeployment", made)
+    # Said even if there is none: else that of an earlier deployment of this name would stay.
+    deployment.work_pool_name = pool.name if pool else None
+    return deployment
 
 
 def name_of(flow: str, config: StudyConfig) -> str:

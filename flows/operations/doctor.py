@@ -1,20 +1,23 @@
 """Is this machine fit to run a study? Each check is one line: what, what was found, what to do."""
 
+import http.client
 import importlib.metadata
 import os
 import platform
 import shutil
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import httpx
 from packaging.requirements import Requirement
 
-from flows.commands.views import View, table_of
 from flows.operations import server
-from flows.operations.settings import Place
-from storage.errors import MachineError
+from flows.operations.settings import PASSWORD, Place, require_guard
+from storage.errors import ConfigError
 from storage.layout import Home
 
 GIGABYTE = 1e9
@@ -38,34 +41,18 @@ class Finding(NamedTuple):
     remedy: str = ""
 
 
-def examine(home: Home, view: View) -> None:
-    """Check everything and show it.
-
-    Raises:
-        MachineError: something is wrong; names it.
-    """
-    findings = [
+def examine(home: Home) -> list[Finding]:
+    """Check everything."""
+    return [
         *_versions(),
         *_programs(),
         _disk(home),
         _processors(),
         _gpu(),
         _server(),
+        *_guard(),
         *_schedules(),
     ]
-    colours = {"ok": "green", "note": "yellow", "wrong": "red"}
-    rows = [
-        (finding.name, f"[{colours[finding.verdict]}]{finding.verdict}[/]", *finding[2:])
-        for finding in findings
-    ]
-    view.show(
-        [finding._asdict() for finding in findings],
-        table_of("This machine", ("what", "", "found", "remedy"), rows),
-    )
-    wrong = [finding for finding in findings if finding.verdict == "wrong"]
-    if wrong:
-        said = "; ".join(f"{one.name}: {one.found}; {one.remedy}" for one in wrong)
-        raise MachineError(said)
 
 
 def _versions() -> Iterator[Finding]:
@@ -151,6 +138,41 @@ def _server() -> Finding:
     return Finding("Prefect server", "ok", "not running", "the next run starts it")
 
 
+def _guard() -> Iterator[Finding]:
+    """Say who reaches our own server, and whether it asks them for a password."""
+    if os.environ.get("PREFECT_API_URL"):
+        return
+    place, name = Place.from_environment(), "server's password"
+    try:
+        require_guard(place)
+    except ConfigError as error:
+        found, _, remedy = str(error).partition("; ")
+        yield Finding(name, "wrong", found, remedy)
+        return
+    wanted = bool(os.environ.get(PASSWORD))
+    if server.running(place) and _asks(place) not in (wanted, None):
+        now, then = ("set", "was not") if wanted else ("not set", "was")
+        found = f"{PASSWORD} is {now}, and {then} when the server started"
+        yield Finding(
+            name, "wrong", found, "set it as it was; or 'stemworks down', and begin again"
+        )
+        return
+    reach = "this machine alone" if place.is_private else "other machines, too"
+    asked = "set" if wanted else "none"
+    yield Finding(name, "ok", f"{asked}; {place.host} is reached from {reach}")
+
+
+def _asks(place: Place) -> bool | None:
+    """Say whether the server that runs refuses whoever gives no password; None: it is away."""
+    try:
+        with urllib.request.urlopen(f"{place.address}/api/admin/version", timeout=5):
+            return False
+    except urllib.error.HTTPError as error:
+        return error.code == http.client.UNAUTHORIZED
+    except OSError:
+        return None
+
+
 def _schedules() -> Iterator[Finding]:
     """Look whether what is to run by itself will: on a running server, runs are planned ahead."""
     given = os.environ.get("PREFECT_API_URL")
@@ -162,8 +184,14 @@ def _schedules() -> Iterator[Finding]:
 
     from flows.operations.upcoming import upcoming  # noqa: PLC0415
 
-    with get_client(sync_client=True) as client:
-        found = upcoming(client)
+    try:
+        with get_client(sync_client=True) as client:
+            found = upcoming(client)
+    except httpx.HTTPStatusError as error:
+        name = "PREFECT_API_AUTH_STRING" if given else PASSWORD
+        said = f"the server does not tell: it answers {error.response.status_code}"
+        yield Finding("schedules", "wrong", said, f"if that is 401, set {name}; else see its log")
+        return
     dead = [name for name, when in found.items() if when is None]
     if dead:
         yield Finding(

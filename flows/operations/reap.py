@@ -2,8 +2,9 @@
 
 Prefect leaves the run of a killed process `Running` for ever, and its own remedy, an automation,
 locks an SQLite database. So every run leaves a note of its process here; whoever looks next marks
-the runs whose process is gone `Crashed`, frees the slots that they held, and lets those that are
-deployed begin again. `stemworks serve` looks every half minute; `ui`, `run` and `status` once.
+the runs whose process is gone `Crashed`, says so on their cards, frees the slots that they held,
+and lets those that are deployed begin again. So it is with runs that a process took up and did not
+live to begin. `serve` and `work` look every half minute; `ui`, `run` and `status` once.
 """
 
 import contextvars
@@ -12,38 +13,61 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
     FlowRunFilter,
     FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
     TaskRunFilter,
     TaskRunFilterState,
     TaskRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import Cancelled, Crashed
 
+from flows.display import card, sheets
 from flows.operations import notifications
-from flows.operations.automations import installed
+from flows.operations.automations import TAG, installed
 from flows.operations.limits import ensure_limits, free_slots, own_limits
-from flows.operations.live_runs import EXPIRY_SECONDS, Note, notes
-from flows.operations.resuming import may_resume, resume, verdict
+from flows.operations.live_runs import (
+    BEAT_SECONDS,
+    EXPIRY_SECONDS,
+    Note,
+    Taker,
+    Trace,
+    notes,
+    takers,
+)
+from flows.operations.resuming import may_resume, resume, times_begun, verdict
 from flows.operations.settings import Place
 from storage.errors import LockedError
 from storage.files import only_one
 
 REAP_SECONDS = 30.0
 """Between two looks of a process that serves: so soon it marks a run of this machine that died."""
+START_SECONDS = 300.0
+"""For which a run may be `Pending`: its flow, being started, outlives whoever started it."""
+GONE = "Its process is gone."
+NEVER_BEGAN = "Whoever took it up is gone, and it never began."
 UNFINISHED = TaskRunFilter(
     state=TaskRunFilterState(
         type=TaskRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])
     )
 )
-
+WAITING = FlowRunFilter(
+    state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING])),
+    tags=FlowRunFilterTags(all_=[TAG]),
+)
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +95,10 @@ def reap() -> list[Lost]:
 def _reap() -> list[Lost]:
     known = notes()
     dead = [note for note in known if not note.is_live]
+    gone = [taker for taker in takers() if not taker.is_live]
     with get_client(sync_client=True) as client:
         lost = [found for note in dead if (found := _bury(client, note))]
+        lost += [found for taker in gone for found in _take_over(client, taker)]
         if dead and len(dead) == len(known):
             free_slots(client, own_limits())
         ensure_limits(client)
@@ -113,29 +139,80 @@ def _bury(client: SyncPrefectClient, note: Note) -> Lost | None:
         note.drop()
         return None
     state = run.state
-    if state is not None and _is_taken_up(state, note):
+    if state is not None and _may_be_taken_up(state, note):
         return None
+    lost = None
+    if state is None or state.is_scheduled() or state.is_pending():
+        _close_card(client, run, "lost", f"{GONE} It begins again.")
+    elif state.is_running() and _is_after(state, note):
+        # Another process does it now, perhaps elsewhere: this note tells nothing of that one.
+        pass
+    elif state.is_cancelling():
+        _mark(client, run, Cancelled(message=GONE))
+        _close_card(client, run, "stopped", f"It was cancelled. {GONE}")
+    elif state.is_final() and not state.is_crashed():
+        _close_card(client, run, "stopped", f"It was marked {state.name}. {GONE}")
+    else:
+        lost = _crash(client, run, GONE, note.command)
     note.drop()
-    if state is None or state.is_scheduled() or (state.is_final() and not state.is_crashed()):
-        return None
-    if state.is_cancelling():
-        _mark(client, run, Cancelled(message="Its process is gone."))
-        return None
-    lost = Lost(run.name, verdict(run, note.command))
-    if not state.is_crashed():
-        why = f"Its process is gone. {lost.verdict}"
-        _mark(client, run, Crashed(message=why))
-        notifications.tell("crashed", run.name, why, str(run.id))
-    if may_resume(run) and not installed(client):
-        resume(client, run)
     return lost
 
 
-def _is_taken_up(state: State[Any], note: Note) -> bool:
+def _may_be_taken_up(state: State[Any], note: Note) -> bool:
     """Say whether a new process may have begun the run, but left no note of its own yet."""
-    at_work = state.is_pending() or state.is_running()
-    since = state.timestamp.timestamp()
-    return at_work and since > note.beaten and time.time() - since < EXPIRY_SECONDS
+    since = _since(state)
+    return state.is_running() and since > note.beaten and time.time() - since < EXPIRY_SECONDS
+
+
+def _is_after(state: State[Any] | None, trace: Trace) -> bool:
+    """Say whether a state is younger than this process could make it, were clocks a little off."""
+    return _since(state) > trace.beaten + 2 * BEAT_SECONDS
+
+
+def _since(state: State[Any] | None) -> float:
+    return state.timestamp.timestamp() if state else 0.0
+
+
+def _take_over(client: SyncPrefectClient, taker: Taker) -> list[Lost]:
+    """Mark the runs that a dead process took up and that never began; return them."""
+    waiting = [run for run in _taken(client, taker) if not _is_after(run.state, taker)]
+    ripe = [run for run in waiting if time.time() - _since(run.state) > START_SECONDS]
+    lost = [_crash(client, run, NEVER_BEGAN, "") for run in ripe]
+    if len(ripe) == len(waiting):
+        taker.drop()
+    return lost
+
+
+def _taken(client: SyncPrefectClient, taker: Taker) -> list[FlowRun]:
+    """Return the runs of ours that are `Pending` and that this process may have taken up."""
+    if taker.pool:
+        pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[taker.pool]))
+        return client.read_flow_runs(flow_run_filter=WAITING, work_pool_filter=pool)
+    if not taker.deployments:
+        return []
+    served = DeploymentFilter(id=DeploymentFilterId(any_=taker.deployments))
+    return client.read_flow_runs(flow_run_filter=WAITING, deployment_filter=served)
+
+
+def _crash(client: SyncPrefectClient, run: FlowRun, reason: str, command: str) -> Lost:
+    """Mark a lost run, say so on its card, and let it begin again if it may."""
+    times = times_begun(client, run)
+    lost = Lost(run.name, verdict(run, times, command))
+    why = f"{reason} {lost.verdict}"
+    if run.state is None or not run.state.is_crashed():
+        _mark(client, run, Crashed(message=why))
+        notifications.tell("crashed", run.name, why, str(run.id))
+    _close_card(client, run, "lost", why)
+    # The automation lets no run begin again that was never `Running`.
+    if may_resume(run, times) and not (run.run_count and installed(client)):
+        resume(client, run, times)
+    return lost
+
+
+def _close_card(
+    client: SyncPrefectClient, run: FlowRun, state: Literal["stopped", "lost"], why: str
+) -> None:
+    sheets.amend(client, run.id, card.KEY, lambda text: card.closed(text, state, why))
 
 
 def _mark(client: SyncPrefectClient, run: FlowRun, state: State[None]) -> None:

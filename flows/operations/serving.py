@@ -9,9 +9,10 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterable
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext, suppress
+from typing import Any, cast
+from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.deployments.runner import RunnerDeployment
@@ -19,9 +20,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runner import Runner
 from prefect.workers.base import BaseWorker
 
-from flows.commands.recovering import tell
 from flows.interrupts import STOP_SECONDS
-from flows.operations.reap import reaping
+from flows.operations.live_runs import taking_up
+from flows.operations.reap import Lost, reaping
 from flows.operations.settings import Place
 from storage.errors import ConfigError, ManifestError
 from storage.files import read_json
@@ -44,12 +45,14 @@ class PassingRunner(Runner):
         raise SystemExit(143)
 
 
-def serve(deployments: Iterable[RunnerDeployment]) -> None:
-    """Deploy flows, and run what is scheduled, started or retried until a signal comes."""
+def serve(deployments: Iterable[RunnerDeployment], say: Callable[[Lost], None]) -> None:
+    """Deploy flows, and run what is scheduled, started or retried until a signal comes.
+
+    `say` is told of runs that are found lost meanwhile.
+    """
     runner = PassingRunner(name="stemworks")
-    for deployment in deployments:
-        runner.add_deployment(deployment)
-    with reaping(tell):
+    served = [cast("UUID", runner.add_deployment(deployment)) for deployment in deployments]
+    with taking_up(deployments=served), reaping(say):
         asyncio.run(runner.start())
 
 
@@ -79,14 +82,18 @@ def worker_of(pool: str, name: str, most: int) -> Worker:
     return worker
 
 
-def work(worker: Worker) -> None:
+def work(worker: Worker, say: Callable[[Lost], None]) -> None:
     """Run what waits in a worker's pool until a signal comes; then tell its flows, and wait.
+
+    `say` is told of runs that are found lost meanwhile.
 
     Raises:
         KeyboardInterrupt: SIGINT came.
         SystemExit: SIGTERM came.
     """
-    with reaping(tell):
+    # A container or pod may wait long for its image or its turn, and outlives its worker.
+    local = worker.type == "process"
+    with taking_up(pool=worker._work_pool_name) if local else nullcontext(), reaping(say):
         came = asyncio.run(_work(worker))
     if came == signal.SIGINT:
         raise KeyboardInterrupt

@@ -80,6 +80,11 @@ class Place:
         """Folder of notes on the flow runs that processes of this machine are doing."""
         return self.state / "live-runs"
 
+    @property
+    def takers(self) -> Path:
+        """Folder of notes on the processes of this machine that take up deployed runs."""
+        return self.state / "takers"
+
 
 def settings(place: Place) -> dict[str, str]:
     """Return the environment that server and clients share."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from flows.commands.estimates import operations, segment_frames
+from flows.estimates import operations, segment_frames
 from tests.benchmarks.operations import MatrixProducts
 from tests.training.models.transcription import copied_from
 from training.models.bs_locoformer import BsLocoformer

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from flows.commands.estimates import PACK_SECONDS_PER_MB, archive_bytes
+from flows.estimates import PACK_SECONDS_PER_MB, archive_bytes
 from pipelines.fanout import cores
 from tests.benchmarks import scale
 from tests.benchmarks.browser import Loaded, browser

@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from flows.commands.estimates import operations
+from flows.estimates import operations
 from tests.benchmarks.measure import Result, Variant, in_turns
 from tests.benchmarks.operations import MatrixProducts
 from tests.training.models.transcription import copied_from

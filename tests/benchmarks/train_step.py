@@ -9,7 +9,7 @@ waits for the real loader, the GPU's idle time, and where the time goes; each be
 What fails, such as a variant that does not fit or does not compile, is named, and the rest goes on.
 The figures are written after every part, so that a run that is cut off keeps what it has measured.
 
-Operations are counted, not measured (`flows.commands.estimates.operations`): multiplications and
+Operations are counted, not measured (`flows.estimates.operations`): multiplications and
 additions of every convolution, linear map and attention product of a forward pass, three times for
 forward and backward. Norms, gates, transforms, loss, optimiser and recomputation count as nothing.
 """
@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
-from flows.commands.estimates import operations
+from flows.estimates import operations
 from flows.launch import ALLOCATOR
 from tests.benchmarks.feeding import waiting
 from tests.benchmarks.measure import Measured, Variant, in_turns

@@ -32,6 +32,7 @@ STAGES = (
 BATCHES = {"pack 0000 to 0001", "pack 0002 to 0003", "pack 0004"}
 """Of units that are missing; a rerun that misses none has no such task."""
 REDONE = tuple(name for name in STAGES if name not in BATCHES)
+EVALUATIONS = {"evaluate finetune", "evaluate train from scratch"}
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,28 @@ def finished(works: Works, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copied(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished home, to damage."""
     return Path(shutil.copytree(finished, tmp_path / "home"))
+
+
+@pytest.fixture
+def unevaluated(copied: Path) -> Path:
+    """A copy of the finished home whose evaluations are yet to do."""
+    for folder in (copied / "marks").glob("evaluate*"):
+        for mark in folder.iterdir():
+            mark.unlink()
+    return copied
+
+
+@pytest.fixture
+def obstacle(tmp_path: Path) -> Path:
+    """While this file is there, evaluation fails where its folder is on the PYTHONPATH."""
+    flag = tmp_path / "obstacle"
+    flag.touch()
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, pathlib\n"
+        f"if 'evaluate' in sys.orig_argv and pathlib.Path({str(flag)!r}).exists():\n"
+        "    sys.exit(print('error: no test songs today', file=sys.stderr) or 9)\n"
+    )
+    return flag
 
 
 def kill_when(process: "subprocess.Popen[str]", ready: Callable[[], bool]) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.commands.running import Order
 from flows.config import LimitsConfig, StudyConfig
+from flows.order import Order
 from flows.recipes import named
 from flows.study import claim
 from storage.config import Config

@@ -13,8 +13,15 @@ import pytest
 
 from flows import launch
 from flows.interrupts import TimeLimit, stop, stopping, within
-from storage.errors import LaunchError, PreemptedError, StoppedError, TimeLimitError
+from storage.errors import (
+    LaunchError,
+    MachineError,
+    PreemptedError,
+    StoppedError,
+    TimeLimitError,
+)
 from storage.runs import Run
+from tests.small_disk import on_small_disks, small_disk
 
 SUBSTITUTE = """
 import os, runpy, sys, traceback
@@ -103,12 +110,29 @@ def test_a_failure_carries_the_childs_own_sentence(run: Run) -> None:
     child = "print('step 1')\nprint('error: no shards in here')\nprint('bye')\nraise SystemExit(3)"
     with pytest.raises(LaunchError, match="exit code 3: no shards in here") as caught:
         do(run, child)
-    assert caught.value.returncode == 3
+    assert caught.value.returncode == caught.value.exit_code == 3
     assert caught.value.tail.splitlines()[0] == "step 1"
     # What the last launch said is not what this one says.
     with pytest.raises(LaunchError, match=r"exit code 7: see the end of .*log\.txt") as caught:
         do(run, "raise SystemExit(7)")
     assert caught.value.tail == ""
+    assert caught.value.exit_code == LaunchError.exit_code
+
+
+@on_small_disks
+def test_a_job_that_finds_no_room_for_its_words(tmp_path: Path, run: Run) -> None:
+    with small_disk(tmp_path / "disk", 1 << 20) as disk:
+        child = f"""
+import os
+print("step 1", flush=True)
+with open({str(disk.root / "ballast")!r}, "wb") as ballast:
+    room = os.statvfs(ballast.fileno())
+    os.posix_fallocate(ballast.fileno(), 0, room.f_bavail * room.f_frsize)
+print("step 2 " * 1000 + "\\nerror: cannot write a checkpoint", flush=True)
+"""
+        said = r"select job ended with exit code 1, and could not say why: no space is left under "
+        with pytest.raises(MachineError, match=rf"{said}{disk.root}/full; free some, or use anoth"):
+            do(Run(disk.root / "full"), child)
 
 
 @pytest.mark.parametrize("code", [75, 130, 143, -signal.SIGTERM])

@@ -1,14 +1,20 @@
 """What people on call see of a run, are asked and are told: card, gates, approval, webhook."""
 
 import json
+import os
+import re
+import shutil
+import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.flows.conftest import LIMIT_SECONDS, Works
+from tests.flows.operations.test_cancel import Training
 from tests.webhook import SECRET, webhook
 
 pytestmark = pytest.mark.slow
@@ -47,6 +53,16 @@ def wait_for(ready: Callable[[], Any]) -> Any:
         assert time.monotonic() < deadline
         time.sleep(0.5)
     return found
+
+
+def wait_for_changes(path: Path, count: int) -> None:
+    for _ in range(count):
+        last = path.stat().st_mtime_ns
+        wait_for(partial(changed, path, last))
+
+
+def changed(path: Path, since: int) -> bool:
+    return path.stat().st_mtime_ns != since
 
 
 def untrained(home: Path, *labels: str) -> Path:
@@ -100,6 +116,42 @@ def test_data_too_poor_blocks_and_somebody_is_told(works: Works, copied: Path) -
     plan = works("plan", *order[1:], "--json")
     states = {stage["stage"]: stage["state"] for stage in json.loads(plan.stdout)["stages"]}
     assert (states["quality gate"], states["pretrain"]) == ("failed", "waiting")
+
+
+def test_a_job_that_stands_still_is_told_of_once_and_goes_on(works: Works, copied: Path) -> None:
+    """Stopped as by a debugger, or by a file system that hangs: it neither works nor ends."""
+    shutil.rmtree(copied / "runs")
+    training, looks = Training(copied), copied / "looks.prom"
+    loop = [f"pretraining.loop.{knob}" for knob in ("steps=60", "checkpoint_every=9")]
+    settings = ("name=stalls", "limits.stall_minutes=0.1", "pretraining.loop.validate_every=60")
+    order = works.order("pretrain", copied, *settings, *loop)
+    with webhook() as receiver:
+        given = {"STEMWORKS_WEBHOOK": receiver.url, "STEMWORKS_METRICS": str(looks)}
+        process = works.start(*order, **given)
+        wait_for(training.checkpoints)
+        [worker] = training.workers()
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            before = len(receiver.bodies)
+            wait_for(lambda: len(receiver.bodies) > before)
+            # Each look at the stages ends with this file: the one that told, and one more.
+            wait_for_changes(looks, 2)
+            [told] = receiver.bodies[before:]
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        said = process.communicate(timeout=LIMIT_SECONDS)[0]
+    assert process.returncode == 0, said
+    run = works.last_run()
+    assert (told["happened"], told["run"], told["run_id"]) == ("stalled", run["name"], run["id"])
+    assert re.fullmatch(
+        r"stage 'pretrain' has shown no sign of life for 0\.\d minutes", told["message"]
+    )
+    assert run["id"] in told["ui"]
+    assert works.states(run["id"])["pretrain"] == "Completed"
+    wait_for_events(works, run["id"], "stemworks.stage.stalled", "pretrain")
+    asked = {"logs": {"flow_run_id": {"any_": [run["id"]]}, "level": {"ge_": 30}}}
+    warned = [row["message"] for row in works.api("logs/filter", asked)]
+    assert told["message"] in warned
 
 
 def test_gpu_time_is_spent_once_somebody_agrees(works: Works, copied: Path) -> None:

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from flows.commands.estimates import Cost, cost_of
 from flows.config import StudyConfig
+from flows.estimates import Cost, cost_of
 from flows.line import Outlook, Prospect
 from flows.recipes import named
 from flows.study import follow

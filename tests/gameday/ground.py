@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
-from flows.commands.running import Order
+from flows.order import Order
 from storage.files import hash_file
 from storage.layout import Home
 from tests.flows.conftest import Works

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from flows.ancestry import Ancestry
 from flows.commands import lineage
-from flows.commands.ancestry import Ancestry
 from flows.commands.lineage import home_around, recognise, settings_of, value_of
 from flows.commands.views import View
 from flows.recipes import named

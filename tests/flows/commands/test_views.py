@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from flows.commands import views
-from flows.commands.estimates import Progress
 from flows.commands.views import View
 from flows.config import StudyConfig
+from flows.estimates import Progress
 from flows.line import Outlook, Prospect
 from flows.study import follow
 from storage.errors import ConfigError, DataError

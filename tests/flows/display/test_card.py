@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.display import live, pictures
-from flows.display.card import Card, census_of, census_rows, gpu_hours
+from flows.display.card import Card, census_of, census_rows, closed, gpu_hours
 from flows.display.progress import Standing
 from storage.config import Json
 from storage.marks import Mark
@@ -85,6 +85,39 @@ def test_when_it_fails() -> None:
     assert "only the rest is done" in text
     early = Card("study x", "failed", [], {}, error="the name is taken").markdown()
     assert "- the name is taken" in early
+
+
+def test_when_its_process_is_gone() -> None:
+    """Nothing runs any more, and what is done stays done."""
+    standings = dict(
+        [
+            packed("pack 0000"),
+            ("unpack musdb", Standing("cached", mark=mark("unpack"))),
+            ("detect activity", Standing("running", 0.0, "running | running, 5%")),
+            ("pretrain", Standing("running", 0.4, "loss -3")),
+        ]
+    )
+    labels = ["pack 0000", "pack 0001", "unpack musdb", "detect activity", "pretrain", "finetune"]
+    card = Card("study running: x", "running", labels, standings, scores="| running |")
+    text = closed(card.markdown(), "lost", "Its process is gone. Go on with: run --set a=[1]")
+    lines = text.splitlines()
+    assert lines[0] == "## study running: x: lost"
+    assert lines[2] == r"Its process is gone. Go on with: run --set a=\[1]"
+    assert "| packing | lost | 1 h 00 min | 1 of 2 tasks |" in lines
+    assert "| pretrain | lost, 40% |  | loss -3 |" in lines
+    assert r"| detect activity | lost, 0% |  | running \| running, 5% |" in lines
+    for untouched in ("unpack musdb", "finetune"):
+        [row] = [line for line in lines if line.startswith(f"| {untouched} |")]
+        assert row in card.markdown().splitlines()
+    assert pictured(text), "what was drawn stays"
+    assert closed(text, "stopped", "again") == text, "it has said how it ended"
+
+
+@pytest.mark.parametrize("state", ["done", "failed", "stopped"])
+def test_a_card_that_says_how_it_ended_stays(state: Any) -> None:
+    standings = {"pretrain": Standing("running", 0.4)}
+    text = Card("study x", state, ["pretrain"], standings, error="why").markdown()
+    assert closed(text, "lost", "Its process is gone.") == text
 
 
 def test_a_strangers_names_are_no_markup() -> None:

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import time
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from flows.display import progress
-from flows.display.progress import Board, StageWatch
+from flows.display.progress import Board, StageWatch, Terminal
 
 
 def written(terminal: bool, quiet: bool = False) -> str:
@@ -37,6 +38,16 @@ def test_bars_in_a_terminal() -> None:
     text = written(terminal=True)
     assert "\x1b[" in text
     assert "done in 2.0 s" in text
+
+
+def test_who_reads_may_go_away() -> None:
+    """As a worker does that is killed, and of which its flow only knows that nobody listens."""
+    reader, writer = os.pipe()
+    with io.TextIOWrapper(os.fdopen(writer, "wb", buffering=0), write_through=True) as stream:
+        os.close(reader)
+        with Board(Terminal(file=stream, _environ={})) as board:
+            for _ in range(2):
+                board.settle("pack", "done in 2.0 s")
 
 
 def test_quiet_says_nothing() -> None:

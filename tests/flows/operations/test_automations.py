@@ -18,8 +18,12 @@ import pytest
 from prefect.events.schemas.automations import AutomationCore
 from prefect.server.events.schemas.automations import Automation
 from prefect.server.events.schemas.events import ReceivedEvent
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.operations.automations import LOST, RESUME, lost_runs, resumption
+from flows.operations.automations import LOST, RESUME, TAG, lost_runs, resumption
+from flows.operations.reap import reap
+from storage.files import write_json
+from storage.processes import identity
 from tests.flows.conftest import Works
 from tests.services import PrefectServer, postgres, prefect_server
 
@@ -189,6 +193,32 @@ def test_a_lost_machine_s_run_crashes_resumes_once_and_no_more(
     assert counted
     assert row()["state"]["name"] == "Crashed"
     assert states().count("AwaitingRetry") == 1
+
+
+@pytest.mark.slow
+def test_whoever_finds_what_never_began_lets_it_begin_again(
+    server: PrefectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The automation does not: its match knows only of runs that were `Running`."""
+    monkeypatch.setenv("STEMWORKS_STATE", str(tmp_path))
+    monkeypatch.setattr("flows.operations.reap.START_SECONDS", 0.0)
+    answer = stemworks(server, tmp_path, "init", "--database", "postgresql", "--resumes", "1")
+    assert answer.returncode == 0, answer.stderr
+    with httpx.Client(base_url=f"{server.api}/", timeout=60) as http:
+        flow = http.post("flows/", json={"name": "never begun"}).json()["id"]
+        body = {"name": "never begun", "flow_id": flow, "tags": [TAG]}
+        deployment = http.post("deployments/", json=body).json()["id"]
+        run = http.post(f"deployments/{deployment}/create_flow_run", json={}).json()["id"]
+        http.post(f"flow_runs/{run}/set_state", json={"state": {"type": "PENDING"}})
+        taker = {"deployments": [deployment], "pool": "", "start": "1"}
+        write_json(tmp_path / "takers" / "taker.json", identity() | taker)
+        with temporary_settings({PREFECT_API_URL: server.api}):
+            assert len(reap()) == 1
+        wait_for(lambda: _heard_of(server, run, 1))
+        states = http.get("flow_run_states/", params={"flow_run_id": run}).json()
+        http.delete(f"deployments/{deployment}")
+    names = [one["name"] for one in sorted(states, key=lambda one: str(one["timestamp"]))]
+    assert names == ["Scheduled", "Pending", "Crashed", "AwaitingRetry"]
 
 
 def _heard_of(server: PrefectServer, run: str, times: int) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from flows.display.card import KEY
 from tests.flows.conftest import Works, wait_for_no_job
 from tests.flows.operations.test_serve import _deployment, wait_for
 
@@ -108,13 +109,17 @@ def test_a_lost_deployed_run_resumes_by_itself_and_is_cancelled_from_the_ui(
     server = works.start("serve", *order)
     try:
         deployment = wait_for(lambda: _deployment(works, "pretrain-lost"), server)
-        run = works.api(f"deployments/{deployment}/create_flow_run", {})["id"]
+        run = works.api(f"deployments/{deployment['id']}/create_flow_run", {})["id"]
         wait_for(training.checkpoints, server)
         note = works.state / "live-runs" / f"{run}.json"
         os.kill(json.loads(note.read_text())["pid"], signal.SIGKILL)
         wait_for(training.resumed, server)
         again = _row(works, run)
         assert (again["run_count"], again["state"]["name"]) == (2, "Running")
+        owned = {"key": {"any_": [KEY]}, "flow_run_id": {"any_": [run]}}
+        cards = works.api("artifacts/filter", {"artifacts": owned, "sort": "CREATED_DESC"})
+        headings = [card["data"].partition("\n")[0] for card in cards]
+        assert headings == ["## pretrain lost: running", "## pretrain lost: lost"]
         # What the UI's Cancel button sends.
         works.api(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
         wait_for(lambda: _row(works, run)["state"]["name"] == "Cancelled", server)

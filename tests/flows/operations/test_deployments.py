@@ -12,16 +12,16 @@ import httpx
 import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
-from flows.commands.running import Order
 from flows.config import StudyConfig
 from flows.flow import stemworks, title
 from flows.operations.deployments import deployment_of
 from flows.operations.pools import Pool
 from flows.operations.timing import NEVER
+from flows.order import Order
 from flows.recipes import RECIPES, smoke
 from flows.study import Part
 from storage.errors import ConfigError
-from tests.flows.conftest import HOST, REDONE, Works
+from tests.flows.conftest import EVALUATIONS, HOST, REDONE, Works
 from tests.flows.operations.test_serve import wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -121,13 +121,15 @@ def test_prefect_s_own_command_deploys_the_file(works: Works, tmp_path: Path) ->
 
 
 @pytest.fixture
-def worker(works: Works, copied: Path) -> Iterator["subprocess.Popen[str]"]:
-    """A worker of a pool in which a finished study is to run again each minute."""
-    answer = works("deploy", *_order(works, copied), "--every", "1m", "--cron", "0 0 29 2 *")
+def worker(works: Works, unevaluated: Path, obstacle: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A worker of a pool in which a study, all but evaluated, is to run every half minute."""
+    order = _order(works, unevaluated)
+    answer = works("deploy", *order, "--every", "30s", "--cron", "0 0 29 2 *")
     assert answer.returncode == 0, answer.stderr
-    worker = works.start("work", POOL, "--limit", "1", PREFECT_WORKER_QUERY_SECONDS="2")
+    given = {"PREFECT_WORKER_QUERY_SECONDS": "2", "PYTHONPATH": str(obstacle.parent)}
+    worker = works.start("work", POOL, "--limit", "1", **given)
     yield worker
-    again = works("deploy", *_order(works, copied))
+    again = works("deploy", *order)
     worker.send_signal(signal.SIGTERM)
     output = worker.communicate(timeout=120)[0]
     assert again.returncode == 0, again.stderr
@@ -137,24 +139,31 @@ def worker(works: Works, copied: Path) -> Iterator["subprocess.Popen[str]"]:
 
 @pytest.mark.slow
 def test_a_schedule_fires_and_a_worker_runs_it(
-    works: Works, copied: Path, worker: "subprocess.Popen[str]"
+    works: Works, unevaluated: Path, obstacle: Path, worker: "subprocess.Popen[str]"
 ) -> None:
-    """Not started by anybody: planned by the server, taken by the worker, done for good."""
+    """Not started by anybody: planned by the server, taken by the worker. The first run fails, and
+    the next one does what failed."""
     [deployment] = deployed(works, "smoke").values()
     assert deployment["tags"] == ["stemworks", "smoke", "study", "micro"]
     assert {next(iter(one["schedule"])) for one in deployment["schedules"]} == {"cron", "interval"}
-    run = wait_for(lambda: _fired(works, deployment["id"]), worker)
-    assert run["auto_scheduled"] is True
-    assert run["expected_start_time"][17:19] == "00", "each full minute, whenever it was deployed"
-    assert run["state"]["name"] == "Completed", run["state"]
-    assert run["name"] == "study smoke"
-    assert run["work_pool_name"] == POOL
-    assert {"auto-scheduled", "smoke", "study", "micro"} <= set(run["tags"])
+    failed = wait_for(lambda: _fired(works, deployment["id"], "FAILED"), worker)
+    assert "no test songs today" in failed["state"]["message"]
+    obstacle.unlink()
+    run = wait_for(lambda: _fired(works, deployment["id"], "COMPLETED"), worker)
+    assert run["id"] != failed["id"]
+    for fired in (failed, run):
+        assert fired["auto_scheduled"] is True
+        assert fired["expected_start_time"][17:19] in ("00", "30"), "whenever it was deployed"
+        assert fired["name"] == "study smoke"
+        assert fired["work_pool_name"] == POOL
+        assert {"auto-scheduled", "smoke", "study", "micro"} <= set(fired["tags"])
+    # The scores are those of before, so the report that was made of them stands.
     states = works.states(run["id"])
     assert set(states) == set(REDONE)
-    assert set(states.values()) == {"Cached"}
+    assert {name for name, state in states.items() if state == "Completed"} == EVALUATIONS
+    assert {states[name] for name in states.keys() - EVALUATIONS} == {"Cached"}
     # Deployed anew without a schedule, it runs by itself no more.
-    assert works("deploy", *_order(works, copied)).returncode == 0
+    assert works("deploy", *_order(works, unevaluated)).returncode == 0
     [deployment] = deployed(works, "smoke").values()
     assert deployment["schedules"] == []
 
@@ -163,10 +172,10 @@ def _order(works: Works, home: Path) -> list[str]:
     return [*works.order("study", home)[1:], "--pool", POOL]
 
 
-def _fired(works: Works, deployment: str) -> Any:
+def _fired(works: Works, deployment: str, state: str) -> Any:
     asked = {
         "deployments": {"id": {"any_": [deployment]}},
-        "flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}},
+        "flow_runs": {"state": {"type": {"any_": [state]}}},
         "sort": "EXPECTED_START_TIME_ASC",
     }
     rows = works.api("flow_runs/filter", asked)

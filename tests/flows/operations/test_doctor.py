@@ -16,9 +16,10 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from rich.console import Console
 
+from flows.commands.examining import examine
 from flows.commands.views import View
 from flows.operations import doctor, server, upcoming
-from flows.operations.doctor import examine
+from flows.operations.settings import PASSWORD
 from storage.errors import MachineError
 from storage.layout import Home
 from tests.flows.conftest import Works
@@ -64,6 +65,7 @@ def test_the_real_environment(works: Works, tmp_path: Path) -> None:
         assert bool(row["remedy"]) <= (row["verdict"] == "note" or row["found"] == "not running")
     found = {row["name"]: row["found"] for row in rows}
     assert found["Prefect server"] == f"http://127.0.0.1:{works.port}/v2"
+    assert found["server's password"] == "none; 127.0.0.1 is reached from this machine alone"
     assert {"python", "prefect", "sqlalchemy", "ffmpeg", "disk", "GPU"} <= found.keys()
 
 
@@ -159,6 +161,44 @@ def test_a_named_server_that_is_away(
     row = findings(tmp_path)["Prefect server"]
     assert (row["verdict"], row["found"]) == ("wrong", "http://127.0.0.1:9/api")
     assert "PREFECT_API_URL" in row["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("host", "password", "verdict", "said"),
+    [
+        ("127.0.0.1", "", "ok", "none; 127.0.0.1 is reached from this machine alone"),
+        ("127.0.0.1", "works:secret", "ok", "set; 127.0.0.1 is reached from this machine alone"),
+        ("0.0.0.0", "works:secret", "ok", "set; 0.0.0.0 is reached from other machines, too"),
+        ("0.0.0.0", "", "wrong", "the Prefect server would listen on 0.0.0.0 without a password"),
+        ("127.0.0.1", "secret", "wrong", f"{PASSWORD} holds no user"),
+    ],
+)
+@pytest.mark.usefixtures("quick")
+def test_who_reaches_the_server_needs_a_password(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    password: str,
+    verdict: str,
+    said: str,
+) -> None:
+    monkeypatch.setenv("STEMWORKS_SERVER_HOST", host)
+    monkeypatch.setenv(PASSWORD, password)
+    row = findings(tmp_path)["server's password"]
+    assert row["verdict"] == verdict
+    assert row["found"].startswith(said)
+    assert ("user:password" in row["remedy"]) == (verdict == "wrong")
+    assert "secret" not in json.dumps(row)
+
+
+def test_a_server_that_runs_without_the_password_that_is_set(works: Works, tmp_path: Path) -> None:
+    """It was started before: strangers get in, whatever the environment says since."""
+    answer = works("doctor", "--json", "--home", str(tmp_path), environment={PASSWORD: "a:secret"})
+    assert answer.returncode == 5, answer.stdout
+    [row] = [row for row in json.loads(answer.stdout) if row["name"] == "server's password"]
+    assert row["verdict"] == "wrong"
+    assert row["found"] == f"{PASSWORD} is set, and was not when the server started"
+    assert "stemworks down" in row["remedy"]
 
 
 @pytest.mark.parametrize(

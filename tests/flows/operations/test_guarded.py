@@ -1,5 +1,6 @@
 """A server with a password lets nobody in without; and only processes have the password."""
 
+import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,3 +54,20 @@ def test_strangers_stay_out_and_the_password_stays_in(guarded: Works, tmp_path: 
     assert not [path for path, data in kept.items() if any(one in data for one in secrets)]
     for said in (answer.stdout, answer.stderr, page, settings):
         assert PASSWORD not in said
+
+
+def test_the_doctor_says_that_a_server_wants_its_password(guarded: Works, tmp_path: Path) -> None:
+    assert guarded("ui").returncode == 0
+    words = ("doctor", "--json", "--home", str(tmp_path))
+    for given, verdict in ((f"{USER}:{PASSWORD}", "ok"), ("", "wrong")):
+        answer = guarded(*words, environment={"PREFECT_SERVER_API_AUTH_STRING": given})
+        assert answer.returncode == (5 if verdict == "wrong" else 0), answer.stderr
+        found = {row["name"]: row for row in json.loads(answer.stdout)}
+        assert found["server's password"]["verdict"] == found["schedules"]["verdict"] == verdict
+        assert PASSWORD not in answer.stdout
+    assert "is not set, and was when the server started" in found["server's password"]["found"]
+    assert "answers 401" in found["schedules"]["found"]
+    url = {"PREFECT_API_URL": f"http://127.0.0.1:{guarded.port}/api"}
+    answer = guarded(*words, environment={"PREFECT_SERVER_API_AUTH_STRING": "", **url})
+    [row] = [row for row in json.loads(answer.stdout) if row["verdict"] == "wrong"]
+    assert row["remedy"] == "if that is 401, set PREFECT_API_AUTH_STRING; else see its log"

@@ -2,104 +2,28 @@
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 from uuid import UUID, uuid4
 
-import httpx
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.operations.limits import capacity
+from flows.display.card import KEY, Card
+from flows.display.progress import Standing
 from flows.operations.live_runs import registered
-from flows.operations.reap import Lost, reap
-from flows.operations.settings import Place
-from storage.files import read_json, write_json
-from storage.processes import identity, is_alive
-from tests.flows.conftest import HOST, SLOTS, Works
-
-GPU_LIMIT = f"gpu:{HOST}"
-LIMIT = f"v2/concurrency_limits/{GPU_LIMIT}"
-GPU_JOBS = capacity("gpu")
-
-
-class Server:
-    """What these tests ask of the server, undone at the end."""
-
-    def __init__(self, works: Works) -> None:
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{works.port}/api/", timeout=30)
-        self.runs: list[str] = []
-
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        deadline = time.monotonic() + 60
-        # What a busy SQLite answers.
-        while (answer := self.http.request(method, path, json=body)).status_code == 503:
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
-
-    def start(self, state: str = "RUNNING") -> UUID:
-        """Register a flow run."""
-        flow = self.ask("POST", "flows/", {"name": "reaped"})
-        body = {"flow_id": flow["id"], "name": f"reaped {state}", "state": {"type": state}}
-        self.runs.append(self.ask("POST", "flow_runs/", body)["id"])
-        return UUID(self.runs[-1])
-
-    def state(self, run: UUID) -> str:
-        return str(self.ask("GET", f"flow_runs/{run}")["state"]["name"])
-
-    def limit(self) -> tuple[int, int]:
-        """Return how many GPU jobs may run, and how many do."""
-        found = self.ask("GET", LIMIT)
-        return found["limit"], found["active_slots"]
-
-    def set_limit(self, limit: int) -> None:
-        self.ask("DELETE", LIMIT)
-        self.ask("POST", "v2/concurrency_limits/", {"name": GPU_LIMIT, "limit": limit})
-
-    def hold_slot(self) -> None:
-        body = {"names": [GPU_LIMIT], "slots": 1, "mode": "concurrency"}
-        for attempt in range(10):
-            try:
-                self.ask("POST", "v2/concurrency_limits/increment", body)
-                return
-            except httpx.HTTPStatusError as error:
-                # SQLite is locked now and then; Prefect's own client asks again, too.
-                if error.response.status_code != httpx.codes.SERVICE_UNAVAILABLE or attempt == 9:
-                    raise
-                time.sleep(0.5)
-
-
-@pytest.fixture
-def server(works: Works, tmp_path: Path) -> Iterator[Server]:
-    """The works' server, with notes on live runs of our own."""
-    server = Server(works)
-    url = f"http://127.0.0.1:{works.port}/api"
-    state = {"STEMWORKS_STATE": str(tmp_path), "STEMWORKS_HOST": HOST}
-    with temporary_settings({PREFECT_API_URL: url}), mock.patch.dict(os.environ, state):
-        reap()
-        server.set_limit(GPU_JOBS)
-        yield server
-    server.set_limit(SLOTS)
-    for run in server.runs:
-        server.ask("DELETE", f"flow_runs/{run}")
-    server.http.close()
-
-
-def note(run: UUID) -> Path:
-    return Place.from_environment().live_runs / f"{run}.json"
-
-
-def dead(run: UUID, **how: Any) -> None:
-    """Leave the note of a process that is no more."""
-    write_json(note(run), identity() | (how or {"start": "1"}))
-
-
-def names(lost: list[Lost]) -> list[str]:
-    return [one.name for one in lost]
+from flows.operations.reap import reap
+from storage.files import read_json
+from storage.processes import is_alive
+from tests.flows.conftest import Works, kill_when, wait_for_no_job
+from tests.flows.operations.conftest import (
+    GPU_JOBS,
+    LIMIT,
+    Server,
+    dead,
+    deployed,
+    names,
+    note,
+)
 
 
 def silent_for(run: UUID, seconds: float) -> None:
@@ -115,6 +39,30 @@ def test_registered_as_long_as_it_runs(tmp_path: Path, monkeypatch: pytest.Monke
         assert is_alive(read_json(note(run)))
         raise KeyboardInterrupt
     assert not note(run).exists()
+
+
+@pytest.mark.parametrize(
+    ("end", "deployed", "stays"),
+    [
+        (SystemExit, True, True),
+        (SystemExit, False, False),
+        (KeyboardInterrupt, True, False),
+        (ValueError, True, False),
+    ],
+)
+def test_told_to_end_a_deployed_run_leaves_its_note(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    end: type[BaseException],
+    *,
+    deployed: bool,
+    stays: bool,
+) -> None:
+    monkeypatch.setenv("STEMWORKS_STATE", str(tmp_path))
+    run = uuid4()
+    with pytest.raises(end), registered(run, deployed):
+        raise end
+    assert note(run).exists() == stays
 
 
 @pytest.mark.parametrize("how", [{"pid": 2**22 + 1}, {"start": "1"}])
@@ -158,6 +106,19 @@ def test_a_run_that_began_again_is_not_taken_for_its_dead_attempt(server: Server
     assert note(run).exists(), "if the new one dies before it leaves a note, this one tells"
 
 
+def test_a_run_that_another_machine_does_now_is_left_alone(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This one was away for long, and comes back with the note of a process that is no more."""
+    monkeypatch.setattr("flows.operations.reap.EXPIRY_SECONDS", 0.0)
+    run = server.start()
+    dead(run)
+    silent_for(run, 3600)
+    assert reap() == []
+    assert server.state(run) == "Running"
+    assert not note(run).exists()
+
+
 def test_what_was_to_be_cancelled_is_cancelled(server: Server) -> None:
     run = server.start("CANCELLING")
     dead(run)
@@ -174,34 +135,88 @@ def test_who_lost_a_run_is_told_how_to_go_on(server: Server) -> None:
     assert said == f"Its process is gone. {lost.verdict}"
 
 
-def deployed(server: Server, resumes: int) -> tuple[UUID, str]:
-    """Deploy a flow, and let a run of it begin; return the run and its deployment."""
-    flow = server.ask("POST", "flows/", {"name": "reaped"})["id"]
-    deployment = server.ask("POST", "deployments/", {"name": f"reaped {uuid4()}", "flow_id": flow})[
-        "id"
-    ]
-    parameters = {"recipe": "smoke", "overrides": [f"limits.resumes={resumes}"]}
-    body = {"parameters": parameters, "name": "reaped"}
-    run = server.ask("POST", f"deployments/{deployment}/create_flow_run", body)["id"]
-    server.runs.append(run)
-    return UUID(run), deployment
-
-
 def test_a_deployed_run_begins_again_and_again_but_not_for_ever(server: Server) -> None:
-    run, deployment = deployed(server, resumes=2)
+    run, _ = deployed(server, resumes=2)
     states = []
     for _ in range(3):
-        for state in ("PENDING", "RUNNING"):
-            body = {"state": {"type": state}, "force": True}
-            server.ask("POST", f"flow_runs/{run}/set_state", body)
+        server.set(run, "PENDING")
+        server.set(run, "RUNNING")
         dead(run)
         assert names(reap()) == ["reaped"]
         states.append(server.state(run))
     found = server.ask("GET", f"flow_runs/{run}")
-    server.ask("DELETE", f"deployments/{deployment}")
     assert found["run_count"] == 3
     assert states == ["AwaitingRetry", "AwaitingRetry", "Crashed"]
     assert "begun 3 times, and limits.resumes=2" in found["state"]["message"]
+
+
+def carded(server: Server, run: UUID, state: Any = "running") -> str:
+    """Put a card on a run; return its artifact."""
+    standings = {"pretrain": Standing("running", 0.4)}
+    text = Card("study x", state, ["pretrain"], standings).markdown()
+    body = {"key": KEY, "type": "markdown", "data": text, "flow_run_id": str(run)}
+    return str(server.ask("POST", "artifacts/", body)["id"])
+
+
+@pytest.mark.parametrize(
+    ("state", "heading", "why"),
+    [
+        ("RUNNING", "lost", "Its process is gone. Run it again: what is done stays done."),
+        # As whoever started its process marks it, or the server.
+        ("CRASHED", "lost", "Its process is gone. Run it again: what is done stays done."),
+        ("SCHEDULED", "lost", "Its process is gone. It begins again."),
+        ("CANCELLING", "stopped", "It was cancelled. Its process is gone."),
+        ("CANCELLED", "stopped", "It was marked Cancelled. Its process is gone."),
+    ],
+)
+def test_the_card_of_a_dead_run_says_so(server: Server, state: str, heading: str, why: str) -> None:
+    run, other = server.start(state), server.start()
+    cards = [carded(server, one) for one in (run, other)]
+    dead(run)
+    reap()
+    text, untouched = (server.ask("GET", f"artifacts/{one}")["data"] for one in cards)
+    assert text.splitlines()[:3] == [f"## study x: {heading}", "", why]
+    assert f"| pretrain | {heading}, 40% |" in text
+    assert "## study x: running" in untouched
+    latest = server.ask("GET", f"artifacts/{KEY}/latest")
+    assert latest["data"] == untouched, "the page of the key is the other run's"
+
+
+@pytest.mark.slow
+def test_the_card_of_a_killed_study(works: Works, tmp_path: Path) -> None:
+    """As a person sees it: the flow's process is killed, and `status` is asked."""
+    home = tmp_path / "home"
+    order = works.order("pretrain", home, "name=killed", "pretraining.loop.steps=5000")
+    process = works.start(*order)
+
+    def card() -> str:
+        asked = {
+            "artifacts": {"key": {"any_": [KEY]}},
+            "flow_runs": {"name": {"any_": ["pretrain killed"]}},
+        }
+        found = works.api("artifacts/filter", asked)
+        return str(found[0]["data"]) if found else ""
+
+    kill_when(process, lambda: "| pretrain | running" in card())
+    wait_for_no_job(home)
+    assert card().startswith("## pretrain killed: running")
+    answer = works("status", "--home", str(home))
+    assert answer.returncode == 0, answer.stderr
+    text = card()
+    assert text.startswith(
+        "## pretrain killed: lost\n\nIts process is gone. Go on with: stemworks run"
+    )
+    assert "| pretrain | lost, " in text
+    assert "running" not in text
+
+
+def test_a_card_that_says_how_its_run_ended_stays(server: Server) -> None:
+    run = server.start("FAILED")
+    made = carded(server, run, "failed")
+    before = server.ask("GET", f"artifacts/{made}")["data"]
+    dead(run)
+    reap()
+    assert server.ask("GET", f"artifacts/{made}")["data"] == before
 
 
 def test_a_live_run_is_left_alone(server: Server) -> None:

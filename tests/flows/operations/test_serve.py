@@ -8,37 +8,25 @@ from typing import Any
 
 import pytest
 
-from tests.flows.conftest import REDONE, Works, wait_for_no_job
+from tests.flows.conftest import EVALUATIONS, REDONE, Works, wait_for_no_job
 
 pytestmark = pytest.mark.slow
 
-EVALUATIONS = {"evaluate finetune", "evaluate train from scratch"}
-
 
 @pytest.fixture
-def obstacle(tmp_path: Path) -> Path:
-    """While this file is there, evaluation fails."""
-    flag = tmp_path / "obstacle"
-    flag.touch()
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys, pathlib\n"
-        f"if 'evaluate' in sys.orig_argv and pathlib.Path({str(flag)!r}).exists():\n"
-        "    sys.exit(print('error: no test songs today', file=sys.stderr) or 9)\n"
-    )
-    return flag
-
-
-@pytest.fixture
-def deployment(works: Works, copied: Path, obstacle: Path) -> Iterator[str]:
+def deployment(works: Works, unevaluated: Path, obstacle: Path) -> Iterator[str]:
     """A served study whose evaluations are yet to do; its deployment's id."""
-    for folder in (copied / "marks").glob("evaluate*"):
-        for mark in folder.iterdir():
-            mark.unlink()
-    order = works.order("study", copied, "name=served")[2:]
+    order = works.order("study", unevaluated, "name=served")[2:]
+    earlier = works("deploy", "study", *order, "--pool", "earlier", "--cron", "0 0 29 2 *")
+    assert earlier.returncode == 0, earlier.stderr
+    assert _deployment(works, "study-served")["work_pool_name"] == "earlier"
     server = works.start("serve", "study", "fma", *order, PYTHONPATH=str(obstacle.parent))
     try:
-        yield wait_for(lambda: _deployment(works, "study-served"), server)
-        assert _deployment(works, "fma-served"), "several from one command"
+        # Several from one command; and this the last.
+        wait_for(lambda: _deployment(works, "fma-served"), server)
+        made = _deployment(works, "study-served")
+        assert (made["work_pool_name"], made["schedules"]) == (None, []), "as asked for last"
+        yield made["id"]
     finally:
         server.send_signal(signal.SIGINT)
         output = server.communicate(timeout=60)[0]
@@ -78,7 +66,7 @@ def test_sigterm_reaches_the_job(works: Works, tmp_path: Path, how: str) -> None
         assert deployed.returncode == 0, deployed.stderr
         server = works.start("work", "stopped", PREFECT_WORKER_QUERY_SECONDS="2")
     deployment = wait_for(lambda: _deployment(works, f"pretrain-{how}"), server)
-    run = works.api(f"deployments/{deployment}/create_flow_run", {})["id"]
+    run = works.api(f"deployments/{deployment['id']}/create_flow_run", {})["id"]
     wait_for(lambda: list(home.glob("runs/train-*/checkpoints/step-*")), server)
     server.send_signal(signal.SIGTERM)
     output = server.communicate(timeout=120)[0]
@@ -90,11 +78,15 @@ def test_sigterm_reaches_the_job(works: Works, tmp_path: Path, how: str) -> None
     assert _ended(works, run), f"a stopped run must not look as if it ran: {row['state']}, {output}"
     logs = [path.read_text() for path in home.glob("runs/train-*/log.txt")]
     assert any("stopped by a signal" in log for log in logs)
+    # As on a machine that is started anew: nobody has to press Retry.
+    assert "It resumes by itself, for time 1 of 2." in works("status", "--home", str(home)).stderr
+    [row] = works.api("flow_runs/filter", asked)
+    assert row["state"]["name"] == "AwaitingRetry"
 
 
-def _deployment(works: Works, name: str) -> str:
+def _deployment(works: Works, name: str) -> dict[str, Any]:
     rows = works.api("deployments/filter", {"deployments": {"name": {"any_": [name]}}})
-    return rows[0]["id"] if rows else ""
+    return dict(rows[0]) if rows else {}
 
 
 def _ended(works: Works, run: str, run_count: int = 1) -> dict[str, Any] | None:

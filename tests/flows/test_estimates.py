@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from flows.commands.estimates import (
+from flows.estimates import (
     PACK_SECONDS_PER_MB,
     Cost,
     Progress,
@@ -20,7 +20,7 @@ from flows.commands.estimates import (
     segment_frames,
     separator_operations,
 )
-from flows.commands.estimates import operations as operations_of
+from flows.estimates import operations as operations_of
 from flows.line import Outlook
 from flows.recipes import named
 from pipelines.config import FmaConfig
