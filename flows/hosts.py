@@ -20,6 +20,7 @@ from pathlib import Path
 from storage.errors import ConfigError, StemworksError
 from storage.layout import WORKING_COPIES, Home
 from storage.mirror import Mirror
+from storage.processes import BOUND_BELOW
 from storage.runs import Job, Run
 
 LAUNCHER = "STEMWORKS_LAUNCHER"
@@ -34,7 +35,10 @@ def torchrun(run: Run, processes: int, hosts: int) -> list[str]:
     Raises:
         ConfigError: several hosts are asked for, and no launcher is named.
     """
-    job = ["--nproc-per-node", str(processes), "-m", "training", "train", str(run.root)]
+    # When the threads of its parent die one after the other, torchrun is told to stop as often, and
+    # gives up ending its workers: so the kernel ends them with it.
+    job = ["--nproc-per-node", str(processes), *BOUND_BELOW, "-m", "training", "train"]
+    job.append(str(run.root))
     if hosts == 1:
         return [sys.executable, "-m", "torch.distributed.run", "--standalone", *job]
     launcher = shlex.split(os.environ.get(LAUNCHER, ""))

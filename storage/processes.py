@@ -2,10 +2,12 @@
 
 `python -m storage.processes PARENT COMMAND...` becomes COMMAND, which the kernel then ends with
 the thread of process PARENT that started it, and which Ctrl-C reaches even when a script started
-it in the background.
+it in the background. PARENT is a process id; or `-`, whoever it is, below a command that was bound
+so itself: torchrun, of which no worker may stay behind.
 """
 
 import ctypes
+import json
 import os
 import signal
 import sys
@@ -15,6 +17,10 @@ from pathlib import Path
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
+BOUND = "STEMWORKS_BOUND"
+"""Identity of the bound process above; its children inherit it."""
+BOUND_BELOW = ["-m", "storage.processes", "-", sys.executable, "-u"]
+"""What a bound process gives Python, before a command's words, to have a child bound to it."""
 
 
 def die_with_parent(signal_number: int = signal.SIGTERM) -> None:
@@ -78,10 +84,18 @@ def bound(command: list[str]) -> list[str]:
     return [sys.executable, "-m", "storage.processes", str(os.getpid()), *command]
 
 
+def _is_gone(parent: str) -> bool:
+    if parent != "-":
+        return os.getppid() != int(parent)
+    who = json.loads(os.environ.get(BOUND, "{}"))
+    return is_near(who) and "pid" in who and not is_alive(who)
+
+
 if __name__ == "__main__":
     die_with_parent()
     # The parent may have died before the kernel was asked.
-    if os.getppid() != int(sys.argv[1]):
+    if _is_gone(sys.argv[1]):
         sys.exit(1)
+    os.environ[BOUND] = json.dumps(identity())
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execvp(sys.argv[2], sys.argv[2:])

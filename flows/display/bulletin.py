@@ -118,7 +118,9 @@ class Bulletin:
     def _curves(self, standings: Standings) -> dict[str, Run]:
         """Return the training jobs whose logs are here; a bucket's are fetched once."""
         runs = {}
-        for label, one in standings.items():
+        # In the study's order: standings are in that of their first sign of life.
+        for label in (label for label in self._line.futures if label in standings):
+            one = standings[label]
             run = one.run
             if run is None and one.mark and one.mark.stage == "train":
                 run = Run(self._home.run("train", one.mark.key))

@@ -210,10 +210,14 @@ def wait_for_no_job(home: Path) -> None:
     """The training child dies with the killed orchestrator, and soon."""
     deadline = time.monotonic() + 30
     while True:
+        # Whoever serves the home has its path in his command line, too; and ps cuts lines short
+        # where COLUMNS is set.
         listed = subprocess.run(
-            ["ps", "-eo", "args"], capture_output=True, text=True, check=True
+            ["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True
         ).stdout
-        if str(home) not in listed:
+        if f"{home}/runs/" not in listed:
             return
-        assert time.monotonic() < deadline, listed
+        assert time.monotonic() < deadline, [
+            line for line in listed.splitlines() if "/runs/" in line
+        ]
         time.sleep(0.2)

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,13 @@ from storage.errors import (
     StoppedError,
     TimeLimitError,
 )
+from storage.processes import children, start_time
 from storage.runs import Run
 from tests.small_disk import on_small_disks, small_disk
 
 SUBSTITUTE = """
 import os, runpy, sys, traceback
-if sys.orig_argv[1:3] == ["-m", "training"]:
+if "training" in sys.orig_argv[2:4] and "-m" in sys.orig_argv[1:3]:
     try:
         runpy.run_path(os.path.join(sys.orig_argv[-1], "child.py"))
         code = 0
@@ -211,6 +213,27 @@ def test_torchrun_does_not_cut_a_checkpoint_short(
         launch.launch(run, "train", 1, hear)
     assert (run.root / "saved").exists()
     assert "death signal" not in run.log.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_worker_outlives_its_torchrun(run: Run, number: signal.Signals) -> None:
+    """Killed, or told to stop several times at once, torchrun itself ends none of them."""
+    run.root.mkdir()
+    (run.root / "child.py").write_text(SLEEPER)
+
+    def strike(line: str) -> None:
+        if "begun" not in line:
+            return
+        [torchrun] = [pid for pid in children() if len(children(pid)) == 1]
+        [worker] = children(torchrun)
+        assert worker in living(run.root)
+        for _ in range(5):
+            with suppress(ProcessLookupError):
+                os.kill(torchrun, number)
+        wait_until(lambda: not start_time(worker))
+
+    with pytest.raises((PreemptedError, LaunchError)):
+        launch.launch(run, "train", 1, strike)
 
 
 def test_a_stopped_flow_stops_its_job(run: Run) -> None:
