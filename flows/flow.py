@@ -35,7 +35,7 @@ from flows.tasks import PrefectLine
 from flows.variants import TABLES, Table
 from pipelines.config import FmaConfig
 from storage.config import Config, Json
-from storage.errors import RunError, StemworksError
+from storage.errors import LockedError, RunError, StemworksError
 from storage.layout import Home
 from storage.marks import Mark
 from training.report import published
@@ -81,7 +81,7 @@ def stemworks(
 
     Returns:
         How many stages there were, the run's page in the UI and, of a whole study or a table, its
-        scores; or the state `Cancelled`.
+        scores; or the state `Cancelled`; or `Skipped`, where a schedule began what still goes on.
 
     Raises:
         ConfigError: the recipe or a setting is unknown, or a value is refused.
@@ -96,6 +96,12 @@ def stemworks(
             if not is_cancelled(run):
                 raise
             return Cancelled(message="Cancelled. Run it again: it goes on from what is done.")
+        except LockedError as error:
+            # A study of days on a schedule of nights: nobody is to be woken by that.
+            if "auto-scheduled" not in flow_run.get_tags():
+                raise
+            who = str(error).partition(";")[0]
+            return Cancelled(name="Skipped", message=f"Not needed this time: {who}.")
 
 
 def _run(config: StudyConfig, place: Home, part: Part) -> Json:

@@ -1,6 +1,7 @@
 """Flows deployed to a work pool: by command and by file, run by schedule, by a real worker."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from flows.order import Order
 from flows.recipes import RECIPES, smoke
 from flows.study import Part
 from storage.errors import ConfigError
+from storage.layout import Home
 from tests.flows.conftest import EVALUATIONS, HOST, REDONE, Works
 from tests.flows.operations.test_serve import wait_for
 
@@ -141,11 +143,15 @@ def worker(works: Works, unevaluated: Path, obstacle: Path) -> Iterator["subproc
 def test_a_schedule_fires_and_a_worker_runs_it(
     works: Works, unevaluated: Path, obstacle: Path, worker: "subprocess.Popen[str]"
 ) -> None:
-    """Not started by anybody: planned by the server, taken by the worker. The first run fails, and
-    the next one does what failed."""
+    """Not started by anybody: planned by the server, taken by the worker. The first run finds the
+    study going on, the second fails, and the third does what failed."""
     [deployment] = deployed(works, "smoke").values()
     assert deployment["tags"] == ["stemworks", "smoke", "study", "micro"]
     assert {next(iter(one["schedule"])) for one in deployment["schedules"]} == {"cron", "interval"}
+    with Home.open(str(unevaluated)).alone("study-smoke", "study 'smoke'"):
+        skipped = wait_for(lambda: _fired(works, deployment["id"], "CANCELLED"), worker)
+    assert skipped["state"]["name"] == "Skipped"
+    assert f"is being done by another process (pid {os.getpid()})" in skipped["state"]["message"]
     failed = wait_for(lambda: _fired(works, deployment["id"], "FAILED"), worker)
     assert "no test songs today" in failed["state"]["message"]
     obstacle.unlink()
