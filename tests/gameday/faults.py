@@ -242,10 +242,11 @@ FAULTS: dict[str, Fault] = {
 
 
 def deployed(scene: Scene) -> str:
-    """Return the deployment of the study, once there is one."""
+    """Return the deployment of the study in this home, once there is one."""
     name = {"deployments": {"name": {"any_": [f"study-{scene.ground.study}"]}}}
     rows = scene.ask("deployments/filter", name)
-    return str(rows[0]["id"]) if rows else ""
+    # Another scene may have left one of the same name.
+    return next((str(row["id"]) for row in rows if row["parameters"]["home"] == scene.url), "")
 
 
 def within(seconds: float, ready: Callable[[], bool]) -> bool:
