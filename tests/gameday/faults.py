@@ -129,11 +129,12 @@ def lose_worker(scene: Scene, start: Callable[[], "Popen[bytes]"], how: str) -> 
     scene.wait_for(scene.at_work, served)
     scene.strike(CHECKPOINT, served.kill)
     served.wait()
-    time.sleep(OUTAGE_SECONDS)
-    scene.saw(f"run, {OUTAGE_SECONDS:.0f} s later: {scene.state(run)}")
     scene.resume(how)
+    if outlived := within(OUTAGE_SECONDS, scene.goes_on):
+        scene.recovered()
+    scene.saw(f"run, meanwhile: {scene.state(run)}; work went on: {'yes' if outlived else 'no'}")
     served = start()
-    if within(RESUMED_SECONDS, scene.goes_on):
+    if not outlived and within(RESUMED_SECONDS, scene.goes_on):
         scene.recovered()
     if not ended(scene, run):
         raise StuckError(f"the run does not end: {scene.state(run)}")
