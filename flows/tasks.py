@@ -23,6 +23,7 @@ from flows.line import Product
 from flows.operations.limits import capacity, limit_of
 from flows.packing import PACKING_TASKS, Units, batched, together
 from flows.stages import Inputs, Performed, Site, Stage, perform
+from flows.turns import SharedSlot
 from pipelines.config import FmaConfig
 from storage.config import Config, Json
 from storage.errors import (
@@ -89,9 +90,9 @@ class PrefectLine:
         # uses every core.
         self._turns: dict[str, AbstractContextManager[Any]] = {
             "gpu": threading.Semaphore(self.limits.gpu_jobs),
-            "packing": threading.Semaphore(1),
             "light": nullcontext(),
         }
+        self._packing = SharedSlot(lambda: _slots("packing"))
 
     def do(
         self, label: str, stage: Stage, config: Config, settings: Json, **inputs: Product
@@ -140,8 +141,7 @@ class PrefectLine:
 
         def body(plan: Mark) -> Mark:
             watch = StageWatch(label, self.board)
-            turn = self._turns["packing"]
-            with turn, _slots("packing"), watch.working(), within(limit, label):
+            with self._packing.turn(), watch.working(), within(limit, label):
                 mark = together(names, units.pack(names, archive, watch))
             watch.finish(f"{len(names)} units packed", mark)
             return mark
