@@ -65,7 +65,7 @@ bench: setup  ## Measure; nothing is asserted
 torture: setup  ## Kill packers, fail their servers, feed them damage: about 12 minutes
 	$(BIN)/python -m tests.torture
 
-gameday: setup services  ## Disturb a study on purpose, and resume it: about three quarters of an hour
+gameday: setup services  ## Disturb a study on purpose, and resume it: 85 minutes on two busy cores
 	$(BIN)/python -m tests.gameday
 
 lock: setup  ## Resolve the dependencies anew
