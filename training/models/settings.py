@@ -1,0 +1,42 @@
+"""What every model's settings are asked, torch-free: so that plans, checks and forms need no model.
+
+A model is a package `training/models/<kind>/`: `config.py` holds its settings (a `ModelSettings`),
+`model.py` its class (a `Separator`), and one line in `table.py` joins the two.
+"""
+
+from typing import ClassVar, Literal
+
+from pydantic import PositiveFloat, PositiveInt
+
+from storage.config import Config
+
+Ability = Literal["choose_outputs", "freeze"]
+"""What a model may be able to do beside separating: see `training.models.separator`."""
+
+
+class ModelSettings(Config):
+    """The settings that all models share; each adds its own, and a `kind` that names it."""
+
+    ABILITIES: ClassVar[frozenset[Ability]] = frozenset()
+    """What this model can do beside separating."""
+    CHUNK_SECONDS: ClassVar[PositiveFloat] = 12.0
+    """Length of the chunks that a whole song is best separated in."""
+    INPUTS: ClassVar[int] = 1
+    """Waveforms I that it takes: 1 for a separator of a mixture."""
+
+    outputs: PositiveInt = 4
+    """Separated signals S."""
+    audio_channels: PositiveInt = 2
+    sample_rate: PositiveInt = 44_100
+    """Hz."""
+
+    def operations(self, samples: int) -> float:
+        """Return the floating-point operations of one forward pass over one example.
+
+        Two for each multiply-accumulate of convolutions, linear maps and attention products; all
+        else counts as nothing. Only estimates of time read it.
+
+        Args:
+            samples: length T of the example.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say what a pass takes")
