@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from storage.audio import Waveform, read_window
+from storage.audio.waveforms import Waveform, read_window
 from storage.config import Json
 from storage.errors import ConfigError, DataError
 from storage.manifests import read_rows
