@@ -9,9 +9,10 @@ import pytest
 from storage.audio.waveforms import read_window
 from storage.files import only_one
 from storage.home.runs import Run
+from storage.records import STEMS
 from tests.synthesised import write_audio
 from training.__main__ import main
-from training.config import STEMS, EvaluateConfig, SelectConfig, SeparateConfig, TrainConfig
+from training.config import EvaluateConfig, SelectConfig, SeparateConfig, TrainConfig
 from training.engine.weights import save_model
 from training.models import build
 

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from storage.audio.waveforms import Waveform, encode
 from storage.files import disk_errors, write_bytes
-from training.config import STEMS, TrainConfig
+from storage.records import STEMS
+from training.config import TrainConfig
 from training.data import Loader
 from training.engine.objectives import Forward, Objective
 from training.engine.output_statistics import RecordedForward

@@ -10,7 +10,8 @@ import torch
 from storage.config import Json
 from storage.errors import MachineError
 from storage.home.runs import Job
-from training.config import STEMS, MixitData, TrainConfig
+from storage.records import STEMS
+from training.config import MixitData, TrainConfig
 from training.distributed import ProcessRank, join
 from training.engine import objectives
 from training.engine.ema import MovingAverage

@@ -13,8 +13,8 @@ from torch import Tensor
 from storage.errors import CheckpointError, ConfigError, DataError, ManifestError
 from storage.files import read_json, write_json
 from storage.home.runs import Run
-from storage.records import ChannelMap, plain
-from training.config import STEMS, RuntimeConfig, SelectConfig
+from storage.records import STEMS, ChannelMap, plain
+from training.config import RuntimeConfig, SelectConfig
 from training.data.stems import StemCorpus, StemSegments
 from training.distributed import join
 from training.engine.weights import load_model

@@ -16,7 +16,8 @@ from torch import Tensor
 from storage.audio.waveforms import Waveform
 from storage.errors import ConfigError, DataError
 from storage.files import disk_errors, require_space
-from training.config import STEMS, DeliveryConfig, RuntimeConfig, SeparateConfig
+from storage.records import STEMS
+from training.config import DeliveryConfig, RuntimeConfig, SeparateConfig
 from training.distributed import join
 from training.engine.weights import load_model
 from training.inference.overlap_add import Progress, Signal, add_up, separated

@@ -8,9 +8,9 @@ from storage.config import Json
 from storage.errors import CheckpointError
 from storage.files import hash_file
 from storage.home.runs import Job, Run
-from storage.records import ChannelMap
+from storage.records import STEMS, ChannelMap
 from training import data, seeds
-from training.config import STEMS, TrainConfig
+from training.config import TrainConfig
 from training.distributed import ProcessRank, join, require_examples
 from training.engine import objectives, optim
 from training.engine.checkpoint import Checkpoints, State

@@ -12,8 +12,8 @@ import pytest
 import soundfile
 import torch
 
+from storage.records import STEMS
 from tests import synthesised
-from training.config import STEMS
 from training.engine.weights import save_model
 from training.models import build
 from training.recipes import MICRO

@@ -17,9 +17,10 @@ from storage.errors import ConfigError
 from storage.home.layout import Home
 from storage.home.marks import Mark
 from storage.home.runs import Run
+from storage.records import STEMS
 from tests.stem_archives import four_stems, moises_song, moisesdb, song_id, stem_folder, write_files
 from tests.synthesised import RATE, write_musdb, write_zip
-from training.config import STEMS, StemsData
+from training.config import StemsData
 from training.data.stems import DynamicMixes, StemCorpus, StemSegments
 
 ACTIVITY = ActivityConfig(window_seconds=0.5, hop_seconds=0.25)

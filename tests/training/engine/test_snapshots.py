@@ -8,9 +8,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from storage.audio.waveforms import probe, read_window
 from storage.home.runs import Run
+from storage.records import STEMS
 from tests.training.conftest import RATE
 from tests.training.jobs.test_train import MakeRun, outputs, rows
-from training.config import STEMS, TrainConfig
+from training.config import TrainConfig
 from training.jobs.train import train
 
 

@@ -14,10 +14,10 @@ from storage.errors import ConfigError, DataError, DecodeError
 from storage.files import read_json
 from storage.home.runs import Run
 from storage.manifests import read_rows
-from storage.records import SongScore, StemSong
+from storage.records import STEMS, SongScore, StemSong
 from tests.synthesised import write_audio
 from tests.training.conftest import write_songs
-from training.config import STEMS, EvaluateConfig, SeparateConfig, TrainConfig
+from training.config import EvaluateConfig, SeparateConfig, TrainConfig
 from training.data.stems import StemCorpus
 from training.jobs.evaluate import Judged, evaluate, loudest_start, museval_frames, residual, score
 from training.jobs.train import train

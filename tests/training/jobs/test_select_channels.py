@@ -8,8 +8,8 @@ from torch import Tensor
 
 from storage.errors import CheckpointError, ConfigError, DataError
 from storage.home.runs import Run
-from storage.records import ChannelMap
-from training.config import STEMS, BsLocoformerConfig, SelectConfig, TrainConfig
+from storage.records import STEMS, ChannelMap
+from training.config import BsLocoformerConfig, SelectConfig, TrainConfig
 from training.data.stems import StemCorpus, StemSegments
 from training.jobs.select_channels import choose, majority, read_map, select
 from training.jobs.train import train

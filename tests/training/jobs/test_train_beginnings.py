@@ -8,9 +8,9 @@ import torch
 
 from storage.errors import CheckpointError, ConfigError, RunError
 from storage.files import write_json
-from storage.records import ChannelMap
+from storage.records import STEMS, ChannelMap
 from tests.training.jobs.test_train import MakeRun, weights
-from training.config import STEMS, TrainConfig
+from training.config import TrainConfig
 from training.engine.weights import load_model
 from training.jobs.train import initial_model, train
 
