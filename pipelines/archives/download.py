@@ -15,12 +15,12 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from pipelines.archives.zip_archive import Progress, check_archive
-from pipelines.archives.retry_policy import DEFAULT_RETRIES, RetryPolicy
 from pipelines.archives.published import Published
 from pipelines.archives.remote_file import Head, RemoteFile
+from pipelines.archives.zip_archive import Progress, check_archive
 from storage.errors import IntegrityError
 from storage.files import disk_errors, only_one, require_space
+from storage.retry_policy import DEFAULT_RETRIES, RetryPolicy
 
 PART = 64 << 20
 """Bytes of a part: what a killed download may have to fetch again, on each connection."""
@@ -39,7 +39,7 @@ class Download(NamedTuple):
     """Told of the bytes whose sums were taken."""
 
 
-def download(order: Download, connections: int = 6, patience: RetryPolicy = DEFAULT_RETRIES) -> str:
+def download(order: Download, connections: int = 6, retries: RetryPolicy = DEFAULT_RETRIES) -> str:
     """Fetch an archive unless it is there, check its sums, and return its sha1 in hex.
 
     The file appears under its name only when it is whole and checked. One that is there already
@@ -58,14 +58,14 @@ def download(order: Download, connections: int = 6, patience: RetryPolicy = DEFA
         known = wanted.bytes or wanted.sha1 or wanted.md5 or wanted.sha256
         if path.exists() and (known or wanted.url is None):
             return _check_present(order, wanted.bytes)
-        with RemoteFile(wanted.address(), connections=connections, patience=patience) as remote:
+        with RemoteFile(wanted.address(), connections=connections, retries=retries) as remote:
             head = remote.look()
             wanted.require(head.bytes, head.etag)
             if path.exists():
                 return _check_present(order, head.bytes)
             part = path.with_name(f"{path.name}.part")
             if head.ranges and head.bytes is not None:
-                _fetch_parts(order, part, head, connections, patience)
+                _fetch_parts(order, part, head, connections, retries)
             else:
                 _fetch_whole(order, part, head, remote)
         return _settle(order, part)
@@ -122,16 +122,16 @@ def _fetch_whole(order: Download, part: Path, head: Head, remote: RemoteFile) ->
 
 
 def _fetch_parts(
-    order: Download, part: Path, head: Head, connections: int, patience: RetryPolicy
+    order: Download, part: Path, head: Head, connections: int, retries: RetryPolicy
 ) -> None:
     """Fetch what is lacking of the file, each part over its own answer."""
     url, size, stop = order.wanted.address(), head.bytes or 0, threading.Event()
     # So that nobody sleeps on after another thread has failed, or the person has given up.
-    patience = replace(patience, sleep=stop.wait)
+    retries = replace(retries, sleep=stop.wait)
     with (
         disk_errors(part),
         _Ledger(part, {"url": url, "bytes": size, "etag": head.etag}) as ledger,
-        RemoteFile(url, size, head.etag, connections, patience) as remote,
+        RemoteFile(url, size, head.etag, connections, retries) as remote,
         ThreadPoolExecutor(connections) as threads,
     ):
         require_space(part.parent, size - ledger.bytes_there(), f"downloading {remote.name}")

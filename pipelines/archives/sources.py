@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Literal, NamedTuple, Self
 
+from pipelines.archives.byte_ranges import Slice
+from pipelines.archives.published import Published
+from pipelines.archives.remote_file import ELSEWHERE, RemoteFile
 from pipelines.archives.zip_members import (
     HEADER,
     LONGEST_HEADER,
@@ -20,13 +23,10 @@ from pipelines.archives.zip_members import (
     header_fault,
     unpacked,
 )
-from pipelines.archives.retry_policy import ELSEWHERE, DEFAULT_RETRIES, RetryPolicy
-from pipelines.archives.published import Published
-from pipelines.archives.remote_file import RemoteFile
-from pipelines.archives.byte_ranges import Slice
 from storage.errors import IntegrityError, SourceError
 from storage.files import BLOCK, disk_errors
 from storage.records import Record, Track
+from storage.retry_policy import DEFAULT_RETRIES, RetryPolicy
 
 SLACK = 1024
 """Bytes read beyond what a local header should take: its extra fields are in no directory."""
@@ -49,14 +49,14 @@ class Source(Record):
         return self.location.startswith(("http://", "https://"))
 
 
-def pinned(archive: Published, patience: RetryPolicy = DEFAULT_RETRIES) -> Source:
+def pinned(archive: Published, retries: RetryPolicy = DEFAULT_RETRIES) -> Source:
     """Return a published archive as its server has it now, to be written down in a plan.
 
     Raises:
         SourceError: it has no public address; or the server does not answer, contradicts what is
             published, or serves no ranges.
     """
-    with RemoteFile(archive.address(), patience=patience) as remote:
+    with RemoteFile(archive.address(), retries=retries) as remote:
         head = remote.look()
     archive.require(head.bytes, head.etag)
     if not head.ranges or not head.bytes:
@@ -87,10 +87,12 @@ class Fetcher:
     Args:
         source: the archive or folder that was planned.
         connections: to its server, at a time.
-        patience: with its server.
+        retries: with its server.
     """
 
-    def __init__(self, source: Source, connections: int = 6, patience: RetryPolicy = DEFAULT_RETRIES) -> None:
+    def __init__(
+        self, source: Source, connections: int = 6, retries: RetryPolicy = DEFAULT_RETRIES
+    ) -> None:
         self.source = source
         self._remote: RemoteFile | None = None
         if source.remote:
@@ -99,7 +101,7 @@ class Fetcher:
                     f"{source.location} is on a server, where folders cannot be listed; name a zip"
                 )
             self._remote = RemoteFile(
-                source.location, source.bytes, source.etag, connections, patience
+                source.location, source.bytes, source.etag, connections, retries
             )
 
     def __enter__(self) -> Self:

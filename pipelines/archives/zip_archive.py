@@ -14,6 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Self
 
+from pipelines.archives.byte_ranges import RangeStream, Slice
+from pipelines.archives.published import require_final
+from pipelines.archives.remote_file import RemoteFile
+from pipelines.archives.sources import Source
 from pipelines.archives.zip_members import (
     ENCRYPTED,
     HEADER,
@@ -24,14 +28,10 @@ from pipelines.archives.zip_members import (
     header_fault,
     unpacked,
 )
-from pipelines.archives.retry_policy import DEFAULT_RETRIES, RetryPolicy
-from pipelines.archives.published import require_final
-from pipelines.archives.remote_file import RemoteFile
-from pipelines.archives.sources import Source
-from pipelines.archives.byte_ranges import RangeStream, Slice
 from storage.errors import DataError, IntegrityError
 from storage.files import BLOCK, arriving
 from storage.records import Track
+from storage.retry_policy import DEFAULT_RETRIES, RetryPolicy
 
 MAXIMUM_MEMBER = 64 << 20
 """Bytes of a member that may be read into memory: FMA-full's list of checksums has a tenth. A few
@@ -87,11 +87,11 @@ class ArchiveReader:
         SourceError: the server does not deliver, or holds another file than the source's pins say.
     """
 
-    def __init__(self, archive: Path | Source, patience: RetryPolicy = DEFAULT_RETRIES) -> None:
+    def __init__(self, archive: Path | Source, retries: RetryPolicy = DEFAULT_RETRIES) -> None:
         self._remote: RemoteFile | None = None
         self._stream: io.BufferedReader | RangeStream
         if isinstance(archive, Source) and archive.remote:
-            self._remote = RemoteFile(archive.location, archive.bytes, archive.etag, 1, patience)
+            self._remote = RemoteFile(archive.location, archive.bytes, archive.etag, 1, retries)
             self.path = self._remote.name
         else:
             self.path = str(archive.location if isinstance(archive, Source) else archive)

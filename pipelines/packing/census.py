@@ -1,4 +1,4 @@
-"""What a corpus's units add up to: the index of its shards, and every track accounted for."""
+"""The totals of a corpus's units: the index of its shards, and what became of every track."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Fetch the next tracks while one is being taken in, where fetching means waiting for a server."""
+"""Fetch the next tracks while one is processed, where fetching means waiting for a server."""
 
 from collections import deque
 from collections.abc import Generator, Sequence
@@ -10,13 +10,13 @@ from pipelines.archives.sources import Extent, Fetcher
 from storage.records import Track
 
 AHEAD = 2
-"""Tracks fetched before they are asked for: their bytes lie on the disk meanwhile."""
+"""Tracks fetched before they are asked for: their bytes are on the disk meanwhile."""
 
 
 def prefetched(
     fetcher: Fetcher, tracks: Sequence[Track], scratch: Path
 ) -> Generator[tuple[Track, Extent], None, None]:
-    """Yield each track with its stored bytes, which last until the next one is asked for.
+    """Yield each track with its stored bytes, which are deleted when the next one is asked for.
 
     Raises:
         SourceError: as `Fetcher.fetched`.
@@ -29,7 +29,7 @@ def prefetched(
     waiting: deque[tuple[Track, Future[_Fetched]]] = deque()
     rest = list(reversed(tracks))
     with ThreadPoolExecutor(AHEAD, "fetch") as pool, ExitStack() as stack:
-        stack.callback(_drop, waiting)
+        stack.callback(_release, waiting)
         while True:
             while rest and len(waiting) <= AHEAD:
                 track = rest.pop()
@@ -56,8 +56,8 @@ class _Fetched:
         self._stack.close()
 
 
-def _drop(waiting: deque[tuple[Track, Future[_Fetched]]]) -> None:
-    """Release what was fetched in vain."""
+def _release(waiting: deque[tuple[Track, Future[_Fetched]]]) -> None:
+    """Release what was fetched but not used."""
     for _, future in waiting:
         if not future.cancel() and future.exception() is None:
             with future.result():

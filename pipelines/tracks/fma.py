@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from pipelines.archives.retry_policy import DEFAULT_RETRIES, RetryPolicy
 from pipelines.archives.sources import Source
 from pipelines.archives.zip_archive import ArchiveReader
 from pipelines.archives.zip_members import Member
 from pipelines.tracks.duplicates import mark_duplicates
 from storage.errors import DataError, ManifestError
 from storage.records import Track
+from storage.retry_policy import DEFAULT_RETRIES, RetryPolicy
 
 SONG = re.compile(r"(?:.*/)?(\d{3}/(\d{6})\.mp3)")
 CHECKSUM = re.compile(r"([0-9a-f]{40})\s+\*?(\S+)")
@@ -39,7 +39,7 @@ class _Row(NamedTuple):
 
 
 def read_tracks(
-    archive: Path | Source, metadata: Path | Source, patience: RetryPolicy = DEFAULT_RETRIES
+    archive: Path | Source, metadata: Path | Source, retries: RetryPolicy = DEFAULT_RETRIES
 ) -> list[Track]:
     """Return the tracks of an archive in the order of their ids; no audio is read.
 
@@ -52,10 +52,10 @@ def read_tracks(
         IntegrityError: an archive is damaged.
         ManifestError: `tracks.csv` or `checksums` is not what the publisher writes.
     """
-    with ArchiveReader(archive, patience) as reader:
+    with ArchiveReader(archive, retries) as reader:
         songs = _songs(reader)
         sha1 = _checksums(reader)
-    with ArchiveReader(metadata, patience) as reader:
+    with ArchiveReader(metadata, retries) as reader:
         described, name = _describe(reader, set(songs)), reader.path
     tracks = []
     for song, member in sorted(songs.items()):

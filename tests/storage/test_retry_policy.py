@@ -3,7 +3,7 @@
 import time
 from email.utils import formatdate
 
-from pipelines.archives.retry_policy import seconds_asked
+from storage.retry_policy import seconds_asked
 
 
 def test_retry_after_is_seconds_or_a_date() -> None:
