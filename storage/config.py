@@ -45,7 +45,10 @@ class Config(BaseModel):
             name: _matter(getattr(self, name))
             for name, field in type(self).model_fields.items()
             if name not in self.RUNTIME
-            and not (name in self.NEUTRAL and getattr(self, name) == field.get_default())
+            and not (
+                name in self.NEUTRAL
+                and getattr(self, name) == field.get_default(call_default_factory=True)
+            )
         }
 
     def digest(self) -> str:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Self
 from pipelines.config import ShardConfig
 from pipelines.packing.clips import STEREO, Clip, Piece, key_of
 from storage.audio.flac_frames import FlacEncoder, joined
-from storage.audio.waveforms import quantise, wav_file
+from storage.audio.wav_headers import wav_file
+from storage.audio.waveforms import quantise
 from storage.config import Json
 from storage.shards.writer import ClipPlace
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from storage.audio.residual import NOTICEABLE_RESIDUAL
 from training.report import plots, published
 from training.report.gains import Pairing, gain_of
 from training.report.markup import (
@@ -42,9 +43,6 @@ CONFIDENCE = (
     "bootstrap, 10,000 times). It tells what other songs might have given, and nothing of what "
     "another seed might have."
 )
-
-ODD_RESIDUAL = 0.05
-"""Level of what a mixture has beyond its stems, above which its scores deserve a word."""
 
 
 def verdict(scored: Sequence[Scored]) -> str:
@@ -200,7 +198,7 @@ def _residuals(scored: Sequence[Scored]) -> str:
         score.song: score.residual
         for each in scored
         for score in each.scores
-        if score.residual is not None and score.residual > ODD_RESIDUAL
+        if score.residual is not None and score.residual > NOTICEABLE_RESIDUAL
     }
     if not odd:
         return ""

@@ -225,7 +225,7 @@ def test_redirects_are_followed_and_secrets_not_told(server: RangeServer, data: 
     server.redirects["ring"] = server.url("ring")
     with (
         RemoteFile(server.url("ring"), retries=QUICK) as remote,
-        pytest.raises(SourceError, match="cannot be asked for"),
+        pytest.raises(SourceError, match="cannot be requested"),
     ):
         remote.look()
 

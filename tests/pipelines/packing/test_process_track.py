@@ -19,7 +19,8 @@ from pipelines.packing.clips import Cutter, piece_seconds
 from pipelines.packing.pack import pack_units
 from pipelines.packing.process_track import TrackResult, TrackTask, process_track
 from pipelines.packing.staging_file import ClipWriter, Group, PieceEncoder, StagingFile
-from storage.audio.waveforms import Codec, Samples, Waveform, quantise
+from storage.audio.wav_headers import Samples
+from storage.audio.waveforms import Codec, Waveform, quantise
 from storage.records import LedgerRow, Track
 from tests.pipelines.packing.corpora import CONFIG, begin, contents
 from tests.pipelines.packing.damage import ailments

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipelines.config import MUSDB_VALIDATION, MusdbConfig
-from pipelines.stems.musdb import PARTS, missing_validation, unpack
+from pipelines.stems.musdb import missing_validation, unpack
 from storage.audio.waveforms import read_window
 from storage.errors import DataError, IntegrityError, MachineError
 from storage.home.layout import Corpus, Home
@@ -46,7 +46,7 @@ def test_songs_are_unpacked_and_split(tmp_path: Path, home: Home, corpus: Corpus
         assert (corpus.root / name).read_bytes() == data
     for song in songs:
         assert not Path(song.folder).is_absolute()
-        sound = {p: read_window(home.path(song.folder) / f"{p}.wav") for p in PARTS}
+        sound = {p: read_window(home.path(song.folder) / f"{p}.wav") for p in song.parts}
         total = sound["bass"] + sound["drums"] + sound["other"] + sound["vocals"]
         np.testing.assert_allclose(total, sound["mixture"], atol=1e-3)
 
