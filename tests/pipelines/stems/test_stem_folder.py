@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from pipelines.config import MusdbConfig
 from pipelines.stems.stem_folder import read_songs
@@ -214,3 +215,55 @@ def test_what_is_no_folder_of_stems_is_refused(tmp_path: Path, home: Home, corpu
     (tmp_path / "empty" / "train").mkdir(parents=True)
     with pytest.raises(DataError, match="holds no song; put stems at train/<song>"):
         read_songs(tmp_path / "empty", home, corpus, CONFIG)
+
+
+SIX = ("bass", "drums", "guitar", "keys", "strings", "voice")
+
+
+def six_files(titles: tuple[str, ...], extra: tuple[str, ...] = ()) -> dict[str, bytes]:
+    files = {}
+    for number, title in enumerate(titles):
+        for step, name in enumerate((*SIX, *extra), 1):
+            sound = tune(0.4, 80.0 * step + number)
+            files[f"{title}/{name}.wav"] = float_wave(sound)
+        files[f"{title}/mixture.wav"] = float_wave(tune(0.4, 50.0))
+    return files
+
+
+def test_six_stems_are_read_in_place(tmp_path: Path, home: Home, corpus: Corpus) -> None:
+    folder = write_files(tmp_path / "stems", six_files(GOOD))
+    songs = read_songs(folder, home, corpus, CONFIG.model_copy(update={"stems": SIX}))
+    assert [song.stems for song in songs] == [SIX] * 3
+    assert {Path(song.folder).parent.parent for song in songs} == {folder}
+    assert read_rows(corpus.songs, StemSong) == songs
+
+
+def test_sums_stand_beside_links_to_the_recordings(
+    tmp_path: Path, home: Home, corpus: Corpus
+) -> None:
+    files = six_files(GOOD)
+    folder = write_files(tmp_path / "stems", files)
+    mix = {"rest": tuple(name for name in SIX if name != "voice")}
+    config = CONFIG.model_copy(update={"stems": ("voice", "rest"), "mix": mix})
+    for _ in range(2):
+        songs = read_songs(folder, home, corpus, config)
+    assert len(songs) == 3
+    for song in songs:
+        made = home.path(song.folder)
+        assert made.is_relative_to(corpus.root)
+        source = folder / made.parent.name / song.name
+        total = np.zeros((2, song.frames))
+        for name in mix["rest"]:
+            total += soundfile.read(source / f"{name}.wav", dtype="float64")[0].T
+        rest, _ = soundfile.read(made / "rest.wav", dtype="float32")
+        np.testing.assert_array_equal(rest.T, total.astype(np.float32))
+        for part in ("voice", "mixture"):
+            assert (made / f"{part}.wav").samefile(source / f"{part}.wav")
+    assert {path.read_bytes() for path in folder.rglob("*.wav")} == set(files.values())
+
+
+def test_stems_that_no_song_has_are_named(tmp_path: Path, home: Home, corpus: Corpus) -> None:
+    folder = write_files(tmp_path / "stems", stem_folder(GOOD, 0.1))
+    config = CONFIG.model_copy(update={"stems": ("vocals", "choir")})
+    with pytest.raises(DataError, match=r"recording of choir; .* bass, drums, other, vocals: name"):
+        read_songs(folder, home, corpus, config)
