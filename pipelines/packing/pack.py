@@ -5,7 +5,6 @@ The same unit gives the same bytes, whoever packs it, when, and after how many i
 
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -32,6 +31,7 @@ from storage.home.marks import Mark, Work, commit, lookup
 from storage.manifests import write_rows
 from storage.records import LedgerRow, Unit
 from storage.shards.writer import ShardWriter, Written
+from storage.tally import Tally
 
 STAGE = "pack"
 LEDGER = "ledger"
@@ -260,21 +260,13 @@ def _facts(request: PackRequest, rows: Sequence[LedgerRow], written: Sequence[Wr
     ]
     return {
         "tracks": len(rows),
-        "kept": sum(row.outcome == "kept" for row in rows),
-        "filtered": count_reasons(rows, "filtered"),
-        "quarantined": count_reasons(rows, "quarantined"),
+        **Tally.of(rows).as_facts(),
         "clips": sum(row.clips for row in rows),
         "hours": round(sum(row.kept_seconds for row in rows) / 3600, 6),
         "shards": [{"clips": shard.clips, "samples": shard.samples} for shard in written],
         "bytes_in": sum(stored),
         "seconds_in": round(sum(row.seconds for row in rows), 3),
     }
-
-
-def count_reasons(rows: Sequence[LedgerRow], outcome: str) -> dict[str, int]:
-    """Return how many tracks of an outcome have each reason, by name."""
-    counts = Counter(row.reason for row in rows if row.outcome == outcome)
-    return dict(sorted(counts.items()))
 
 
 def _clear_remains(corpus: Corpus, unit: Unit) -> None:
