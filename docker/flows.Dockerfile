@@ -49,7 +49,7 @@ USER 1000:1000
 
 # Does the Prefect server answer? Nothing else here can fail and stay.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import os, sys; from flows.operations.server import answers; sys.exit(not answers(os.environ['PREFECT_API_URL']))"]
+    CMD ["python", "-c", "import os, sys; from flows.server.server import answers; sys.exit(not answers(os.environ['PREFECT_API_URL']))"]
 
 # The kernel spares PID 1 the signals that it does not handle, and leaves it every orphan: tini
 # passes SIGTERM on and buries them.

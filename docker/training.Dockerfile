@@ -54,7 +54,7 @@ USER 1000:1000
 # `serve` answers here while it still asks the server for work, and no longer when it has missed a
 # few turns. Another command serves nothing, and shows as unhealthy: give it --no-healthcheck.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=120s --retries=3 \
-    CMD ["python", "-c", "import sys; from flows.operations.server import answers; sys.exit(not answers('http://127.0.0.1:8080'))"]
+    CMD ["python", "-c", "import sys; from flows.server.server import answers; sys.exit(not answers('http://127.0.0.1:8080'))"]
 
 # The kernel spares PID 1 the signals that it does not handle, and leaves it every orphan: tini
 # passes SIGTERM on and buries them.

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
-from flows.commands.operating import operating
-from flows.commands.options import AsJson, Flow, HomeAt, MusicFrom, Recipe, Settings
-from flows.commands.origins import origins
-from flows.commands.watching import watching
+from flows.cli.operate import operating
+from flows.cli.options import AsJson, Flow, HomeAt, MusicFrom, Recipe, Settings
+from flows.cli.origins import origins
+from flows.cli.watch import watching
 from storage.errors import StemworksError
-from storage.layout import Home
+from storage.home.layout import Home
 
 if TYPE_CHECKING:
-    from flows.commands.views import View
+    from flows.cli.views import View
 
 app = typer.Typer(
     help="Raw music archives in, trained and scored music source separators out.",
@@ -50,11 +50,11 @@ def run(  # noqa: PLR0913, PLR0917  each option is an argument, as Typer asks
     as_json: AsJson = False,
 ) -> None:
     """Run a flow. What is done stays done; what is missing or failed runs."""
-    from flows.commands import running  # noqa: PLC0415
-    from flows.order import Order  # noqa: PLC0415
+    from flows.cli import run  # noqa: PLC0415
+    from flows.studies.request import RunRequest  # noqa: PLC0415
 
-    order = Order(flow, recipe, _settings(settings, source), home)
-    running.run(order, force or [], _view(as_json))
+    order = RunRequest(flow, recipe, _settings(settings, source), home)
+    run.run(order, force or [], _view(as_json))
 
 
 @app.command()
@@ -67,19 +67,19 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say what a run would do, and what it would cost. Does nothing."""
-    from flows.commands import views  # noqa: PLC0415
-    from flows.order import Order  # noqa: PLC0415
+    from flows.cli import views  # noqa: PLC0415
+    from flows.studies.request import RunRequest  # noqa: PLC0415
 
-    order = Order(flow, recipe, _settings(settings, source), home)
+    order = RunRequest(flow, recipe, _settings(settings, source), home)
     views.show_plan(order.config, Home.open(home), order.look(), _view(as_json))
 
 
 @app.command()
 def status(home: HomeAt = "home", as_json: AsJson = False) -> None:
     """Say how far each study of a home is, and which runs of this machine were lost."""
-    from flows.commands import recovering, views  # noqa: PLC0415
+    from flows.cli import recover, views  # noqa: PLC0415
 
-    recovering.tell_of_lost_runs(start=False)
+    recover.tell_of_lost_runs(start=False)
     views.show_status(Home.open(home), _view(as_json))
 
 
@@ -90,7 +90,7 @@ def census(
     as_json: AsJson = False,
 ) -> None:
     """Say what became of every track of an archive."""
-    from flows.commands import views  # noqa: PLC0415
+    from flows.cli import views  # noqa: PLC0415
 
     views.show_census(Home.open(home), study, _view(as_json))
 
@@ -102,7 +102,7 @@ def retry(
     as_json: AsJson = False,
 ) -> None:
     """Let the next run pack again what is quarantined for a reason."""
-    from flows.commands import views  # noqa: PLC0415
+    from flows.cli import views  # noqa: PLC0415
 
     views.retry(Home.open(home), reason, _view(as_json))
 
@@ -114,7 +114,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check every output of every finished stage. Exit code 3 if any is gone or altered."""
-    from flows.commands import views  # noqa: PLC0415
+    from flows.cli import views  # noqa: PLC0415
 
     views.verify(Home.open(home), deep, _view(as_json))
 
@@ -126,7 +126,7 @@ def clean(
     as_json: AsJson = False,
 ) -> None:
     """Delete what nothing in a home refers to, after asking. With --json: only with --yes."""
-    from flows.commands import views  # noqa: PLC0415
+    from flows.cli import views  # noqa: PLC0415
 
     views.tidy(Home.open(home), agreed, _view(as_json))
 
@@ -137,7 +137,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Print the scores of an evaluation."""
-    from flows.commands import views  # noqa: PLC0415
+    from flows.cli import views  # noqa: PLC0415
 
     views.show_scores(run_directory, _view(as_json))
 
@@ -177,7 +177,7 @@ def separate(
     ] = False,
 ) -> None:
     """Separate songs into stems, one folder per song under OUT, at each song's own rate."""
-    from flows.commands import running  # noqa: PLC0415
+    from flows.cli import run  # noqa: PLC0415
 
     flags = {
         "--sum-to-mixture": sum_to_mixture,
@@ -185,14 +185,14 @@ def separate(
         "--pictures": pictures,
     }
     options = [f"--format={written}", f"--shifts={shifts}", *(f for f in flags if flags[f])]
-    running.separate(paths, options)
+    run.separate(paths, options)
 
 
 @app.command()
 def ui() -> None:
     """Start the Prefect server if none runs, and print the address of its UI."""
-    from flows.commands.recovering import tell_of_lost_runs  # noqa: PLC0415
-    from flows.operations.server import connect  # noqa: PLC0415
+    from flows.cli.recover import tell_of_lost_runs  # noqa: PLC0415
+    from flows.server.server import connect  # noqa: PLC0415
 
     console.print(f"The UI is at {connect()}", soft_wrap=True)
     tell_of_lost_runs()
@@ -201,10 +201,12 @@ def ui() -> None:
 @app.command()
 def down() -> None:
     """Stop the Prefect server that stemworks started."""
-    from flows.operations.server import stop  # noqa: PLC0415
-    from flows.operations.settings import Place  # noqa: PLC0415
+    from flows.server.server import stop  # noqa: PLC0415
+    from flows.server.settings import ServerSettings  # noqa: PLC0415
 
-    console.print("Stopped." if stop(Place.from_environment()) else "No server was running.")
+    console.print(
+        "Stopped." if stop(ServerSettings.from_environment()) else "No server was running."
+    )
 
 
 @app.command()
@@ -218,11 +220,11 @@ def doctor(
 ) -> None:
     """Check this machine: programs, versions, disk, port, server, GPU; or measure what fits."""
     if fit:
-        from flows.commands import fitting  # noqa: PLC0415
+        from flows.cli import fit as fitting  # noqa: PLC0415
 
         fitting.fit(fit, memory_gb, _view(as_json))
         return
-    from flows.commands.examining import examine  # noqa: PLC0415
+    from flows.cli.examine import examine  # noqa: PLC0415
 
     examine(Home.open(home), _view(as_json))
 
@@ -232,7 +234,7 @@ def _settings(given: list[str] | None, source: str) -> list[str]:
 
 
 def _view(as_json: bool) -> "View":
-    from flows.commands.views import View  # noqa: PLC0415
+    from flows.cli.views import View  # noqa: PLC0415
 
     return View(console, as_json)
 

@@ -19,7 +19,9 @@ class Config(BaseModel):
     """A value that says how to do something. Frozen; unknown keys are refused.
 
     Subclasses document each field under it. Fields named in `RUNTIME` say how fast or where
-    something is done, never what comes out: they are left out of the digest.
+    something is done, never what comes out: they are left out of the digest. Fields named in
+    `NEUTRAL` came after homes were filled without them: while they equal their default, which is
+    what was done before, they are left out too, so that no finished work is done again.
     """
 
     model_config = ConfigDict(
@@ -32,13 +34,18 @@ class Config(BaseModel):
     )
 
     RUNTIME: ClassVar[frozenset[str]] = frozenset()
+    NEUTRAL: ClassVar[frozenset[str]] = frozenset()
 
     def what_matters(self) -> Json:
-        """Return the fields that decide the result, as plain JSON values, `RUNTIME` left out."""
+        """Return the fields that decide the result, as plain JSON values.
+
+        Without those of `RUNTIME`, and those of `NEUTRAL` that equal their default.
+        """
         return {
             name: _matter(getattr(self, name))
-            for name in type(self).model_fields
+            for name, field in type(self).model_fields.items()
             if name not in self.RUNTIME
+            and not (name in self.NEUTRAL and getattr(self, name) == field.get_default())
         }
 
     def digest(self) -> str:

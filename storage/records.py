@@ -4,6 +4,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+STEMS = ("bass", "drums", "vocals", "other")
+"""The stems unless a configuration names others, in the authors' order (Saijo & Bando 2025)."""
+
 
 class Record(BaseModel):
     """A row: frozen, and refusing fields it does not know."""

@@ -40,7 +40,7 @@ def bucket(endpoint: str, prefix: str = "home") -> Iterator[str]:
     The environment holds the dummy credentials and the endpoint until the end, and is then as
     before.
     """
-    from storage.s3.client import client  # noqa: PLC0415 - half a second
+    from storage.stores.s3.client import client  # noqa: PLC0415 - half a second
 
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:

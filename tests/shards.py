@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from storage.audio import Codec, Waveform, encode
+from storage.audio.waveforms import Codec, Waveform, encode
 from storage.files import hash_file, write_json
-from storage.layout import Corpus, shard_offsets
+from storage.home.layout import Corpus, shard_offsets
 from storage.records import ShardInfo, plain
-from storage.shards import ClipPlace, Sample, ShardIndex, ShardWriter, Written
+from storage.shards.writer import ClipPlace, Sample, ShardIndex, ShardWriter, Written
 
 HOPS = 2
 """Samples of a clip in the form `segments`."""

@@ -19,8 +19,8 @@ DRAWERS = {"utils", "util", "common", "helpers", "helper", "misc", "core"}
 
 EXCEPTIONS: dict[str, str] = {
     "flows/__main__.py:run": "each option of the command is an argument, as Typer asks",
-    "flows/commands/operating.py:serve": "the same",
-    "flows/commands/operating.py:deploy": "the same",
+    "flows/cli/operate.py:serve": "the same",
+    "flows/cli/operate.py:deploy": "the same",
 }
 """Functions over a budget, by `file:name`, with the reason."""
 
@@ -44,7 +44,7 @@ def test_walls_stand() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["flows.flow", "flows.commands.views", "pipelines.packing.pack", "training.report"]
+    "module", ["flows.engine.flow", "flows.cli.views", "pipelines.packing.pack", "training.report"]
 )
 def test_importing_it_does_not_import_torch(module: str) -> None:
     """Import-linter does not see a parent package's own imports; an interpreter does."""

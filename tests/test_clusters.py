@@ -12,7 +12,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 from torch.distributed.run import get_args_parser
 
-from storage.runs import Run
+from storage.home.runs import Run
 from tests.training.conftest import MIXIT, index, make_run, songs  # noqa: F401  fixtures
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +46,7 @@ def test_the_pods_are_as_many_as_torchrun_waits_for(cluster: dict[str, Any]) -> 
 
 
 def test_the_pods_are_nobody_special_and_have_what_they_need(cluster: dict[str, Any]) -> None:
-    from flows.launch import GRACE_SECONDS  # noqa: PLC0415
+    from flows.jobs.launch import GRACE_SECONDS  # noqa: PLC0415
 
     pod = cluster["Job"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]

@@ -97,7 +97,7 @@ def test_the_server_in_two_parts_is_one(compose: Compose) -> None:
     shared, own = server["environment"], services["environment"]
     assert own == {**shared, "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false"}
     for name, value in Redis("redis", [], lambda: True, port=6379).settings.items():
-        # The same settings as the topology that tests/flows/test_topology.py runs.
+        # The same settings as the topology that tests/flows/engine/test_topology.py runs.
         assert shared[name] == value.replace("127.0.0.1", "queue")
 
 
@@ -239,7 +239,7 @@ def test_commands_are_real(compose: Compose, name: str) -> None:
 
 
 def test_a_job_has_the_time_to_write_its_checkpoint(compose: Compose) -> None:
-    from flows.launch import GRACE_SECONDS  # noqa: PLC0415
+    from flows.jobs.launch import GRACE_SECONDS  # noqa: PLC0415
 
     for name in AT_WORK:
         period = compose["services"][name]["stop_grace_period"]

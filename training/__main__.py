@@ -19,15 +19,15 @@ from pathlib import Path
 
 from storage.errors import RunError, StemworksError
 from storage.files import only_one, read_json
-from storage.runs import Run
-from training.channels import select
+from storage.home.runs import Run
 from training.config import DeliveryConfig, SeparateConfig, TrainConfig
-from training.evaluate import evaluate
-from training.fitting import GIGABYTE, probe
-from training.progress import songs_progress
-from training.songs import separate_songs
-from training.train import train
-from training.weights import import_published
+from training.engine.weights import import_published
+from training.jobs.evaluate import evaluate
+from training.jobs.fit_memory import GIGABYTE, probe
+from training.jobs.progress import songs_progress
+from training.jobs.select_channels import select
+from training.jobs.separate_songs import separate_songs
+from training.jobs.train import train
 
 VERBS: dict[str, Callable[[Run], None]] = {"train": train, "select": select, "evaluate": evaluate}
 

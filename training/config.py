@@ -17,9 +17,6 @@ from pydantic import (
 
 from storage.config import Config
 
-STEMS = ("bass", "drums", "vocals", "other")
-"""The fixed order of the four stems on the source axis, everywhere (the authors' order)."""
-
 Unit = Annotated[float, Field(ge=0, le=1)]
 
 

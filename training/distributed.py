@@ -27,7 +27,7 @@ LOST = re.compile(
 
 
 @dataclass(frozen=True)
-class Place:
+class ProcessRank:
     """One process of a job."""
 
     rank: int = 0
@@ -104,7 +104,7 @@ class Place:
 
 
 @contextlib.contextmanager
-def join(runtime: RuntimeConfig, precision: Precision = "auto") -> Iterator[Place]:
+def join(runtime: RuntimeConfig, precision: Precision = "auto") -> Iterator[ProcessRank]:
     """Take this process's place, as torchrun's environment (or its absence) says.
 
     Raises:
@@ -117,7 +117,7 @@ def join(runtime: RuntimeConfig, precision: Precision = "auto") -> Iterator[Plac
     if device.type == "cuda":
         torch.cuda.set_device(device)
     half = precision == "bf16" or (precision == "auto" and device.type == "cuda")
-    place = Place(rank, world, device, torch.bfloat16 if half else None)
+    place = ProcessRank(rank, world, device, torch.bfloat16 if half else None)
     if world == 1:
         yield place
         return
@@ -130,7 +130,7 @@ def join(runtime: RuntimeConfig, precision: Precision = "auto") -> Iterator[Plac
 
 
 @contextlib.contextmanager
-def naming_the_lost(place: Place) -> Iterator[None]:
+def naming_the_lost(place: ProcessRank) -> Iterator[None]:
     """Turn the back end's complaint that a process is gone into one that says what to do.
 
     Raises:
@@ -148,7 +148,7 @@ def naming_the_lost(place: Place) -> Iterator[None]:
         ) from error
 
 
-def require_examples(place: Place, batch_size: int) -> None:
+def require_examples(place: ProcessRank, batch_size: int) -> None:
     """Raise `ConfigError` unless every process has at least one example of a batch."""
     if place.world > batch_size:
         raise ConfigError(

@@ -4,8 +4,8 @@ The published ones follow the authors' code (Saijo & Bando 2025): batch sizes ar
 processes, steps are optimiser steps.
 """
 
+from storage.records import STEMS
 from training.config import (
-    STEMS,
     BsLocoformerConfig,
     LoopConfig,
     MixitData,

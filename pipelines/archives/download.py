@@ -15,10 +15,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from pipelines.archives.archive import Progress, check_archive
-from pipelines.archives.patience import PATIENCE, Patience
+from pipelines.archives.zip_archive import Progress, check_archive
+from pipelines.archives.retry_policy import DEFAULT_RETRIES, RetryPolicy
 from pipelines.archives.published import Published
-from pipelines.archives.remote import Head, RemoteFile
+from pipelines.archives.remote_file import Head, RemoteFile
 from storage.errors import IntegrityError
 from storage.files import disk_errors, only_one, require_space
 
@@ -39,7 +39,7 @@ class Download(NamedTuple):
     """Told of the bytes whose sums were taken."""
 
 
-def download(order: Download, connections: int = 6, patience: Patience = PATIENCE) -> str:
+def download(order: Download, connections: int = 6, patience: RetryPolicy = DEFAULT_RETRIES) -> str:
     """Fetch an archive unless it is there, check its sums, and return its sha1 in hex.
 
     The file appears under its name only when it is whole and checked. One that is there already
@@ -122,7 +122,7 @@ def _fetch_whole(order: Download, part: Path, head: Head, remote: RemoteFile) ->
 
 
 def _fetch_parts(
-    order: Download, part: Path, head: Head, connections: int, patience: Patience
+    order: Download, part: Path, head: Head, connections: int, patience: RetryPolicy
 ) -> None:
     """Fetch what is lacking of the file, each part over its own answer."""
     url, size, stop = order.wanted.address(), head.bytes or 0, threading.Event()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Literal, NamedTuple, Self
 
-from pipelines.archives.members import (
+from pipelines.archives.zip_members import (
     HEADER,
     LONGEST_HEADER,
     METHODS,
@@ -20,10 +20,10 @@ from pipelines.archives.members import (
     header_fault,
     unpacked,
 )
-from pipelines.archives.patience import ELSEWHERE, PATIENCE, Patience
+from pipelines.archives.retry_policy import ELSEWHERE, DEFAULT_RETRIES, RetryPolicy
 from pipelines.archives.published import Published
-from pipelines.archives.remote import RemoteFile
-from pipelines.archives.windows import Slice
+from pipelines.archives.remote_file import RemoteFile
+from pipelines.archives.byte_ranges import Slice
 from storage.errors import IntegrityError, SourceError
 from storage.files import BLOCK, disk_errors
 from storage.records import Record, Track
@@ -49,7 +49,7 @@ class Source(Record):
         return self.location.startswith(("http://", "https://"))
 
 
-def pinned(archive: Published, patience: Patience = PATIENCE) -> Source:
+def pinned(archive: Published, patience: RetryPolicy = DEFAULT_RETRIES) -> Source:
     """Return a published archive as its server has it now, to be written down in a plan.
 
     Raises:
@@ -90,7 +90,7 @@ class Fetcher:
         patience: with its server.
     """
 
-    def __init__(self, source: Source, connections: int = 6, patience: Patience = PATIENCE) -> None:
+    def __init__(self, source: Source, connections: int = 6, patience: RetryPolicy = DEFAULT_RETRIES) -> None:
         self.source = source
         self._remote: RemoteFile | None = None
         if source.remote:

@@ -9,11 +9,11 @@ from pipelines.packing.pack import SHARD
 from pipelines.tracks.plan import Plan, StoredPlan
 from storage.errors import DataError, ManifestError
 from storage.files import clear_remains, write_json
-from storage.layout import Corpus
+from storage.home.layout import Corpus
+from storage.home.marks import Mark
 from storage.manifests import read_rows
-from storage.marks import Mark
 from storage.records import LedgerRow, Record, ShardInfo, Unit, plain
-from storage.shards import ShardIndex
+from storage.shards.writer import ShardIndex
 
 OFFSETS = "offsets-"
 WORST = 5

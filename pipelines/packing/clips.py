@@ -15,8 +15,8 @@ import numpy.typing as npt
 import soxr
 
 from pipelines.config import ClipConfig, FilterConfig
-from storage.audio import Waveform
-from storage.decoders import Form
+from storage.audio.decoders import Form
+from storage.audio.waveforms import Waveform
 from storage.errors import DecodeError
 
 STEREO = 2

@@ -14,8 +14,8 @@ from uuid import uuid4
 
 from pipelines.packing.pack import PackRequest, pack_unit
 from storage.errors import ConfigError, LockedError, RunError, StemworksError
-from storage.layout import Home
-from storage.marks import Mark
+from storage.home.layout import Home
+from storage.home.marks import Mark
 
 try:
     from distributed import Client, Future, KilledWorker

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pipelines.config import FmaConfig
 from pipelines.packing.pack import PackRequest, pack_units
 from storage.errors import LockedError
-from storage.layout import Home
-from storage.marks import Mark
+from storage.home.layout import Home
+from storage.home.marks import Mark
 
 POLL_SECONDS = 1.0
 """Between two looks at a unit that another packer has in hand."""

@@ -1,6 +1,6 @@
 """Why a track is left out on purpose: predicates, each with one named reason.
 
-A filtered track is decided, never retried; damage is another matter (`storage.decode`). Each
+A filtered track is decided, never retried; damage is another matter (`storage.audio.decode`). Each
 filter applies as soon as what it judges is known: the plan, the file's form, its decoded length.
 """
 
@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from pipelines.config import FmaConfig
 from pipelines.packing.clips import Cutter
-from storage.decoders import Decoding, Form
+from storage.audio.decoders import Decoding, Form
 from storage.records import Track
 
 Known = TypeVar("Known")

@@ -17,21 +17,21 @@ from typing import Self
 
 from pipelines.archives.sources import Fetcher, Source
 from pipelines.config import FmaConfig
-from pipelines.fanout import as_they_come, cores
-from pipelines.isolation import Isolated
 from pipelines.packing.clips import piece_seconds
-from pipelines.packing.intake import Intake
-from pipelines.packing.track import Order, Taken, take
+from pipelines.packing.process_track import TrackResult, TrackTask, process_track
+from pipelines.packing.track_scheduler import TrackScheduler
 from pipelines.tracks.plan import Outline, Plan, PlannedUnit, unit_digest
+from pipelines.workers.fan_out import as_they_come, cores
+from pipelines.workers.isolation import Isolated
 from storage.config import Json, digest_of
 from storage.errors import ConfigError
-from storage.failures import noted
 from storage.files import disk_errors
-from storage.layout import Corpus, Home, shard_offsets
+from storage.home.failures import noted
+from storage.home.layout import Corpus, Home, shard_offsets
+from storage.home.marks import Mark, Work, commit, lookup
 from storage.manifests import write_rows
-from storage.marks import Mark, Work, commit, standing
 from storage.records import LedgerRow, Unit
-from storage.shards import ShardWriter, Written
+from storage.shards.writer import ShardWriter, Written
 
 STAGE = "pack"
 LEDGER = "ledger"
@@ -40,7 +40,7 @@ SHARD = "shard-"
 VERSION = 2
 """Raise it when the same input would give other bytes."""
 
-Take = Callable[[Order], Taken]
+Take = Callable[[TrackTask], TrackResult]
 OnDone = Callable[[Mark], None]
 
 
@@ -81,7 +81,7 @@ def pack_units(
     requests: Sequence[PackRequest],
     workers: int = 0,
     on_done: OnDone | None = None,
-    take: Take = take,
+    take: Take = process_track,
 ) -> list[Mark]:
     """Pack units side by side; return their marks in the requests' order.
 
@@ -95,7 +95,7 @@ def pack_units(
     count = min(workers or cores(), len(requests))
     if not count:
         return []
-    with _Crew(requests, count, take) as crew, ThreadPoolExecutor(count, "pack") as pool:
+    with _Crew(requests, count, process_track) as crew, ThreadPoolExecutor(count, "pack") as pool:
         try:
             return _gather([pool.submit(crew.pack, request) for request in requests], on_done)
         except BaseException:
@@ -105,7 +105,7 @@ def pack_units(
             raise
 
 
-def pack_unit(request: PackRequest, take: Take = take) -> Mark:
+def pack_unit(request: PackRequest, take: Take = process_track) -> Mark:
     """Pack one unit, unless it is done already, and return its completion mark.
 
     Raises:
@@ -116,7 +116,7 @@ def pack_unit(request: PackRequest, take: Take = take) -> Mark:
     """
     with (
         Fetcher(request.source, request.config.connections) as fetcher,
-        Isolated(take, request.config.memory_mb) as child,
+        Isolated(process_track, request.config.memory_mb) as child,
     ):
         return _pack_once(request, fetcher, child)
 
@@ -127,8 +127,8 @@ class _Crew:
     def __init__(self, requests: Sequence[PackRequest], count: int, take: Take) -> None:
         sources = {request.source: None for request in requests}
         memory_mb = requests[0].config.memory_mb
-        self._children = [Isolated(take, memory_mb) for _ in range(count)]
-        self._idle: SimpleQueue[Isolated[Order, Taken]] = SimpleQueue()
+        self._children = [Isolated(process_track, memory_mb) for _ in range(count)]
+        self._idle: SimpleQueue[Isolated[TrackTask, TrackResult]] = SimpleQueue()
         for child in self._children:
             self._idle.put(child)
         with ExitStack() as stack:
@@ -169,12 +169,14 @@ def _gather(futures: Sequence[Future[Mark]], on_done: OnDone | None) -> list[Mar
     return [future.result() for future in futures]
 
 
-def _pack_once(request: PackRequest, fetcher: Fetcher, child: Isolated[Order, Taken]) -> Mark:
+def _pack_once(
+    request: PackRequest, fetcher: Fetcher, child: Isolated[TrackTask, TrackResult]
+) -> Mark:
     home, work = Home.open(request.home), request.work
-    if done := standing(home, work).mark:
+    if done := lookup(home, work).mark:
         return done
     with home.alone(work.name, f"packing unit {request.unit.id}"):
-        if done := standing(home, work).mark:
+        if done := lookup(home, work).mark:
             return done
         corpus = Corpus(home.path(request.corpus))
         _clear_remains(corpus, request.unit)
@@ -198,7 +200,7 @@ def _what_shapes(config: FmaConfig) -> Json:
 
 
 def _pack(
-    request: PackRequest, corpus: Corpus, fetcher: Fetcher, child: Isolated[Order, Taken]
+    request: PackRequest, corpus: Corpus, fetcher: Fetcher, child: Isolated[TrackTask, TrackResult]
 ) -> tuple[list[LedgerRow], list[Written]]:
     """Write a unit's shards and ledger; return its rows and tars."""
     unit, shards = request.unit, request.config.shards
@@ -212,7 +214,7 @@ def _pack(
                 partial(corpus.shard, unit.id), shards.max_bytes, shards.codec, per_clip
             ) as writer,
         ):
-            intake = Intake(request.config, child, spool.fileno(), corpus.root)
+            intake = TrackScheduler(request.config, child, spool.fileno(), corpus.root)
             rows = intake.account(unit.tracks, fetcher)
             for track, group in intake.shuffled():
                 writer.add(track.id, track.split, intake.samples(group), group.clips)

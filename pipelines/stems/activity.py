@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from pipelines.config import ActivityConfig
 from pipelines.stems.musdb import STEMS
-from storage.audio import Waveform, read_window
+from storage.audio.waveforms import Waveform, read_window
 from storage.errors import ConfigError
-from storage.layout import Home
+from storage.home.layout import Home
 from storage.manifests import write_rows
 from storage.records import ActiveWindows, StemSong
 

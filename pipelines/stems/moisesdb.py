@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipelines.config import MusdbConfig
-from pipelines.fanout import fan_out
 from pipelines.stems.moisesdb_files import Entry, Library, Listed
 from pipelines.stems.musdb import CHANNELS, PARTS, SAMPLE_RATE
 from pipelines.stems.splits import Split, split_by_artist
 from pipelines.stems.stem_folder import Tell
 from pipelines.stems.stem_ledger import Finding, close_ledger
 from pipelines.stems.stem_mixing import Mix, mix, mixed
+from pipelines.workers.fan_out import fan_out
 from storage.files import require_space
-from storage.layout import Corpus, Home
+from storage.home.layout import Corpus, Home
 from storage.manifests import write_rows
 from storage.records import LedgerRow, StemSong
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
 
-from pipelines.archives.archive import ArchiveReader
+from pipelines.archives.zip_archive import ArchiveReader
 from pipelines.stems.stem_ledger import Finding
 from storage.errors import DataError, IntegrityError
 

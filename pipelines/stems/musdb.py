@@ -6,13 +6,13 @@ import zlib
 from pathlib import Path
 from typing import Literal
 
-from pipelines.archives.archive import ArchiveReader, Progress
-from pipelines.archives.members import Member
+from pipelines.archives.zip_archive import ArchiveReader, Progress
+from pipelines.archives.zip_members import Member
 from pipelines.config import MusdbConfig
-from storage.audio import AudioInfo, probe
+from storage.audio.waveforms import AudioInfo, probe
 from storage.errors import DataError
 from storage.files import BLOCK, require_space
-from storage.layout import Corpus, Home
+from storage.home.layout import Corpus, Home
 from storage.manifests import write_rows
 from storage.records import StemSong
 

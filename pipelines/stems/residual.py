@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pipelines.fanout import fan_out
 from pipelines.stems.musdb import STEMS
-from pipelines.stems.wave import BLOCK
+from pipelines.stems.wave_files import BLOCK
+from pipelines.workers.fan_out import fan_out
 from storage.errors import DecodeError
 
 NOTICEABLE = 0.05

@@ -7,16 +7,16 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from pipelines.archives.checked_folder import require_folder
+from pipelines.archives.folder_digest import require_folder
 from pipelines.config import MusdbConfig
-from pipelines.fanout import fan_out
 from pipelines.stems.musdb import CHANNELS, PARTS, SAMPLE_RATE, STEMS
 from pipelines.stems.splits import Split, split_by_artist
 from pipelines.stems.stem_ledger import Finding, close_ledger
-from pipelines.stems.wave import BLOCK, require_whole
-from storage.audio import AudioInfo, probe
+from pipelines.stems.wave_files import BLOCK, require_whole
+from pipelines.workers.fan_out import fan_out
+from storage.audio.waveforms import AudioInfo, probe
 from storage.errors import DataError, DecodeError
-from storage.layout import Corpus
+from storage.home.layout import Corpus
 from storage.manifests import write_rows
 from storage.records import LedgerRow, StemSong
 
@@ -28,7 +28,7 @@ Tell = Callable[[int, int], None]
 """Told how many songs are done, and of how many."""
 
 
-class Place(NamedTuple):
+class SongLocation(NamedTuple):
     """One song's folder."""
 
     split: Split
@@ -80,7 +80,7 @@ def read_songs(
     return songs
 
 
-def _examine_all(places: Sequence[Place], workers: int, tell: Tell | None) -> list[Finding]:
+def _examine_all(places: Sequence[SongLocation], workers: int, tell: Tell | None) -> list[Finding]:
     done: list[Finding] = []
 
     def count(finding: Finding) -> None:
@@ -91,17 +91,17 @@ def _examine_all(places: Sequence[Place], workers: int, tell: Tell | None) -> li
     return _only_once(places, fan_out(_examine, places, workers, count))
 
 
-def _places(folder: Path) -> Iterator[Place]:
+def _places(folder: Path) -> Iterator[SongLocation]:
     require_folder(folder)
     for split in SPLITS:
         parent = folder / split
         if parent.is_dir():
             for path in sorted(parent.iterdir()):
                 if path.is_dir() and not path.name.startswith("."):
-                    yield Place(split, path)
+                    yield SongLocation(split, path)
 
 
-def _examine(place: Place) -> Finding:
+def _examine(place: SongLocation) -> Finding:
     try:
         if not place.title.isprintable():
             raise DecodeError("its name holds what cannot be printed; rename it", "unsafe_name")
@@ -112,7 +112,7 @@ def _examine(place: Place) -> Finding:
         return Finding(reason="unreadable", detail=f"it cannot be read ({error.strerror})")
 
 
-def _frames(place: Place) -> int:
+def _frames(place: SongLocation) -> int:
     """Return a song's length; raise `DecodeError` with what is wrong with it."""
     wanted = PARTS if place.split == "test" else STEMS
     if lacking := [part for part in wanted if not (place.path / f"{part}.wav").is_file()]:
@@ -161,9 +161,9 @@ def _require_numbers(path: Path) -> None:
                 )
 
 
-def _only_once(places: Sequence[Place], found: Sequence[Finding]) -> list[Finding]:
+def _only_once(places: Sequence[SongLocation], found: Sequence[Finding]) -> list[Finding]:
     """Quarantine a title that has been found before, in a folder further ahead in `SPLITS`."""
-    first: dict[str, Place] = {}
+    first: dict[str, SongLocation] = {}
     judged = []
     for place, finding in zip(places, found, strict=True):
         earlier = first.setdefault(place.title, place)
@@ -174,8 +174,8 @@ def _only_once(places: Sequence[Place], found: Sequence[Finding]) -> list[Findin
     return judged
 
 
-def _splits(places: Sequence[Place], config: MusdbConfig) -> dict[Place, Split]:
-    splits: dict[Place, Split] = {
+def _splits(places: Sequence[SongLocation], config: MusdbConfig) -> dict[SongLocation, Split]:
+    splits: dict[SongLocation, Split] = {
         place: "validation"
         if place.split == "train" and place.title in config.validation
         else place.split
@@ -189,7 +189,7 @@ def _splits(places: Sequence[Place], config: MusdbConfig) -> dict[Place, Split]:
     return splits
 
 
-def _row(place: Place, finding: Finding, splits: dict[Place, Split]) -> LedgerRow:
+def _row(place: SongLocation, finding: Finding, splits: dict[SongLocation, Split]) -> LedgerRow:
     title = place.title if place.title.isprintable() else ascii(place.title)
     track = f"{place.split}/{title}"
     if finding.reason:

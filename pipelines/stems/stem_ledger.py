@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from storage.errors import DataError
-from storage.layout import Corpus
+from storage.home.layout import Corpus
 from storage.manifests import write_rows
 from storage.records import LedgerRow
 

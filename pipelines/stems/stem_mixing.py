@@ -10,8 +10,8 @@ import numpy as np
 from pipelines.stems.moisesdb_files import Library
 from pipelines.stems.musdb import CHANNELS, PARTS, STEMS
 from pipelines.stems.stem_ledger import Finding
-from pipelines.stems.wave import BLOCK, Recording, WaveWriter, wave_bytes, wave_file
-from storage.audio import Waveform
+from pipelines.stems.wave_files import BLOCK, Recording, WaveWriter, wave_bytes, wave_file
+from storage.audio.waveforms import Waveform
 from storage.errors import DecodeError, IntegrityError, ManifestError
 from storage.files import read_json, write_json
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipelines.config import SynthesisConfig
 from pipelines.synthesis import fma_corpus, musdb_corpus
 from pipelines.synthesis.archives import add_member, new_archive
-from pipelines.synthesis.crew import Crew, hire
+from pipelines.synthesis.ordered_pool import OrderedPool, open_pool
 from pipelines.synthesis.soundfont import soundfont_path
 
 SUBSET = "demo"
@@ -46,14 +46,14 @@ def synthesise(
     tracks, songs = fma_corpus.plan_tracks(config), musdb_corpus.plan_songs(config)
     soundfont_path()
     tick = _counter(len(tracks) + len(songs), progress)
-    with hire(config.workers) as crew:
+    with open_pool(config.workers) as crew:
         _write_fma(corpora, tracks, crew, tick)
         _write_musdb(corpora.musdb, songs, crew, tick)
     return corpora
 
 
 def _write_fma(
-    corpora: Corpora, tracks: tuple[fma_corpus.Track, ...], crew: Crew, tick: Tick
+    corpora: Corpora, tracks: tuple[fma_corpus.Track, ...], crew: OrderedPool, tick: Tick
 ) -> None:
     with new_archive(corpora.fma) as archive:
         files = crew.in_order(fma_corpus.make_file, tracks)
@@ -65,7 +65,7 @@ def _write_fma(
 
 
 def _write_musdb(
-    path: Path, songs: tuple[musdb_corpus.StemSong, ...], crew: Crew, tick: Tick
+    path: Path, songs: tuple[musdb_corpus.StemSong, ...], crew: OrderedPool, tick: Tick
 ) -> None:
     with new_archive(path) as archive:
         made = crew.in_order(musdb_corpus.make_stems, songs)

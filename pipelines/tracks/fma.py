@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from pipelines.archives.archive import ArchiveReader
-from pipelines.archives.members import Member
-from pipelines.archives.patience import PATIENCE, Patience
+from pipelines.archives.retry_policy import DEFAULT_RETRIES, RetryPolicy
 from pipelines.archives.sources import Source
+from pipelines.archives.zip_archive import ArchiveReader
+from pipelines.archives.zip_members import Member
 from pipelines.tracks.duplicates import mark_duplicates
 from storage.errors import DataError, ManifestError
 from storage.records import Track
@@ -39,7 +39,7 @@ class _Row(NamedTuple):
 
 
 def read_tracks(
-    archive: Path | Source, metadata: Path | Source, patience: Patience = PATIENCE
+    archive: Path | Source, metadata: Path | Source, patience: RetryPolicy = DEFAULT_RETRIES
 ) -> list[Track]:
     """Return the tracks of an archive in the order of their ids; no audio is read.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pipelines.archives.archive import Progress
+from pipelines.archives.zip_archive import Progress
 from pipelines.tracks.duplicates import mark_duplicates
 from storage.errors import DataError, ManifestError
 from storage.records import Track

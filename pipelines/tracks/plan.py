@@ -17,7 +17,7 @@ from pipelines.config import FmaConfig
 from storage.config import digest_of
 from storage.errors import DataError, IntegrityError, ManifestError
 from storage.files import arriving, clear_remains, read_json, write_bytes
-from storage.layout import Corpus
+from storage.home.layout import Corpus
 from storage.records import Record, Track, Unit, plain
 
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from flows.estimates import training_operations
+from flows.studies.estimates import training_operations
 from training import recipes
 from training.config import RuntimeConfig
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from flows.estimates import operations, segment_frames
+from flows.studies.estimates import operations, segment_frames
 from tests.benchmarks.operations import MatrixProducts
-from tests.training.models.transcription import copied_from
-from training.models.bs_locoformer import BsLocoformer
-from training.objectives import build
+from tests.training.models.bs_locoformer.transcription import copied_from
+from training.engine.objectives import build
+from training.models.bs_locoformer.model import BsLocoformer
 from training.recipes import pretrain_demo
 
 CONFIG = pretrain_demo()

@@ -4,13 +4,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from storage.runs import Job
+from storage.home.runs import Job
 from tests.benchmarks.step import Lab, Step
 from tests.shards import Form, write_corpus
 from tests.synthesised import tune
 from training.config import MixitData, RuntimeConfig, TrainConfig
 from training.data import loader
-from training.distributed import Place
+from training.distributed import ProcessRank
 
 SONGS, SONG_SECONDS, CLIP_SECONDS = 8, 21.0, 10
 """Of the corpus: a few FLAC clips, read again and again. They stay in the kernel's cache."""
@@ -27,7 +27,7 @@ def waiting(lab: Lab, step: Step, workers: int, steps: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         index = write_corpus(Path(folder), songs, Form(rate, CLIP_SECONDS * rate))
         job = Job(verb="train", inputs={"index": str(index)}, recipe={})
-        batches = loader(config, job, Place(device=lab.device)).training(0)
+        batches = loader(config, job, ProcessRank(device=lab.device)).training(0)
         # The first one waits for the reading to begin, whatever comes after.
         step.take(next(batches))
         began, waited = time.perf_counter(), 0.0

@@ -20,7 +20,7 @@ from pipelines.synthesis import fma_corpus
 from pipelines.synthesis.archives import new_archive
 from pipelines.tracks.fma import read_tracks
 from pipelines.tracks.plan import make_plan
-from storage.layout import Home
+from storage.home.layout import Home
 from storage.records import Track, Unit
 from tests.synthesised import write_zip
 

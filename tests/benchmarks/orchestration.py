@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from flows.estimates import PACK_SECONDS_PER_MB, archive_bytes
-from pipelines.fanout import cores
+from flows.studies.estimates import PACK_SECONDS_PER_MB, archive_bytes
+from pipelines.workers.fan_out import cores
 from tests.benchmarks import scale
 from tests.benchmarks.browser import Loaded, browser
 from tests.benchmarks.material import workplace
@@ -222,26 +222,26 @@ def started(here: Ground, cold: bool) -> Started:
 
 def watched(told: Path, words: list[str]) -> int:
     """Be the run of many units: say when each task packed."""
-    from flows import packing  # noqa: PLC0415
     from flows.__main__ import app, guarded  # noqa: PLC0415
-    from storage import marks  # noqa: PLC0415
+    from flows.stages import units  # noqa: PLC0415
+    from storage.home import marks  # noqa: PLC0415
 
     spans: list[tuple[float, float]] = []
     worked: list[float] = []
 
-    def pack(units: packing.Units, wanted: list[str], *_: object) -> Any:
+    def pack(units: units.Units, wanted: list[str], *_: object) -> Any:
         begun = time.perf_counter()
         done = {}
         for name in wanted:
             work = units.works[name]
             path = units.home.mark(work.stage, work.key)
             path.with_suffix(".aside").rename(path)
-            done[name] = marks.standing(units.home, work).mark
+            done[name] = marks.lookup(units.home, work).mark
         spans.append((begun, time.perf_counter()))
         worked.append(time.process_time())
         return done
 
-    packing.Units.pack = pack  # type: ignore[method-assign, assignment]
+    units.Units.pack = pack  # type: ignore[method-assign, assignment]
     code = guarded(lambda: app(words, standalone_mode=False))
     told.write_text(json.dumps({"spans": spans, "worked": max(worked) - min(worked)}))
     return code

@@ -20,12 +20,12 @@ import soxr
 import webdataset
 
 from pipelines.config import FmaConfig
-from pipelines.isolation import Isolated
 from pipelines.packing.clips import STEREO
 from pipelines.packing.pack import PackRequest, pack_unit, pack_units
-from pipelines.packing.track import take
-from storage.audio import Waveform, quantise
-from storage.flac import FlacEncoder, joined
+from pipelines.packing.process_track import process_track
+from pipelines.workers.isolation import Isolated
+from storage.audio.flac_frames import FlacEncoder, joined
+from storage.audio.waveforms import Waveform, quantise
 from tests.benchmarks.material import (
     CONFIG,
     long_music,
@@ -124,7 +124,7 @@ def _emptied(name: str) -> int:
 
 
 def _start() -> None:
-    with Isolated(take, CONFIG.memory_mb) as child:
+    with Isolated(process_track, CONFIG.memory_mb) as child:
         child._start()
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import soundfile
 import webdataset
 
-from storage.audio import Waveform
-from storage.layout import Corpus
-from storage.shard_reader import ShardReader
+from storage.audio.waveforms import Waveform
+from storage.home.layout import Corpus
+from storage.shards.reader import ShardReader
 from tests.benchmarks.material import music, workplace
 from tests.benchmarks.measure import Result, Variant, in_turns
 from tests.shards import Form, write_corpus

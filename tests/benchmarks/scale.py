@@ -19,21 +19,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from flows import corpora
 from flows.config import StudyConfig
-from flows.line import Product, Prospect
-from flows.packing import Units, batched
 from flows.recipes import named
-from flows.sources import CHECK
-from flows.stages import Site, Stage, perform
-from flows.study import follow
+from flows.stages import data
+from flows.stages.archives import CHECK
+from flows.stages.stage import Site, Stage, perform
+from flows.stages.units import Units, batched
+from flows.studies.graph import build_graph
+from flows.studies.runner import DryRun, Product
 from pipelines.config import FmaConfig
 from pipelines.tracks.plan import make_plan, write_plan
 from storage.config import Config, Json, digest_of
-from storage.layout import Home
-from storage.marks import Mark, Output, commit
+from storage.home.layout import Home
+from storage.home.marks import Mark, Output, commit
+from storage.home.runs import Run
 from storage.records import LedgerRow, Track, Unit, plain
-from storage.runs import Run
 from tests.benchmarks.material import workplace
 from tests.benchmarks.measure import Measured, Result, Role
 
@@ -140,11 +140,11 @@ class Builder:
         self, label: str, stage: Stage, config: Config, settings: Json, **inputs: Product
     ) -> Mark:
         """Do a stage, or write the mark that says it is done."""
-        if stage is corpora.CENSUS:
+        if stage is data.CENSUS:
             return self._timed(stage, config, inputs) if self.until == "census" else inputs["plan"]
         work = stage.work(config, inputs)
         folder = self.home.corpus("fma", work.key)
-        if stage is corpora.PLAN and self.until == "plan":
+        if stage is data.PLAN and self.until == "plan":
             tracks = [track(number) for number in range(self.tracks)]
             with self.clock.runs():
                 outline = write_plan(folder, make_plan(tracks, cast("FmaConfig", config)))
@@ -223,17 +223,17 @@ def _fill(units: Units, digest: str, unit: Unit) -> None:
 
 
 def _look(home: Home, config: StudyConfig) -> Json:
-    clock, prospect = Clock(), Prospect(home)
+    clock, prospect = Clock(), DryRun(home)
     with clock.runs():
-        follow(prospect, config, home, "fma")
+        build_graph(prospect, config, home, "fma")
     packing = next(one for one in prospect.outlooks if one.label == "pack")
     assert packing.state == "done", packing.why
     return {**vars(clock), "units": len(packing.units)}
 
 
 def _resume(home: Home, config: StudyConfig) -> Json:
-    prospect = Prospect(home)
-    follow(prospect, config, home, "fma")
+    prospect = DryRun(home)
+    build_graph(prospect, config, home, "fma")
     seen = {outlook.label: outlook for outlook in prospect.outlooks}
     plan = seen["plan fma"].mark
     assert plan
@@ -256,7 +256,7 @@ def _resume(home: Home, config: StudyConfig) -> Json:
 
 def _build(home: Home, config: StudyConfig, tracks: int, until: str) -> Json:
     line = Builder(home, tracks, until)
-    follow(line, config, home, "fma")
+    build_graph(line, config, home, "fma")
     units = -(-tracks // config.fma.unit_tracks)
     return {**vars(line.clock), "units": units}
 

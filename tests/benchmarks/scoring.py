@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from tests.benchmarks.measure import Result, Variant, in_turns
-from training.evaluate import score
-from training.metrics import csdr_frames
+from training.jobs.evaluate import score
+from training.scoring.metrics import csdr_frames
 
 RATE, SECONDS, STEMS = 44_100, 10, 4
 ROUNDS = 25

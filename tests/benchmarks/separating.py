@@ -6,15 +6,15 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from flows.estimates import operations
+from flows.studies.estimates import operations
 from tests.benchmarks.measure import Result, Variant, in_turns
 from tests.benchmarks.operations import MatrixProducts
-from tests.training.models.transcription import copied_from
+from tests.training.models.bs_locoformer.transcription import copied_from
 from training.config import SeparateConfig
-from training.models.bs_locoformer import BsLocoformer
+from training.inference.overlap_add import chunk_spans, separate
+from training.models.bs_locoformer.model import BsLocoformer
 from training.models.separator import Separator
 from training.recipes import finetune_demo
-from training.separate import chunk_spans, separate
 
 SECONDS = 30
 CHUNKS = SeparateConfig(chunk_seconds=6, hop_seconds=3)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from flows.operations.settings import Place
+from flows.server.settings import ServerSettings
 from storage.files import read_json
 from tests.flows.conftest import Works
 from tests.services import free_port, postgres, prefect_server
@@ -33,7 +33,7 @@ def sqlite(folder: Path) -> Iterator[Served]:
     answer = works("ui")
     if answer.returncode:
         raise RuntimeError(answer.stderr)
-    place = Place(folder, "127.0.0.1", works.port)
+    place = ServerSettings(folder, "127.0.0.1", works.port)
 
     def size() -> int:
         with sqlite3.connect(f"file:{folder}/prefect/prefect.db?mode=ro", uri=True) as database:

@@ -7,16 +7,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tests.training.models.transcription import PublishedAttention, copied_from
+from tests.training.models.bs_locoformer.transcription import PublishedAttention, copied_from
 from training.config import (
     BsLocoformerConfig,
     MixitObjective,
     OptimConfig,
     RuntimeConfig,
 )
+from training.engine.objectives import build
 from training.models.acceleration import accelerate, compile_bodies
-from training.models.bs_locoformer import BsLocoformer
-from training.objectives import build
+from training.models.bs_locoformer.model import BsLocoformer
 from training.recipes import LARGE, MEDIUM, MICRO, SMALL, TINY
 
 SIZES = {"micro": MICRO, "demo": TINY, "small": SMALL, "medium": MEDIUM, "large": LARGE}

@@ -9,7 +9,7 @@ waits for the real loader, the GPU's idle time, and where the time goes; each be
 What fails, such as a variant that does not fit or does not compile, is named, and the rest goes on.
 The figures are written after every part, so that a run that is cut off keeps what it has measured.
 
-Operations are counted, not measured (`flows.estimates.operations`): multiplications and
+Operations are counted, not measured (`flows.studies.estimates.operations`): multiplications and
 additions of every convolution, linear map and attention product of a forward pass, three times for
 forward and backward. Norms, gates, transforms, loss, optimiser and recomputation count as nothing.
 """
@@ -27,13 +27,13 @@ from rich.console import Console
 from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
-from flows.estimates import operations
-from flows.launch import ALLOCATOR
+from flows.jobs.launch import ALLOCATOR
+from flows.studies.estimates import operations
 from tests.benchmarks.feeding import waiting
 from tests.benchmarks.measure import Measured, Variant, in_turns
 from tests.benchmarks.step import SIZES, Lab, MatrixRate, Setup, Step, peak_memory
 from training.config import RuntimeConfig
-from training.memory import release
+from training.engine.memory import release
 
 TOP = 15
 """Kernels shown of a profile."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Self
 
-from flows.launch import ALLOCATOR
+from flows.jobs.launch import ALLOCATOR
 from storage.processes import bound
 from tests.benchmarks.child import CONFIG, step_operations
 from tests.benchmarks.measure import Result, Variant, in_turns

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.config import LimitsConfig, StudyConfig
-from flows.order import Order
 from flows.recipes import named
-from flows.study import claim
+from flows.studies.graph import claim
+from flows.studies.request import RunRequest
 from storage.config import Config
 from storage.errors import ConfigError, HomeConflictError
-from storage.layout import Home
+from storage.home.layout import Home
 
 SMOKE = named("smoke")
 
@@ -176,14 +176,14 @@ def test_an_order_knows_its_archives_from_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = Order("study", "smoke", ["data.root=archives"], "home").config
+    config = RunRequest("study", "smoke", ["data.root=archives"], "home").config
     assert config.data.root == str(tmp_path / "archives")
     assert config.digest() == SMOKE.digest()
 
 
 def test_an_order_for_no_flow() -> None:
     with pytest.raises(ConfigError, match="the flows are study, fma, musdb, pretrain"):
-        Order("everything", "smoke", [], "home")
+        RunRequest("everything", "smoke", [], "home")
 
 
 def test_a_home_keeps_one_configuration_under_a_name(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 
-from storage.layout import Home
+from storage.home.layout import Home
 
 ROOMS = ("fma", "runs")
 COUNTS = re.compile(

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from flows.operations.settings import Place
+from flows.server.settings import ServerSettings
 from storage.files import read_json
 from tests.bucket import moto_server
 from tests.fault_proxy import fault_proxy
@@ -153,7 +153,7 @@ def prefect(ground: Ground, trial: Trial) -> None:
     with at_home(ground, trial) as scene:
         flow = scene.study()
         scene.wait_for(scene.at_work, flow)
-        place = Place(ground.works.state, "127.0.0.1", ground.works.port)
+        place = ServerSettings(ground.works.state, "127.0.0.1", ground.works.port)
         scene.strike(CHECKPOINT, lambda: kill([int(read_json(place.record)["pid"])]))
         ride_out(
             scene, flow, "stemworks ui", lambda: ground.command("ui"),

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
-from flows.order import Order
+from flows.studies.request import RunRequest
 from storage.files import hash_file
-from storage.layout import Home
+from storage.home.layout import Home
 from tests.flows.conftest import Works
 from tests.gameday.digests import digests
 from tests.services import free_port
@@ -55,9 +55,9 @@ class Ground:
         overrides = [word for setting in self.settings for word in ("--set", setting)]
         return [*which, "--recipe", self.recipe, *overrides]
 
-    def order(self, home: Path | str) -> Order:
+    def order(self, home: Path | str) -> RunRequest:
         """Return the study, to be looked at in a home."""
-        return Order("study", self.recipe, list(self.settings), str(home))
+        return RunRequest("study", self.recipe, list(self.settings), str(home))
 
     def command(self, *arguments: str) -> str:
         """Run one command to its end; return what it printed."""

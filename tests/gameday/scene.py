@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
-from flows.stages import forget
-from storage.layout import Home
+from flows.stages.stage import forget
+from storage.home.layout import Home
 from tests.flows.conftest import Works
 from tests.gameday.digests import differing, digests
 from tests.gameday.ground import ROOT, Ground

@@ -6,7 +6,7 @@ from subprocess import Popen
 
 import pytest
 
-from storage.layout import Home
+from storage.home.layout import Home
 from tests.bucket import bucket, moto_server
 from tests.flows.conftest import Works
 from tests.gameday.digests import differing, digests

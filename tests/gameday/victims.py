@@ -37,7 +37,7 @@ def packers(flow: int) -> list[int]:
     """Return the packing children of a flow's process that are ready for tracks."""
     return [
         pid
-        for pid in processes("pipelines.isolation", f"\0{flow}\0")
+        for pid in processes("pipelines.workers.isolation", f"\0{flow}\0")
         if UNREADY not in _limits(pid)
     ]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from pipelines.archives import download as downloading
-from pipelines.archives.archive import ArchiveReader
 from pipelines.archives.download import Download, download
 from pipelines.archives.published import Published
+from pipelines.archives.zip_archive import ArchiveReader
 from pipelines.config import MusdbConfig, SynthesisConfig
 from pipelines.stems import moisesdb as mixing
 from pipelines.stems import musdb as unpacking
@@ -18,7 +18,7 @@ from pipelines.stems.moisesdb import mix_songs
 from pipelines.stems.musdb import unpack
 from pipelines.synthesis.corpora import synthesise
 from storage.errors import MachineError
-from storage.layout import Home
+from storage.home.layout import Home
 from tests.range_server import Fault, RangeServer
 from tests.small_disk import on_small_disks, small_disk, survives
 from tests.stem_archives import moisesdb

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.archives.archive import check_archive
 from pipelines.archives.sources import Source
+from pipelines.archives.zip_archive import check_archive
 from pipelines.config import FmaConfig, MusdbConfig
 from pipelines.packing.census import Census, over_budget, take_census
 from pipelines.packing.pack import PackRequest, corpus_key, pack_units
@@ -16,7 +16,7 @@ from pipelines.stems.musdb import unpack
 from pipelines.tracks.fma import read_tracks
 from pipelines.tracks.plan import make_plan
 from storage.errors import DataError
-from storage.layout import Home
+from storage.home.layout import Home
 
 DATA = Path(
     os.environ.get("STEMWORKS_REAL_DATA", Path(__file__).parents[2].parent / "shared" / "data")

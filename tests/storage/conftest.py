@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from botocore.retries.standard import ExponentialBackoff
 
-from storage.s3 import BucketStore, client
+from storage.stores.s3 import BucketStore, client
 from tests.bucket import bucket, moto_server
 from tests.fault_proxy import Rules, fault_proxy
 

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from storage.cache import ShardCache
 from storage.errors import LockedError, MachineError
-from storage.failures import last_failure, noted
 from storage.files import arriving, hash_file, only_one, write_bytes, write_json
-from storage.layout import Home
+from storage.home.failures import last_failure, noted
+from storage.home.layout import Home
+from storage.home.marks import Work, commit, lookup
+from storage.home.mirror import Mirror
 from storage.manifests import write_rows
-from storage.marks import Work, commit, standing
-from storage.mirror import Mirror
-from storage.objects import FolderStore
 from storage.records import LedgerRow, ShardInfo
-from storage.shards import ClipPlace, Sample, ShardWriter
+from storage.shards.cache import ShardCache
+from storage.shards.writer import ClipPlace, Sample, ShardWriter
+from storage.stores.base import FolderStore
 from tests.small_disk import PAGE, on_small_disks, small_disk, survives
 
 MB = 1 << 20
@@ -65,10 +65,10 @@ def test_marks_are_there_only_when_they_could_be_written(tmp_path: Path) -> None
             disk.leave(room)
             with pytest.raises(MachineError, match=r"cannot write .*no space is left; free some"):
                 commit(home, work, {"made": home.root / "made"}, {"fact": "y" * 40_000}, 0.0)
-            assert standing(home, work).mark is None
+            assert lookup(home, work).mark is None
         disk.free()
         mark = commit(home, work, {"made": home.root / "made"}, {"fact": "y" * 40_000}, 0.0)
-        assert standing(home, work).mark == mark
+        assert lookup(home, work).mark == mark
 
 
 @on_small_disks

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from pipelines.config import FmaConfig
-from pipelines.isolation import Isolated
 from pipelines.packing.census import take_census
 from pipelines.packing.pack import pack_units
 from pipelines.tracks.plan import write_plan
+from pipelines.workers.isolation import Isolated
 from storage.manifests import read_rows
 from storage.records import LedgerRow
 from tests.torture.material import packing

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from storage.marks import Mark
+from storage.home.marks import Mark
 from tests.torture.material import Packing
 
 ROOT = Path(__file__).parent.parent.parent
@@ -118,7 +118,7 @@ def _children(pid: int) -> Iterator[int]:
             words = path.read_bytes().split(b"\0")
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if b"pipelines.isolation" in words and str(pid).encode() in words:
+        if b"pipelines.workers.isolation" in words and str(pid).encode() in words:
             yield int(path.parent.name)
 
 

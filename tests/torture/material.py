@@ -12,8 +12,8 @@ from pipelines.config import FilterConfig, FmaConfig, ShardConfig
 from pipelines.packing.pack import PackRequest, corpus_key, unit_work
 from pipelines.tracks.fma import read_tracks
 from pipelines.tracks.plan import Plan, make_plan
-from storage.layout import Corpus, Home
-from storage.marks import Mark, standings
+from storage.home.layout import Corpus, Home
+from storage.home.marks import Mark, lookup_all
 from tests.pipelines.packing.corpora import source_of
 from tests.synthesised import Archives, as_file, holed, tune, write_fma
 
@@ -54,7 +54,7 @@ class Packing(NamedTuple):
     def done(self) -> dict[str, Mark]:
         """Return the marks that stand, by their units' ids."""
         works = [unit_work(unit, self.config, self.corpus) for unit in self.plan.units]
-        found = standings(self.home, works)
+        found = lookup_all(self.home, works)
         pairs = zip(self.plan.units, found, strict=True)
         return {unit.id: one.mark for unit, one in pairs if one.mark}
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from pipelines.archives.archive import ArchiveReader
-from pipelines.archives.members import HEADER, Member
+from pipelines.archives.zip_archive import ArchiveReader
+from pipelines.archives.zip_members import HEADER, Member
 from tests.synthesised import DAY, Archives, tracks_csv, write_zip
 from tests.torture.mutants import Mutant
 

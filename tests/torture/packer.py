@@ -10,20 +10,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipelines.archives.patience import Patience
+from pipelines.archives.retry_policy import RetryPolicy
 from pipelines.archives.sources import Fetcher
-from pipelines.packing import intake, pack
+from pipelines.packing import pack
+from pipelines.packing import track_scheduler as intake
 from pipelines.packing.census import take_census
 from pipelines.packing.engines import pack_all
 from pipelines.packing.pack import LEDGER
 from pipelines.tracks.plan import write_plan
-from storage import marks
 from storage.errors import LockedError
-from storage.marks import Mark, Work
-from storage.shards import ShardWriter
+from storage.home import marks
+from storage.home.marks import Mark, Work
+from storage.shards.writer import ShardWriter
 from tests.torture.material import Packing, from_order
 
-HASTY = Patience(attempts=40, first_seconds=0.01, longest_seconds=0.05, retry_after_seconds=0.05)
+HASTY = RetryPolicy(attempts=40, first_seconds=0.01, longest_seconds=0.05, retry_after_seconds=0.05)
 
 
 def tell(step: str, what: str) -> None:
@@ -92,7 +93,7 @@ def main(order: str) -> None:
     if "AWS_ACCESS_KEY_ID" in os.environ:
         from botocore.retries.standard import ExponentialBackoff  # noqa: PLC0415
 
-        from storage.s3 import client  # noqa: PLC0415
+        from storage.stores.s3 import client  # noqa: PLC0415
 
         client.PAUSE_SECONDS, client.LONGEST_PAUSE_SECONDS = 0.01, 0.05
         ExponentialBackoff.delay_amount = lambda *_: 0.01  # type: ignore[method-assign]

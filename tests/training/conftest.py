@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from storage.audio import Waveform, encode
+from storage.audio.waveforms import Waveform, encode
+from storage.home.runs import Job, Run
 from storage.manifests import write_rows
-from storage.records import ActiveWindows, StemSong
-from storage.runs import Job, Run
-from storage.shards import ClipPlace, Sample, ShardWriter
+from storage.records import STEMS, ActiveWindows, StemSong
+from storage.shards.writer import ClipPlace, Sample, ShardWriter
 from tests.shards import Form
 from tests.shards import write_index as write_shard_index
 from tests.synthesised import write_audio
 from training.config import (
-    STEMS,
     BsLocoformerConfig,
     LoopConfig,
     MixitData,

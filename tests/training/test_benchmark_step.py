@@ -9,7 +9,7 @@ from rich.console import Console
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from flows.estimates import operations
+from flows.studies.estimates import operations
 from tests.benchmarks import budget, train_step
 from tests.benchmarks.step import Lab, Setup, Step
 from training.config import BsLocoformerConfig

@@ -3,7 +3,7 @@ import torch
 
 from storage.errors import ConfigError, MachineError
 from training.config import RuntimeConfig
-from training.distributed import Place, join, require_examples
+from training.distributed import ProcessRank, join, require_examples
 
 
 def test_alone() -> None:
@@ -31,11 +31,11 @@ def test_a_device_that_is_not_there() -> None:
 
 
 def test_shares_partition_a_batch() -> None:
-    shares = [list(Place(rank, 3).share(10, 17)) for rank in range(3)]
+    shares = [list(ProcessRank(rank, 3).share(10, 17)) for rank in range(3)]
     assert sorted(number for share in shares for number in share) == list(range(10, 17))
 
 
 def test_more_processes_than_examples() -> None:
-    require_examples(Place(0, 2), 2)
+    require_examples(ProcessRank(0, 2), 2)
     with pytest.raises(ConfigError, match=r"set runtime.processes to 2 or less"):
-        require_examples(Place(0, 3), 2)
+        require_examples(ProcessRank(0, 3), 2)

@@ -10,13 +10,13 @@ from torch import nn
 from torch.optim import AdamW
 
 from storage.errors import MachineError
-from storage.runs import Run
+from storage.home.runs import Run
 from tests.small_disk import PAGE, on_small_disks, small_disk
-from tests.training.test_train import MakeRun, outputs, rows
+from tests.training.jobs.test_train import MakeRun, outputs, rows
 from training.__main__ import main
-from training.checkpoint import Checkpoints, Progress, State
 from training.config import TrainConfig
-from training.train import train
+from training.engine.checkpoint import Checkpoints, Progress, State
+from training.jobs.train import train
 
 MB = 1 << 20
 SIZE = 200

@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage.audio import read_window
+from storage.audio.waveforms import read_window
 from storage.files import only_one
-from storage.runs import Run
+from storage.home.runs import Run
+from storage.records import STEMS
 from tests.synthesised import write_audio
 from training.__main__ import main
-from training.config import STEMS, EvaluateConfig, SelectConfig, SeparateConfig, TrainConfig
+from training.config import EvaluateConfig, SelectConfig, SeparateConfig, TrainConfig
+from training.engine.weights import save_model
 from training.models import build
-from training.weights import save_model
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> str:

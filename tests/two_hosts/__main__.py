@@ -5,7 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from storage.layout import Home
+from storage.home.layout import Home
 from tests.two_hosts import two_hosts
 from tests.two_hosts.journey import archives, cluster, losses, order, packers, shards, store
 

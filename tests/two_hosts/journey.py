@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from storage.layout import Home
+from storage.home.layout import Home
 from tests import synthesised
 from tests.bucket import bucket, moto_server
 from tests.two_hosts import GATEWAY, Host

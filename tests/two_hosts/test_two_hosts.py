@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.layout import Home
+from storage.home.layout import Home
 from tests.two_hosts import two_hosts
 from tests.two_hosts.journey import archives, cluster, losses, order, packers, shards, store
 

@@ -2,21 +2,21 @@
 
 from pathlib import Path
 
-from storage.cache import ShardCache
-from storage.layout import Corpus, Home
-from storage.runs import Job
-from storage.shard_reader import ShardReader
+from storage.home.layout import Corpus, Home
+from storage.home.runs import Job
+from storage.shards.cache import ShardCache
+from storage.shards.reader import ShardReader
 from training.config import MixitData, TrainConfig
 from training.data import clips, stems
 from training.data.batches import Loader, Source
-from training.distributed import Place
+from training.distributed import ProcessRank
 
 __all__ = ["Loader", "loader", "open_clips"]
 
 GIGABYTE = 10**9
 
 
-def loader(config: TrainConfig, job: Job, place: Place) -> Loader:
+def loader(config: TrainConfig, job: Job, place: ProcessRank) -> Loader:
     """Return the batches of a training job.
 
     Clips need the input `index`, and `home` and `corpus` where they lie in a bucket: the folder of

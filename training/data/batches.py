@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from storage.audio import Waveform
+from storage.audio.waveforms import Waveform
 from storage.config import Json
-from training.distributed import Place
+from training.distributed import ProcessRank
 
 READ_AHEAD = 2
 """Batches in flight behind the one in use."""
@@ -60,7 +60,12 @@ class Loader:
     """This process's share of every batch of a training source and a validation source."""
 
     def __init__(
-        self, training: Source, validation: Source, batch_size: int, place: Place, workers: int = 0
+        self,
+        training: Source,
+        validation: Source,
+        batch_size: int,
+        place: ProcessRank,
+        workers: int = 0,
     ) -> None:
         self._training, self._validation = training, validation
         self._batch_size, self._place = batch_size, place

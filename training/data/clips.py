@@ -6,16 +6,16 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from storage.audio import Waveform
-from storage.clip_table import Clip, ClipTable
+from storage.audio.waveforms import Waveform
 from storage.config import Json
 from storage.errors import ConfigError, DataError
-from storage.shard_reader import ShardReader
+from storage.shards.clip_table import Clip, ClipTable
+from storage.shards.reader import ShardReader
 from training import seeds
 from training.config import BsLocoformerConfig, MixitData
 from training.data.batches import Example
 from training.data.mixtures import scale_pair
-from training.data.order import ClipOrder, Numbers, Order, ShardOrder
+from training.data.order import ClipOrder, EpochOrder, Numbers, ShardOrder
 
 TRIES = 10
 """Crops drawn of a clip before the loudest of them is taken."""
@@ -207,7 +207,7 @@ def _clips_of(tracks: npt.NDArray[np.bool_], clips: ClipTable) -> Numbers:
     return np.flatnonzero(tracks[clips.tracks]).astype(np.uint32)
 
 
-def _order(reader: ShardReader, clips: Numbers, config: MixitData, seed: int) -> Order:
+def _order(reader: ShardReader, clips: Numbers, config: MixitData, seed: int) -> EpochOrder:
     tracks = reader.clips.tracks[clips]
     starts = np.array(reader.clips.shard_starts, np.uint32)
     shards = (np.searchsorted(starts, clips, "right") - 1).astype(np.uint32)

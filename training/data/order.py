@@ -21,7 +21,7 @@ TRIES = 32
 that fits is soon found, and searching for each would take an epoch of millions hours."""
 
 
-class Order(Protocol):
+class EpochOrder(Protocol):
     """Pairs of clips of different tracks, by epoch and position in it."""
 
     def pair(self, epoch: int, position: int) -> tuple[int, int]:

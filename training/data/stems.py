@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from storage.audio import Waveform, read_window
+from storage.audio.waveforms import Waveform, read_window
 from storage.config import Json
 from storage.errors import ConfigError, DataError
 from storage.manifests import read_rows
-from storage.records import ActiveWindows, StemSong
+from storage.records import STEMS, ActiveWindows, StemSong
 from training import seeds
-from training.config import STEMS, BsLocoformerConfig, StemsData
+from training.config import BsLocoformerConfig, StemsData
 from training.data.batches import Example
 from training.data.mixtures import level_stems
 

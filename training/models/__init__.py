@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from torch import nn
 
 from training.config import BsLocoformerConfig, ModelConfig
-from training.models.bs_locoformer import BsLocoformer
+from training.models.bs_locoformer.model import BsLocoformer
 from training.models.separator import Separator
 
 MODELS: dict[type[ModelConfig], type[BsLocoformer]] = {BsLocoformerConfig: BsLocoformer}

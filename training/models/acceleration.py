@@ -8,7 +8,7 @@ know nothing of it.
 import torch
 
 from training.config import RuntimeConfig
-from training.models.bs_locoformer import BsLocoformer, Path
+from training.models.bs_locoformer.model import BsLocoformer, Path
 from training.models.separator import Separator
 
 GRAPHS_OF_ONE_BODY = 64

@@ -10,7 +10,7 @@ from training.report.tables import ScoreTable, score_table
 
 LOADING = """\
 from pathlib import Path
-from training.weights import load_model
+from training.engine.weights import load_model
 separator = load_model(Path("{folder}"))
 """
 """How a model's folder is loaded in plain PyTorch."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from matplotlib.colors import to_hex
 from matplotlib.image import imsave
 
-from storage.audio import Waveform, encode, probe, read_window
+from storage.audio.waveforms import Waveform, encode, probe, read_window
 from storage.errors import ManifestError
 from storage.files import read_json
 from training.report.material import Scored

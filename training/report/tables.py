@@ -193,7 +193,7 @@ def defined(value: float | None) -> float | None:
 def ends_of(scores_NS: Sequence[Sequence[float | None]], metric: str) -> tuple[Ends | None, ...]:
     """Return the interval of each stem and of their average, given [songs, stems]."""
     # Arrays are loaded only where intervals are wanted.
-    from training.confidence import intervals  # noqa: PLC0415
+    from training.scoring.bootstrap import intervals  # noqa: PLC0415
 
     if not scores_NS:
         return (None,) * (len(STEM_COLUMNS) + 1)

@@ -17,13 +17,13 @@ import pytest
 
 from pipelines.archives import download as module
 from pipelines.archives.download import Download, download
-from pipelines.archives.patience import Patience
+from pipelines.archives.retry_policy import RetryPolicy
 from pipelines.archives.published import Published
 from storage.errors import IntegrityError, LockedError, MachineError, SourceError
 from storage.files import only_one
 from tests.range_server import Fault, RangeServer
 
-QUICK = Patience(attempts=4, first_seconds=0.001, longest_seconds=0.002, silence_seconds=1)
+QUICK = RetryPolicy(attempts=4, first_seconds=0.001, longest_seconds=0.002, silence_seconds=1)
 PART = 100_000
 SIZE = 1_234_567
 DATA = random.Random(5).randbytes(SIZE)
@@ -107,7 +107,7 @@ def test_cuts_and_errors_on_the_way_cost_nothing(server: RangeServer, tmp_path: 
     path = tmp_path / "a.zip"
     accidents = [Fault(cut=30_000), Fault(status=503), Fault(cut=50, reset=True), Fault()]
     server.faults += accidents * 4
-    patience = Patience(attempts=20, first_seconds=0.001, longest_seconds=0.002)
+    patience = RetryPolicy(attempts=20, first_seconds=0.001, longest_seconds=0.002)
     came: list[int] = []
     assert download(Download(wanted(server, sha1=SHA1), path, came.append), 3, patience) == SHA1
     assert sum(came) == SIZE

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.archives.archive import ArchiveReader
+from pipelines.archives.zip_archive import ArchiveReader
 from pipelines.archives.sources import Fetcher, Source, extract
 from storage.errors import StemworksError
 from storage.records import Track

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.archives.archive import ArchiveReader
+from pipelines.archives.zip_archive import ArchiveReader
 from pipelines.archives.download import Download, download
-from pipelines.archives.patience import Patience
+from pipelines.archives.retry_policy import RetryPolicy
 from pipelines.archives.published import Published
 from pipelines.archives.sources import Extent, Fetcher, Source, extract, pinned
 from storage.errors import IntegrityError, MachineError, SourceError
@@ -26,7 +26,7 @@ from storage.records import Track
 from tests.range_server import Fault, RangeServer
 from tests.synthesised import DAY, write_zip
 
-QUICK = Patience(attempts=3, first_seconds=0.001, longest_seconds=0.002, silence_seconds=2)
+QUICK = RetryPolicy(attempts=3, first_seconds=0.001, longest_seconds=0.002, silence_seconds=2)
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 SONG = random.Random(3).randbytes(400_000)
 

@@ -9,14 +9,14 @@ from pipelines.archives.sources import Source
 from pipelines.config import FmaConfig
 from pipelines.packing.census import take_census
 from pipelines.packing.pack import PackRequest, Take, corpus_key, pack_units
-from pipelines.packing.track import take
+from pipelines.packing.process_track import process_track
 from pipelines.tracks.fma import read_tracks
 from pipelines.tracks.plan import Plan, make_plan, write_plan
-from storage.layout import Corpus, Home
+from storage.home.layout import Corpus, Home
+from storage.home.marks import Mark
 from storage.manifests import read_rows
-from storage.marks import Mark
 from storage.records import LedgerRow
-from storage.shard_reader import ShardReader
+from storage.shards.reader import ShardReader
 from tests.synthesised import Archives
 
 CONFIG = FmaConfig(archive="fma_tiny.zip", unit_tracks=3)
@@ -41,8 +41,8 @@ class Study(NamedTuple):
             for unit in self.plan.units
         ]
 
-    def pack(self, workers: int = 1, take: Take = take) -> list[Mark]:
-        return pack_units(self.requests, workers, take=take)
+    def pack(self, workers: int = 1, take: Take = process_track) -> list[Mark]:
+        return pack_units(self.requests, workers, take=process_track)
 
     def reader(self, marks: list[Mark]) -> ShardReader:
         take_census(self.corpus, self.plan, marks, self.config)

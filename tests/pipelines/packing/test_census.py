@@ -13,11 +13,11 @@ from pipelines.packing.census import Census, over_budget, take_census
 from pipelines.packing.pack import unit_work
 from pipelines.tracks.plan import Plan, StoredPlan, make_plan, write_plan
 from storage.errors import DataError, ManifestError
-from storage.layout import Corpus, Home, shard_offsets
+from storage.home.layout import Corpus, Home, shard_offsets
+from storage.home.marks import Mark, commit
 from storage.manifests import read_rows, write_rows
-from storage.marks import Mark, commit
 from storage.records import LedgerRow, Track
-from storage.shards import ClipPlace, Sample, ShardIndex, ShardWriter
+from storage.shards.writer import ClipPlace, Sample, ShardIndex, ShardWriter
 
 CONFIG = FmaConfig(unit_tracks=2)
 ROWS: dict[str, dict[str, Any]] = {

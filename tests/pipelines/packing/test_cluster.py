@@ -16,7 +16,7 @@ from pipelines.config import FmaConfig
 from pipelines.packing import cluster
 from pipelines.packing.engines import pack_all
 from storage.errors import ConfigError, RunError, StemworksError
-from storage.marks import Mark, standing
+from storage.home.marks import Mark, lookup
 from tests.pipelines.packing.corpora import ONE_EACH, Study, begin, contents, misplaced
 from tests.synthesised import Archives
 
@@ -128,7 +128,7 @@ def test_a_failing_unit_does_not_stop_the_others(
     bad, *good = study.requests[:3]
     with pytest.raises(StemworksError, match=rf"{bad.unit.tracks[0].id}\.mp3"):
         pack_all([misplaced(bad), *good], dask.config)
-    assert all(standing(study.home, request.work).mark for request in good)
+    assert all(lookup(study.home, request.work).mark for request in good)
 
 
 def test_a_scheduler_that_is_not_there(
@@ -164,7 +164,7 @@ def test_all_workers_lost(
 
     with pytest.raises(RunError, match=r"no worker for 1 s with \d of 9 units to pack"):
         pack_all(study.requests, dask.config, kill_it)
-    assert all(standing(study.home, request.work).mark for request in study.requests
+    assert all(lookup(study.home, request.work).mark for request in study.requests
                if request.work.key in {mark.key for mark in done})  # fmt: skip
 
 
@@ -186,12 +186,12 @@ def test_an_interruption_takes_back_what_is_not_begun(
 
     with pytest.raises(KeyboardInterrupt):
         pack_all(study.requests, dask.config, interrupt)
-    undone = [request for request in study.requests if not standing(study.home, request.work).mark]
+    undone = [request for request in study.requests if not lookup(study.home, request.work).mark]
     assert undone
     # The worker's one thread comes to this only after all that it had been given before.
     later = begin(tmp_path / "later", archives, ONE_EACH)
     pack_all(later.requests[:1], dask.config)
-    still = [request for request in undone if not standing(study.home, request.work).mark]
+    still = [request for request in undone if not lookup(study.home, request.work).mark]
     assert len(still) >= len(undone) - 2, "but for what was in hand, or just handed over"
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.packing.engines import pack_all
 from storage.errors import ConfigError, StemworksError
-from storage.marks import Mark, standing
+from storage.home.marks import Mark, lookup
 from tests.pipelines.packing.corpora import ONE_EACH, Study, begin, contents, misplaced
 from tests.synthesised import Archives
 
@@ -91,7 +91,7 @@ def test_a_unit_that_another_gives_up_is_packed_here(
     with study.home.alone(held.work.name, "packing elsewhere"):
         packer.start()
         wait_until(lambda: len(packer.told) == len(others))
-        assert not standing(study.home, held.work).mark
+        assert not lookup(study.home, held.work).mark
         assert packer.is_alive(), "it waits for whoever holds the unit"
     packer.join()
     assert [mark.key for mark in packer.marks] == [request.work.key for request in study.requests]
@@ -120,7 +120,7 @@ def test_a_failing_unit_is_said_though_another_is_awaited(
     good, bad = study.requests[:2]
     with pytest.raises(StemworksError, match=rf"{bad.unit.tracks[0].id}\.mp3"):
         pack_all([good, misplaced(bad)], study.config)
-    assert standing(study.home, good.work).mark
+    assert lookup(study.home, good.work).mark
 
 
 def test_a_cluster_needs_an_address(tmp_path: Path, archives: Archives) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from pipelines.archives.sources import Fetcher, Source
-from pipelines.isolation import Isolated
 from pipelines.packing.census import take_census
 from pipelines.packing.pack import PackRequest, _pack_once, corpus_key
-from pipelines.packing.track import take
+from pipelines.packing.process_track import process_track
 from pipelines.tracks.fma import read_tracks
 from pipelines.tracks.plan import make_plan, write_plan
+from pipelines.workers.isolation import Isolated
 from storage.files import clear_remains
-from storage.layout import Home
+from storage.home.layout import Home
 from tests.pipelines.packing.corpora import CONFIG, begin, source_of
 from tests.range_server import RangeServer
 from tests.small_disk import on_small_disks, small_disk, survives
@@ -64,7 +64,7 @@ def test_packing_survives_a_full_disk(
     with (
         small_disk(tmp_path / "disk", 48 * MB) as disk,
         # One for all: it is to be fit for use after each failure, too.
-        Isolated(take, config.memory_mb) as child,
+        Isolated(process_track, config.memory_mb) as child,
     ):
         said = survives(disk, pack, steps=3, pages=(0, 2))
     assert any(".tar" in words for words in said), "the wall met by shards"

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.archives.archive import ArchiveReader
 from pipelines.archives.sources import Source
+from pipelines.archives.zip_archive import ArchiveReader
 from pipelines.config import FmaConfig
 from pipelines.packing.pack import pack_units
 from pipelines.tracks import fma
 from pipelines.tracks.fma import read_tracks
-from storage.decode import decode
+from storage.audio.decode import decode
 from storage.errors import DecodeError, IntegrityError, ManifestError
 from tests.pipelines.packing.corpora import begin, source_of
 from tests.range_server import RangeServer

@@ -11,11 +11,11 @@ import pytest
 
 from pipelines.config import FmaConfig
 from pipelines.packing.pack import pack_units
-from pipelines.packing.track import Order, Taken, take
+from pipelines.packing.process_track import TrackResult, TrackTask, process_track
 from pipelines.tracks.fma import read_tracks
 from pipelines.tracks.plan import make_plan
 from storage.errors import ConfigError, MachineError, SourceError
-from storage.layout import Corpus, Home
+from storage.home.layout import Corpus, Home
 from storage.manifests import read_rows
 from storage.records import LedgerRow
 from tests.pipelines.packing.corpora import CONFIG, Study, begin, contents
@@ -234,6 +234,6 @@ def test_a_full_disk_fails_the_unit_and_leaves_a_usable_home(
     assert sum(mark.facts["tracks"] for mark in study.pack()) == 9
 
 
-def full(order: Order) -> Taken:
+def full(order: TrackTask) -> TrackResult:
     """Take a track in on a disk that is full, as the kernel plays it."""
-    return take(order._replace(spool=Path("/dev/full")))
+    return process_track(order._replace(spool=Path("/dev/full")))

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from pipelines.packing.pack import corpus_key, pack_unit, pack_units, unit_work
-from pipelines.packing.track import Taken
+from pipelines.packing.process_track import TrackResult
 from storage.errors import LockedError
 from storage.files import only_one
-from storage.layout import Corpus
-from storage.marks import Mark, standing
+from storage.home.layout import Corpus
+from storage.home.marks import Mark, lookup
 from tests.pipelines.packing.corpora import CONFIG, Study, begin, contents
 from tests.synthesised import FMA_TRACKS, Archives
 
 
-def hang(*_: object, **__: object) -> Taken:
+def hang(*_: object, **__: object) -> TrackResult:
     os.write(1, b"midway\n")
     time.sleep(60)
     raise AssertionError("nobody waited")
@@ -98,7 +98,7 @@ def test_a_killed_run_is_taken_up_where_it_stood(
     finally:
         victim.send_signal(signal.SIGKILL)
         victim.communicate()
-    done = [standing(study.home, unit_work(u, CONFIG, study.corpus)) for u in study.plan.units]
+    done = [lookup(study.home, unit_work(u, CONFIG, study.corpus)) for u in study.plan.units]
     assert [found.mark is not None for found in done] == [True, False, False]
     marks = study.pack()
     assert marks[0] == done[0].mark, "the finished unit was not packed again"

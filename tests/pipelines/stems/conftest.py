@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.layout import Corpus, Home
+from storage.home.layout import Corpus, Home
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pipelines.config import ActivityConfig
 from pipelines.stems.activity import detect
 from pipelines.stems.musdb import STEMS
-from storage.audio import Waveform, read_window
+from storage.audio.waveforms import Waveform, read_window
 from storage.errors import ConfigError
-from storage.layout import Home
+from storage.home.layout import Home
 from storage.manifests import read_rows
 from storage.records import ActiveWindows, StemSong
 from tests.synthesised import write_audio

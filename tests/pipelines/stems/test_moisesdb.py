@@ -15,9 +15,9 @@ import soxr
 from pipelines.config import MusdbConfig
 from pipelines.stems.moisesdb import mix_songs
 from pipelines.stems.stem_ledger import LEDGER
-from storage.audio import read_window
+from storage.audio.waveforms import read_window
 from storage.errors import DataError
-from storage.layout import Corpus, Home
+from storage.home.layout import Corpus, Home
 from storage.manifests import read_rows
 from storage.records import LedgerRow, StemSong
 from tests.stem_archives import (

@@ -15,7 +15,7 @@ from pipelines.stems.moisesdb import mix_songs
 from pipelines.stems.musdb import PARTS
 from pipelines.stems.stem_ledger import LEDGER
 from storage.errors import DataError, IntegrityError, MachineError
-from storage.layout import Corpus, Home
+from storage.home.layout import Corpus, Home
 from storage.manifests import read_rows
 from storage.records import LedgerRow
 from tests.stem_archives import contents, four_stems, moises_song, moisesdb, song_id, write_files
@@ -28,7 +28,7 @@ import sys
 from pathlib import Path
 from pipelines.config import MusdbConfig
 from pipelines.stems.moisesdb import mix_songs
-from storage.layout import Home
+from storage.home.layout import Home
 home = Home(Path(sys.argv[2]))
 config = MusdbConfig(source="moisesdb", workers=2)
 mix_songs(Path(sys.argv[1]), home, home.corpus("musdb", "key"), config)

@@ -9,9 +9,9 @@ import pytest
 
 from pipelines.config import MUSDB_VALIDATION, MusdbConfig
 from pipelines.stems.musdb import PARTS, missing_validation, unpack
-from storage.audio import read_window
+from storage.audio.waveforms import read_window
 from storage.errors import DataError, IntegrityError, MachineError
-from storage.layout import Corpus, Home
+from storage.home.layout import Corpus, Home
 from storage.manifests import read_rows
 from storage.records import StemSong
 from tests.synthesised import (

@@ -12,7 +12,7 @@ from pipelines.config import MusdbConfig
 from pipelines.stems.stem_folder import read_songs
 from pipelines.stems.stem_ledger import LEDGER
 from storage.errors import DataError
-from storage.layout import Corpus, Home
+from storage.home.layout import Corpus, Home
 from storage.manifests import read_rows
 from storage.records import LedgerRow, StemSong
 from tests.stem_archives import float_wave, stem_folder, write_files

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.archives.patience import Patience
+from pipelines.archives.retry_policy import RetryPolicy
 from pipelines.archives.sources import Source
 from pipelines.tracks.fma import read_tracks
 from storage.errors import DataError, IntegrityError, ManifestError, SourceError
@@ -112,7 +112,7 @@ def test_an_archive_on_a_server_is_read_by_its_directory_alone(tmp_path: Path) -
             bytes=archives.archive.stat().st_size,
             etag=server.etag("fma.zip"),
         )
-        quick = Patience(attempts=4, first_seconds=0.001)
+        quick = RetryPolicy(attempts=4, first_seconds=0.001)
         tracks = read_tracks(there, archives.metadata, quick)
         assert tracks == read_tracks(*archives)
         assert len(server.gets()) <= 5

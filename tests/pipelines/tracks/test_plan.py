@@ -18,7 +18,7 @@ from pipelines.tracks.plan import (
     write_plan,
 )
 from storage.errors import DataError, IntegrityError, ManifestError
-from storage.layout import Corpus
+from storage.home.layout import Corpus
 from storage.records import Track
 
 

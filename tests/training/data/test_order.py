@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.order import ClipOrder, Order, ShardOrder, pair_up
+from training.data.order import ClipOrder, EpochOrder, ShardOrder, pair_up
 
 TRACKS = st.lists(st.integers(0, 5), min_size=2, max_size=60).filter(lambda x: len(set(x)) > 1)
 
@@ -65,7 +65,7 @@ def corpora(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return np.array(tracks), np.array([*shards, 100, 100])
 
 
-def epoch_of(order: Order, length: int, epoch: int) -> list[tuple[int, int]]:
+def epoch_of(order: EpochOrder, length: int, epoch: int) -> list[tuple[int, int]]:
     return [order.pair(epoch, position) for position in range(length)]
 
 
@@ -122,7 +122,7 @@ def test_an_order_needs_no_past(epoch: int, position: int) -> None:
         lambda: ClipOrder(tracks, shards, 5),
         lambda: ShardOrder(tracks, shards, 2, 5),
     ):
-        used: Order = make()
+        used: EpochOrder = make()
         for earlier in range(0, position, 11):
             used.pair(0, earlier)
         assert used.pair(epoch, position) == make().pair(epoch, position)

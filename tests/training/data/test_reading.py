@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from storage.errors import IntegrityError, ManifestError, RunError
-from storage.layout import Corpus, Home
-from storage.runs import Job
-from storage.s3 import client
+from storage.home.layout import Corpus, Home
+from storage.home.runs import Job
+from storage.stores.s3 import client
 from tests.bucket import bucket, moto_server
 from tests.fault_proxy import fault_proxy
 from tests.shards import Form, write_corpus
 from tests.training.conftest import MIXIT, RATE, tone
 from training.config import TrainConfig
 from training.data import loader, open_clips
-from training.distributed import Place
+from training.distributed import ProcessRank
 
 CORPUS = "fma/0a1b"
 SETTINGS = [(storage, order) for storage in ("clips", "segments") for order in ("clips", "shards")]
@@ -33,7 +33,9 @@ def job_of(index: Path, **inputs: str) -> Job:
     return Job(verb="train", inputs={"index": str(index), **inputs}, recipe={})
 
 
-def batches(config: TrainConfig, job: Job, first: int, count: int, place: Place) -> list[Tensor]:
+def batches(
+    config: TrainConfig, job: Job, first: int, count: int, place: ProcessRank
+) -> list[Tensor]:
     made = loader(config, job, place)
     try:
         return list(islice(made.training(first), count))
@@ -62,8 +64,8 @@ def test_processes_together_see_what_one_would(
 ) -> None:
     config, job = studied
     steps = 6
-    alone = batches(config, job, 0, steps, Place())
-    shares = [batches(config, job, 0, steps, Place(rank, world)) for rank in range(world)]
+    alone = batches(config, job, 0, steps, ProcessRank())
+    shares = [batches(config, job, 0, steps, ProcessRank(rank, world)) for rank in range(world)]
     for step, whole in enumerate(alone):
         assert len({len(share[step]) for share in shares}) == 1
         together = torch.stack([share[step] for share in shares], dim=1).flatten(0, 1)
@@ -74,8 +76,8 @@ def test_processes_together_see_what_one_would(
 @given(step=st.integers(0, 9))
 def test_a_run_goes_on_from_any_step(studied: tuple[TrainConfig, Job], step: int) -> None:
     config, job = studied
-    whole = batches(config, job, 0, 12, Place())
-    rest = batches(config, job, step, 12 - step, Place())
+    whole = batches(config, job, 0, 12, ProcessRank())
+    rest = batches(config, job, step, 12 - step, ProcessRank())
     assert len(rest) == 12 - step
     assert all(torch.equal(*pair) for pair in zip(rest, whole[step:], strict=True))
 
@@ -84,7 +86,7 @@ def test_both_forms_of_storage_give_the_same_batches(tmp_path: Path, mixit: Trai
     songs = {f"{n:06d}": tone(n, 2.5, 80 + 53 * n) for n in range(6)}
     first, second = (
         batches(mixit, job_of(write_corpus(tmp_path / storage, songs, Form(RATE, RATE, storage))),
-                0, 3, Place())
+                0, 3, ProcessRank())
         for storage in ("clips", "segments")
     )  # fmt: skip
     assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
@@ -97,15 +99,15 @@ def test_a_damaged_shard_ends_the_run_and_is_named(tmp_path: Path, mixit: TrainC
     sound = shard.read_bytes()
     shard.write_bytes(sound[:2000] + bytes(len(sound) - 2000))
     with pytest.raises(IntegrityError, match=r"clip t\d{6}_c\d{4} in shard .*0000-01\.tar"):
-        batches(mixit, job_of(index), 0, 40, Place())
+        batches(mixit, job_of(index), 0, 40, ProcessRank())
     shard.unlink()
     with pytest.raises(ManifestError, match=r"0000-01\.tar is missing"):
-        batches(mixit, job_of(index), 0, 1, Place())
+        batches(mixit, job_of(index), 0, 1, ProcessRank())
 
 
 def test_a_job_without_an_index_is_refused(mixit: TrainConfig) -> None:
     with pytest.raises(RunError, match="names no input 'index'"):
-        loader(mixit, Job(verb="train", inputs={}, recipe={}), Place())
+        loader(mixit, Job(verb="train", inputs={}, recipe={}), ProcessRank())
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +149,8 @@ def test_a_bucket_gives_the_same_batches(
 ) -> None:
     job, index = elsewhere(Form(RATE, RATE, storage, max_bytes=60_000))  # type: ignore[arg-type]
     config = mixit.override([f"data.order={order}", f"data.cache_gb={cache_gb}"])
-    there = batches(config, job, 3, 6, Place())
-    here = batches(config, job_of(index), 3, 6, Place())
+    there = batches(config, job, 3, 6, ProcessRank())
+    here = batches(config, job_of(index), 3, 6, ProcessRank())
     assert all(torch.equal(*pair) for pair in zip(there, here, strict=True))
     cache = Home.open(job.inputs["home"]).root / "cache"
     assert (cache_gb == 1) == cache.is_dir()
@@ -186,7 +188,7 @@ def test_a_failing_network_changes_nothing(
             rules.add("reset", "GET", r"\.tar", amount=100, first=3, times=2),
             rules.add("status", "GET", r"\.tar", amount=503, first=4, times=2),
         ]
-        there = batches(MIXIT.override(["data.cache_gb=0"]), job, 0, 4, Place())
+        there = batches(MIXIT.override(["data.cache_gb=0"]), job, 0, 4, ProcessRank())
     assert all(fault.met >= fault.first for fault in faults)
-    here = batches(MIXIT, job_of(index), 0, 4, Place())
+    here = batches(MIXIT, job_of(index), 0, 4, ProcessRank())
     assert all(torch.equal(*pair) for pair in zip(there, here, strict=True))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from storage.errors import ConfigError, DataError
-from storage.shard_reader import ShardReader
+from storage.shards.reader import ShardReader
 from training.config import TrainConfig
 from training.data.clips import HeldOutPairs, TrainingPairs, sources, split_tracks
 

@@ -6,8 +6,8 @@ import torch
 
 from storage.errors import ConfigError, DataError, ManifestError
 from storage.manifests import read_rows, write_rows
-from storage.records import ActiveWindows
-from training.config import STEMS, BsLocoformerConfig, StemsData
+from storage.records import STEMS, ActiveWindows
+from training.config import BsLocoformerConfig, StemsData
 from training.data.stems import DynamicMixes, StemCorpus, StemSegments, sources
 
 FRAMES = 4000

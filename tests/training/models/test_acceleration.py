@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.training.models.test_parity import noise, relative_error, tiny
+from tests.training.models.bs_locoformer.test_parity import noise, relative_error, tiny
 from training.config import RuntimeConfig
 from training.models.acceleration import accelerate
-from training.models.bs_locoformer import BsLocoformer
+from training.models.bs_locoformer.model import BsLocoformer
 
 CPU = torch.device("cpu")
 RECOMPUTE = ("nothing", "cheap", "everything")

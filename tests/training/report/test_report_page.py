@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from storage.audio import encode
+from storage.audio.waveforms import encode
 from storage.errors import ManifestError
 from storage.files import write_json
 from storage.manifests import write_rows

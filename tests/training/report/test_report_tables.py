@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from storage.records import SongScore
-from training.config import STEMS
+from storage.records import STEMS, SongScore
 from training.report import ScoreTable, gain_line, gain_over_trivial, score_table
 from training.report.published import TABLE_1, records
 from training.report.tables import STEM_COLUMNS, TRIVIAL, ScoreLine, decibels, signed

@@ -1,0 +1,1 @@
+"""What a person types and is shown. Prefect is imported only where a command needs it."""

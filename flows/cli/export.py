@@ -1,0 +1,144 @@
+"""`stemworks export`: a trained model out of its home, with what explains it."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from flows.cli.lineage import Found, home_around, value_of
+from flows.cli.views import View
+from flows.config import StudyConfig
+from flows.stages.lineage import LineageGraph
+from flows.studies.variants import TABLES, variants_of
+from storage.config import Json
+from storage.errors import CheckpointError, ConfigError
+from storage.files import arriving, disk_errors, hash_file, read_json, write_bytes, write_json
+from storage.home.layout import Home
+from storage.home.marks import Mark
+from storage.home.runs import Run
+from storage.manifests import read_rows
+from storage.records import SongScore
+from training.report import card, score_table
+from training.report.tables import ScoreTable
+
+WEIGHTS, EXPLANATION, CARD, LINEAGE = (
+    "model.safetensors", "model.json", "README.md", "lineage.json",
+)  # fmt: skip
+
+
+def export(run_directory: Path, out: Path, view: View) -> None:
+    """Write a training run's model to a folder of its own.
+
+    `model.safetensors` and `model.json` are copied byte for byte and compared; `README.md` is the
+    model's card with its scores, `lineage.json` says out of what it was made.
+
+    Raises:
+        ConfigError: the directory holds no trained model, or `out` is there already.
+        CheckpointError: the weights are not those that were written.
+    """
+    model = next(
+        (folder for folder in (Run(run_directory).model, run_directory / "model", run_directory)
+         if (folder / EXPLANATION).is_file()),
+        None,
+    )  # fmt: skip
+    if model is None:
+        raise ConfigError(
+            f"{run_directory} holds no trained model; give a training's run directory"
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out} is there already; give a folder that is not")
+    explanation = read_json(model / EXPLANATION)
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        _copy(model / WEIGHTS, out / WEIGHTS, explanation["sha256"])
+        _explain(model, out, explanation)
+        # Last, so that what is half written is no model.
+        shutil.copyfile(model / EXPLANATION, out / EXPLANATION)
+    files = sorted(path.name for path in out.iterdir())
+    view.show({"folder": str(out), "files": files}, f"{out}: {', '.join(files)}")
+
+
+def _copy(source: Path, target: Path, sha256: str) -> None:
+    with arriving(target) as temporary:
+        shutil.copyfile(source, temporary)
+    if hash_file(target) != sha256:
+        target.unlink()
+        raise CheckpointError(
+            f"weights {source} are damaged: their sha256 has changed; run the study again, or take "
+            "them from a backup"
+        )
+
+
+def _explain(model: Path, out: Path, explanation: Json) -> None:
+    """Write the card and, of a model in a home, its lineage."""
+    home = home_around(model)
+    mark = _mark_of(home, model) if home else None
+    scores, study = score_table([]), _recipe(explanation)
+    if home and mark:
+        ancestry = LineageGraph(home)
+        found = Found(str(model), mark, "its path")
+        write_json(out / LINEAGE, value_of(ancestry, found))
+        scores, study = _scores(home, mark, ancestry), _study(home, mark, ancestry) or study
+    text = card.markdown(out.name, study, scores)
+    write_bytes(out / CARD, text.encode())
+
+
+def _recipe(explanation: Json) -> Json:
+    """Return the recipe that a model's own JSON names, as the part of a study that it is."""
+    recipe = explanation.get("recipe", {"model": explanation.get("model", {})})
+    tuned = recipe.get("objective", {}).get("kind", "supervised") == "supervised"
+    return {"finetuning" if tuned else "pretraining": recipe}
+
+
+def _mark_of(home: Home, model: Path) -> Mark | None:
+    spelled = home.relative((model / EXPLANATION).resolve())
+    for mark in LineageGraph(home).marks:
+        if any(output.path == spelled for output in mark.outputs):
+            return mark
+    return None
+
+
+def _scores(home: Home, mark: Mark, ancestry: LineageGraph) -> ScoreTable:
+    """Return the scores of a model, if it was judged in this home."""
+    rows = [
+        ("this model", read_rows(one.path(home, "scores.jsonl"), SongScore))
+        for one in ancestry.marks
+        if one.stage == "evaluate" and one.inputs.get("model") == mark.digest
+    ]
+    return score_table(rows[:1], with_ends=True)
+
+
+def _study(home: Home, mark: Mark, ancestry: LineageGraph) -> Json:
+    """Return what of a study's configuration made this model, if a study here is of its recipe.
+
+    Of a table's variants each is such a study.
+    """
+    parts = _PRETRAINED if "index" in mark.inputs else _TUNED
+    foundation = mark if parts is _PRETRAINED else ancestry.parents(mark).get("model")
+    census = ancestry.parents(foundation).get("index") if foundation else None
+    made = {
+        parts[0]: mark.config,
+        **({"pretraining": foundation.config} if foundation else {}),
+        **({"fma": census.config} if census else {}),
+    }
+    for study in map(StudyConfig.what_matters, _studies(home)):
+        if all(study[part] == config for part, config in made.items()):
+            scratch = "model" not in mark.inputs and parts is _TUNED
+            return {part: study[part] for part in (_SCRATCH if scratch else parts)}
+    return {}
+
+
+def _studies(home: Home) -> Iterator[StudyConfig]:
+    """Yield every study of a home, and every variant of the tables that were run of it."""
+    for name in sorted(home.store.listing("studies")):
+        held = json.loads(home.read(home.path(name)))
+        config = StudyConfig.parse(held["config"])
+        yield config
+        for table in TABLES:
+            if table in held["parts"]:
+                yield from (variant.config for variant in variants_of(table, config))
+
+
+_PRETRAINED = ("pretraining", "fma", "synthesis")
+_SCRATCH = ("finetuning", "musdb", "synthesis")
+_TUNED = (*_SCRATCH, "pretraining", "fma")

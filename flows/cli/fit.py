@@ -1,0 +1,83 @@
+"""`doctor --fit`: the largest micro-batch of a recipe on this machine, and the settings it takes.
+
+A child process measures it, as this layer does not know torch, and a crash there is no crash here.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from flows import recipes
+from flows.cli.views import View, table_of
+from flows.jobs.launch import ALLOCATOR
+from storage.errors import ConfigError, MachineError
+from storage.processes import bound
+from training.config import TrainConfig
+
+SIZES = ("small", "medium", "large")
+"""Short names of the paper's recipes."""
+
+
+def fit(name: str, memory_gb: float, view: View) -> None:
+    """Measure both training jobs of a recipe, and show the settings that make them fit.
+
+    Args:
+        name: a recipe, or one of `SIZES`.
+        memory_gb: where above 0, try on the CPU within so much, in GB.
+        view: where to show it.
+
+    Raises:
+        ConfigError: there is no such recipe.
+        MachineError: there is no GPU and no memory is named, or not even one example fits.
+    """
+    study = recipes.named(f"paper_{name}" if name in SIZES else name)
+    jobs = {"pretraining": study.pretraining, "finetuning": study.finetuning}
+    found = {job: measure(config, memory_gb) for job, config in jobs.items()}
+    settings = [f"--set {job}.runtime.micro_batch={it['micro_batch']}" for job, it in found.items()]
+    rows = [
+        (
+            job,
+            f"{it['device']}, {it['memory_gb']:g} GB",
+            str(it["examples"]),
+            str(it["largest"]),
+            f"{it['passes']} x {it['micro_batch']}",
+        )
+        for job, it in found.items()
+    ]
+    headers = ("job", "where", "examples per step", "fit at once", "passes")
+    view.show(
+        {"recipe": study.name, **found, "settings": settings},
+        table_of(f"What fits of {study.name}", headers, rows),
+        "\n".join(settings),
+    )
+
+
+def measure(config: TrainConfig, memory_gb: float = 0.0) -> dict[str, Any]:
+    """Have a child process measure one training recipe; see `training.jobs.fit_memory.probe`.
+
+    Raises:
+        ConfigError, MachineError: in the child's own words.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = Path(folder) / "recipe.json"
+        recipe.write_text(json.dumps(config.model_dump(mode="json")))
+        command = [sys.executable, "-m", "training", "fit", str(recipe)]
+        answer = subprocess.run(
+            bound([*command, "--memory-gb", str(memory_gb)]),
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**ALLOCATOR, **os.environ},
+        )
+    if answer.returncode:
+        said = [line for line in answer.stderr.splitlines() if line.startswith("error: ")]
+        why = said[-1].removeprefix("error: ") if said else answer.stderr.strip()[-300:]
+        if answer.returncode == ConfigError.exit_code:
+            raise ConfigError(why)
+        raise MachineError(why or f"measuring ended with exit code {answer.returncode}; try again")
+    result: dict[str, Any] = json.loads(answer.stdout)
+    return result

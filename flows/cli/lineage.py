@@ -1,0 +1,209 @@
+"""`stemworks lineage`: from any artefact, what made it, out of what, by which recipe and code."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from rich.tree import Tree
+
+from flows.cli.views import View, outlooks_of
+from flows.stages.lineage import LineageGraph
+from storage.config import Json
+from storage.errors import ConfigError
+from storage.files import hash_file
+from storage.home.layout import Home
+from storage.home.marks import Mark
+from storage.records import plain
+from training.report.markup import count, duration
+
+SHORTEST_KEY = 4
+"""Hex digits by which a mark's key is known at least."""
+WEIGHTS = "model.safetensors"
+BEFOREHAND = "not in this home any more"
+
+
+@dataclass(frozen=True)
+class Found:
+    """An artefact, and the mark of the work that made it."""
+
+    what: str
+    mark: Mark
+    how: str
+    """How it was recognised."""
+
+
+def show(home: Home, what: str, view: View) -> None:
+    """Show an artefact's lineage.
+
+    Args:
+        home: where to look, unless `what` is a path in another home.
+        what: a path in a home; a copy elsewhere of something that a home holds; a mark's key; the
+            name of a stage that was done once; or what a study or a table calls a stage, such as
+            `finetune` or `pretrain large`.
+
+    Raises:
+        ConfigError: nothing that was made here is meant, or several things are.
+    """
+    home = home_around(Path(what)) or home
+    ancestry = LineageGraph(home)
+    found = recognise(ancestry, what)
+    recipe = [f"  {line}" for line in settings_of(found.mark.config)]
+    if not view.as_json:
+        view.console.print(_tree(ancestry, found), highlight=False, soft_wrap=True)
+    view.show(value_of(ancestry, found), f"\nRecipe of {found.mark.stage}:", *recipe)
+
+
+def home_around(path: Path) -> Home | None:
+    """Return the home that a path lies in, if there is one."""
+    if not path.exists():
+        return None
+    where = path.resolve()
+    roots = [folder for folder in (where, *where.parents) if (folder / "marks").is_dir()]
+    return Home.open(str(roots[0])) if roots else None
+
+
+def recognise(ancestry: LineageGraph, what: str) -> Found:
+    """Return the mark of the work that made something; raise `ConfigError` if none is told."""
+    for how, candidates in _candidates(ancestry, what):
+        keys = {mark.key: mark for mark in candidates}
+        if len(keys) == 1:
+            return Found(what, next(iter(keys.values())), how)
+        if keys:
+            several = ", ".join(f"{mark.stage} {key}" for key, mark in sorted(keys.items()))
+            raise ConfigError(f"'{what}' may be any of these: {several}; give one's key")
+    stages = ", ".join(sorted({mark.stage for mark in ancestry.marks})) or "none"
+    raise ConfigError(
+        f"no finished work in {ancestry.home.url} made '{what}'; give a path in it, a copy of one "
+        f"of its files, a mark's key, a label such as 'finetune', or one of its stages: {stages}"
+    )
+
+
+def settings_of(config: Json, prefix: str = "") -> list[str]:
+    """Return a configuration as `--set` would take it, one setting a line."""
+    lines: list[str] = []
+    for name, value in config.items():
+        if isinstance(value, dict) and value:
+            lines += settings_of(value, f"{prefix}{name}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value)
+            lines.append(f"{prefix}{name}={text}")
+    return lines
+
+
+def value_of(ancestry: LineageGraph, found: Found) -> Json:
+    """Return a lineage for machines: every mark once, by its key, and what each was made out of."""
+    steps: Json = {}
+    for mark in ancestry.causes_first([found.mark]):
+        parents = ancestry.parents(mark)
+        steps[mark.key] = {
+            **{name: value for name, value in plain(mark).items() if name != "outputs"},
+            "made_of": {name: parent.key if parent else None for name, parent in parents.items()},
+            "outputs": len(mark.outputs),
+            "bytes": mark.size,
+        }
+    return {
+        "artefact": found.what,
+        "known_by": found.how,
+        "made_by": found.mark.key,
+        "steps": steps,
+    }
+
+
+def _candidates(ancestry: LineageGraph, what: str) -> Iterator[tuple[str, list[Mark]]]:
+    """Yield marks that may be meant, the surest way of telling first."""
+    home, path = ancestry.home, Path(what)
+    if path.exists():
+        where = path.resolve()
+        if home.holds(where):
+            yield from _by_place(ancestry, home.relative(where))
+        yield from _by_content(ancestry, where)
+    if len(what) >= SHORTEST_KEY and set(what) <= set("0123456789abcdef"):
+        yield "its key", [mark for mark in ancestry.marks if mark.key.startswith(what)]
+    yield "its stage", [mark for mark in ancestry.marks if mark.stage == what]
+    yield "its label", _labelled(ancestry, what)
+
+
+def _by_place(ancestry: LineageGraph, spelled: str) -> Iterator[tuple[str, list[Mark]]]:
+    made = [(mark, {output.path for output in mark.outputs}) for mark in ancestry.marks]
+    yield "its path", [mark for mark, paths in made if spelled in paths]
+    if spelled.startswith("marks/"):
+        yield "its mark", [mark for mark, _ in made if mark.key == PurePosixPath(spelled).stem]
+    inside = f"{spelled}/"
+    yield (
+        "what lies in it",
+        [mark for mark, paths in made if any(path.startswith(inside) for path in paths)],
+    )
+    # A checkpoint or a log is no output, but lies in the folder of the work that left it.
+    room = "/".join(spelled.split("/")[:2])
+    if room.count("/"):
+        yield "its folder", [mark for mark, _ in made if room.endswith(f"-{mark.key}")]
+
+
+def _by_content(ancestry: LineageGraph, path: Path) -> Iterator[tuple[str, list[Mark]]]:
+    file = path / WEIGHTS if path.is_dir() else path
+    if file.is_file():
+        digest = hash_file(file)
+        yield (
+            "its content",
+            [
+                mark
+                for mark in ancestry.marks
+                if any(output.sha256 == digest for output in mark.outputs)
+            ],
+        )
+
+
+def _labelled(ancestry: LineageGraph, label: str) -> list[Mark]:
+    """Return what the studies and tables of a home call so, as far as it is done."""
+    keys = {
+        outlook.mark.key
+        for outlooks in outlooks_of(ancestry.home).values()
+        for outlook in outlooks
+        if outlook.label == label and outlook.mark
+    }
+    return [mark for mark in ancestry.marks if mark.key in keys]
+
+
+def _tree(ancestry: LineageGraph, found: Found) -> Tree:
+    root = Tree(f"[bold]{found.what}[/] [dim](known by {found.how})[/]")
+    seen: set[str] = set()
+
+    def grow(branch: Tree, name: str, mark: Mark | None) -> None:
+        if mark is None:
+            branch.add(f"{name}: [dim]{BEFOREHAND}[/]")
+            return
+        again = mark.key in seen
+        seen.add(mark.key)
+        node = branch.add(_said_of(name, mark, again))
+        if not again:
+            for parent, cause in sorted(ancestry.parents(mark).items()):
+                grow(node, parent, cause)
+
+    grow(root, "made by", found.mark)
+    return root
+
+
+def _said_of(name: str, mark: Mark, again: bool) -> str:
+    head = f"{name}: [bold]{mark.stage}[/] {mark.key}"
+    if again:
+        return f"{head} [dim](as above)[/]"
+    size = f"{mark.facts.get('units', 0)} units"
+    if mark.outputs:
+        size = f"{count(len(mark.outputs), 'file')}, {mark.size / 1e6:.1f} MB"
+    told = f"{mark.finished}, took {duration(mark.seconds)}; {size}, digest {mark.digest[:12]}"
+    return "\n".join(filter(None, (head, f"[dim]{told}[/]", code_of(mark.built_by))))
+
+
+def code_of(built_by: Json) -> str:
+    """Say by which code and on which machine something was made, as far as its mark knows."""
+    known: list[Any] = []
+    if built_by.get("version"):
+        commit = built_by.get("commit")
+        known.append(f"stemworks {built_by['version']}{f' at {commit[:12]}' if commit else ''}")
+    if built_by.get("python"):
+        known.append(f"Python {built_by['python']}")
+    if built_by.get("host"):
+        known.append(f"on {built_by['host']}")
+    return f"[dim]by {', '.join(known)}[/]" if known else ""

@@ -1,0 +1,1 @@
+"""Flows as deployments: served, scheduled, run by workers of a pool."""

@@ -1,0 +1,1 @@
+"""How Prefect runs a study: the flow, its tasks, its limits. Only this needs its engine."""

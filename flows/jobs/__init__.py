@@ -1,0 +1,1 @@
+"""GPU jobs as supervised child processes, on this machine or on several."""

@@ -1,0 +1,1 @@
+"""Runs that were lost, cancelled or stalled: found, resumed, told of."""

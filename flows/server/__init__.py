@@ -1,0 +1,1 @@
+"""The Prefect server of this user: found or started, and its settings."""

@@ -1,0 +1,1 @@
+"""What each stage of a study builds, without Prefect."""

@@ -1,0 +1,52 @@
+"""The gate between data and GPU time: is what was packed worth training on?"""
+
+from flows.config import GatesConfig
+from flows.stages.stage import Built, Inputs, Site, Stage
+from storage.config import Config, Json
+from storage.errors import DataError
+from storage.home import marks
+
+LABEL = "quality gate"
+DECISIVE = {"minimum_hours", "maximum_failures", "maximum_silence", "action"}
+
+
+def faults_of(census: Json, gates: GatesConfig) -> list[str]:
+    """Return what of a corpus is worse than the gates allow, each in words with both numbers."""
+    tracks, hours, lost = census["tracks_in"], census["hours_in"], census["hours_lost"]
+    failed = sum(census["quarantined"].values()) / tracks if tracks else 0.0
+    silent = (lost.get("silent", 0.0) + lost.get("unclipped", 0.0)) / hours if hours else 0.0
+    faults = []
+    if census["hours"] < gates.minimum_hours:
+        kept = f"{census['hours']:.2f} hours of music are kept"
+        faults.append(f"{kept}, but gates.minimum_hours is {gates.minimum_hours:g}")
+    if failed > gates.maximum_failures:
+        limit = f"but gates.maximum_failures is {gates.maximum_failures:.1%}"
+        faults.append(f"{failed:.1%} of the tracks failed, {limit}")
+    if silent > gates.maximum_silence:
+        limit = f"but gates.maximum_silence is {gates.maximum_silence:.1%}"
+        faults.append(f"{silent:.1%} of the decoded hours are dropped for silence, {limit}")
+    return faults
+
+
+def _examine(site: Site, gates: GatesConfig, inputs: Inputs) -> Built:
+    """Hand the census on unchanged, so that what follows is keyed as it is without a gate."""
+    census = inputs["census"]
+    faults = faults_of(census.facts, gates)
+    told = "; ".join(faults)
+    if faults and gates.action == "block":
+        raise DataError(
+            f"the data is not good enough: {told}. Mend the archive, lower the gate, or let it "
+            "pass with '--set gates.action=warn'"
+        )
+    if faults:
+        site.watch.say(f"warning: the data is worse than wished: {told}")
+    marks.fetch(site.home, [census], lambda output: True)
+    outputs = {output.label: site.home.path(output.path) for output in census.outputs}
+    return Built(outputs, {"faults": faults})
+
+
+def _decisive(gates: Config) -> Json:
+    return gates.model_dump(mode="json", include=DECISIVE)
+
+
+GATE = Stage("quality-gate", 1, _examine, matters=_decisive)

@@ -1,0 +1,165 @@
+"""A corpus's units as a study sees them: what packing each takes, which are done, all as one."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from flows.stages.stage import Watch
+from pipelines.config import FmaConfig
+from pipelines.packing.engines import pack_all
+from pipelines.packing.pack import LEDGER, STAGE, VERSION, PackRequest, corpus_key, unit_work
+from pipelines.tracks.plan import Outline, StoredPlan, read_outline, read_units
+from pipelines.workers.fan_out import cores
+from storage.config import Json, digest_of
+from storage.errors import ManifestError
+from storage.home import marks
+from storage.home.failures import last_failure
+from storage.home.layout import Corpus, Home
+from storage.home.marks import Lookup, Mark, Work
+
+PACKING_TASKS = 150
+"""At most, of one flow run: beyond some 200 tasks the server lags and its graph goes blank."""
+UNITS_PER_CORE = 4
+"""In one task, unless `units_per_task` says otherwise."""
+
+Done = Mapping[str, Mark]
+"""Marks of packed units by the units' ids."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """The units of a planned corpus. Their tracks stay at rest until they are to be packed."""
+
+    home: Home
+    plan: Mark
+    config: FmaConfig
+    outline: Outline
+
+    @classmethod
+    def of(cls, home: Home, plan: Mark, config: FmaConfig) -> Self:
+        """Read a plan's outline; raise `ManifestError` if it is none."""
+        outline = read_outline(Corpus(plan.path(home, "plan.json").parent))
+        return cls(home, plan, config, outline)
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The folder that the units are packed into."""
+        return self.home.corpus("fma", corpus_key(self.outline, self.config))
+
+    @cached_property
+    def works(self) -> dict[str, Work]:
+        """What packing each unit is, by its id."""
+        return {unit.id: unit_work(unit, self.config, self.corpus) for unit in self.outline.units}
+
+    def stored(self) -> StoredPlan:
+        """Return the plan with its tracks, brought to this machine."""
+        return StoredPlan(Corpus(self.plan.path(self.home, "units.jsonl").parent), self.outline)
+
+    def look(self, deep: bool = False) -> dict[str, Lookup]:
+        """Look every unit up, by its id."""
+        found = marks.lookup_all(self.home, list(self.works.values()), deep)
+        return dict(zip(self.works, found, strict=True))
+
+    def failures(self) -> dict[str, str]:
+        """Return why units failed last, by their ids, where that is noted."""
+        ids = {work.key: name for name, work in self.works.items()}
+        notes = self.home.store.listing(self.home.relative(self.home.marks / STAGE))
+        found = {}
+        for note in sorted(notes):
+            key, _, kind = note.rpartition("/")[2].partition(".")
+            if kind == "failed" and key in ids:
+                found[ids[key]] = last_failure(self.home, self.works[ids[key]])
+        return found
+
+    def requests(self, wanted: Sequence[str], archive: str) -> list[PackRequest]:
+        """Return what packing some units takes, given their ids; only their tracks are read."""
+        chosen = set(wanted)
+        planned = [unit for unit in self.outline.units if unit.id in chosen]
+        source = self.outline.source.model_copy(update={"location": archive})
+        corpus = self.home.relative(self.corpus.root)
+        return [
+            PackRequest(self.home.url, corpus, source, unit, self.config)
+            for unit in read_units(self.stored().corpus, planned)
+        ]
+
+    def pack(self, wanted: Sequence[str], archive: str, watch: Watch) -> dict[str, Mark]:
+        """Pack some units, given by their ids; return their marks."""
+        if not Path(archive).exists():
+            # Made in this home, by another machine.
+            self.home.fetch(Path(archive))
+        done: list[Mark] = []
+
+        def count(mark: Mark) -> None:
+            done.append(mark)
+            watch(len(done), len(wanted), "units")
+
+        requests = self.requests(wanted, archive)
+        packed = pack_all(requests, self.config, count)
+        return {request.unit.id: mark for request, mark in zip(requests, packed, strict=True)}
+
+    def gather(self, done: Done) -> Mark:
+        """Return one mark for all units, by whose digest the census knows them.
+
+        Raises:
+            ManifestError: a unit is not packed.
+        """
+        lacking = [unit.id for unit in self.outline.units if unit.id not in done]
+        if lacking:
+            more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+            raise ManifestError(
+                f"unit {lacking[0]}{more} of {self.corpus.root} is not packed; run again"
+            )
+        return merge_marks([unit.id for unit in self.outline.units], done)
+
+    def fetch_ledgers(self, done: Done) -> None:
+        """Bring all units' ledgers to this machine."""
+        marks.fetch(self.home, done.values(), lambda output: output.label == LEDGER)
+
+
+def merge_marks(ids: Sequence[str], done: Done) -> Mark:
+    """Return one mark, never written, that stands for some units: it changes when one of them does.
+
+    A census has thousands of units, but is to be keyed, logged and drawn as having one input.
+    """
+    chosen = [done[name] for name in ids]
+    return Mark(
+        stage=STAGE,
+        version=VERSION,
+        key=digest_of([mark.key for mark in chosen])[:16],
+        config={},
+        inputs={},
+        outputs=(),
+        digest=digest_of([[name, done[name].digest] for name in ids]),
+        facts=_sums(chosen),
+        seconds=round(sum(mark.seconds for mark in chosen), 3),
+        built_by={},
+        finished=max((mark.finished for mark in chosen), default=""),
+    )
+
+
+def batched(names: Sequence[str], config: FmaConfig, most: int = PACKING_TASKS) -> list[list[str]]:
+    """Deal units into as many as one task packs, for `most` tasks.
+
+    On this machine, enough that cores idle little while a batch's last unit is packed; a cluster
+    gets all at once, for it keeps a queue of its own. The tasks stay few in any case.
+    """
+    enough = UNITS_PER_CORE * cores() if config.engine == "local" else len(names)
+    size = max(config.units_per_task or enough, -(-len(names) // max(most, 1)), 1)
+    return [list(names[start : start + size]) for start in range(0, len(names), size)]
+
+
+def _sums(chosen: Sequence[Mark]) -> Json:
+    """Add up what units' marks count."""
+    names = ("tracks", "kept", "clips", "hours", "bytes_in", "cpu_seconds")
+    sums = {name: sum(mark.facts.get(name, 0) for mark in chosen) for name in names}
+    reasons: Json = {}
+    for outcome in ("filtered", "quarantined"):
+        counts: Counter[str] = Counter()
+        for mark in chosen:
+            counts.update(mark.facts.get(outcome, {}))
+        reasons[outcome] = dict(sorted(counts.items()))
+    rounded = {name: round(value, 3) for name, value in sums.items()}
+    return {"units": len(chosen), **rounded, **reasons}

@@ -1,0 +1,1 @@
+"""One module per paper: what happens, in what order. Without Prefect."""

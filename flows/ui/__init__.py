@@ -1,0 +1,1 @@
+"""What is seen of a run: progress, its card, artifacts, pictures, metrics."""

@@ -1,0 +1,181 @@
+"""One track: extract, decode, filter, cut, encode, put aside. Runs in a process of its own.
+
+Nothing here grows with a track's length: its bytes lie in an unnamed file, its sound passes through
+block by block.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from pipelines.archives.sources import Extent, extract
+from pipelines.config import FmaConfig
+from pipelines.packing.clips import Conformer, Cutter
+from pipelines.packing.filters import DECODED, OPENED, Rejection, judge, silent
+from pipelines.packing.staging_file import Group, Keeper, PieceEncoder, StagingFile
+from storage.audio.decode import decode_into
+from storage.audio.decoders import Decoding, Form
+from storage.audio.waveforms import Waveform
+from storage.config import Json
+from storage.errors import DecodeError, IntegrityError
+from storage.files import disk_errors
+from storage.records import LedgerRow, Track
+
+
+class TrackTask(NamedTuple):
+    """One track to be taken in."""
+
+    track: Track
+    extent: Extent
+    """Where its stored bytes lie."""
+    config: FmaConfig
+    spool: Path
+    start: int
+    """Where in the spool its samples may begin."""
+    scratch: Path
+    """Folder on whose disk its plain bytes are put meanwhile."""
+
+
+class TrackResult(NamedTuple):
+    """What became of a track."""
+
+    row: LedgerRow
+    groups: list[Group]
+    end: int
+    """Where its samples end in the spool."""
+
+
+def process_track(order: TrackTask) -> TrackResult:
+    """Take one track in; damage makes a ledger row, never an error.
+
+    Raises:
+        SourceError: the archive is not the one that was planned.
+        MachineError: the disk is full or forbidden.
+    """
+    with (
+        disk_errors(order.scratch),
+        tempfile.TemporaryFile(dir=order.scratch) as plain,
+        StagingFile(order.spool, order.start) as spool,
+    ):
+        row = opening(order.track)
+        try:
+            row["sha1"] = extract(order.extent, order.track, plain)
+        except IntegrityError as error:
+            return _left(order, quarantined(row, "crc_mismatch", str(error)))
+        if order.track.sha1 not in (None, row["sha1"]):
+            detail = f"the archive's checksums say {order.track.sha1}"
+            return _left(order, quarantined(row, "sha1_mismatch", detail))
+        plain.flush()
+        try:
+            return _decode(order, Path(f"/proc/self/fd/{plain.fileno()}"), spool, row)
+        except DecodeError as error:
+            detail = f"{type(error).__name__}: {error}"
+            return _left(order, quarantined(row, error.reason, detail))
+
+
+def opening(track: Track) -> Json:
+    """Return what a ledger row says of any track."""
+    return {"track": track.id, "split": track.split}
+
+
+def filtered(row: Json, rejection: Rejection) -> LedgerRow:
+    """Return the ledger row of a track that is left out on purpose."""
+    return LedgerRow(**row, outcome="filtered", reason=rejection.reason, detail=rejection.detail)
+
+
+def quarantined(row: Json, reason: str, detail: str) -> LedgerRow:
+    """Return the ledger row of a track that failed."""
+    return LedgerRow(**row, outcome="quarantined", reason=reason, detail=detail)
+
+
+def _left(order: TrackTask, row: LedgerRow) -> TrackResult:
+    return TrackResult(row, [], order.start)
+
+
+def _decode(order: TrackTask, path: Path, spool: StagingFile, row: Json) -> TrackResult:
+    """Decode, filter and cut a track; put its clips aside."""
+    config = order.config
+
+    def begin(form: Form) -> _Taking | None:
+        if judge(OPENED, form, config):
+            return None
+        return _Taking(order, form, spool, _describe(order.track, form, row["sha1"]))
+
+    facts, taking = decode_into(path, order.track.member, config.track_seconds, begin)
+    row = row | _measured(facts)
+    form = Form(facts.sample_rate, facts.channels, facts.decoder, facts.frames_promised)
+    if rejection := judge(OPENED, form, config) or judge(DECODED, facts, config):
+        return _left(order, filtered(row, rejection))
+    assert taking
+    return taking.finish(row)
+
+
+class _Taking:
+    """Takes a track's sound block by block, and puts its clips into the spool."""
+
+    def __init__(self, order: TrackTask, form: Form, spool: StagingFile, about: Json) -> None:
+        config = order.config
+        rate = config.filters.sample_rate
+        self._order, self._about = order, about
+        self._conformer = Conformer(form, rate)
+        self._cutter = Cutter(rate, config.clips, config.filters)
+        encoder = PieceEncoder(rate, config.shards)
+        self._keeper = Keeper(order.track.id, spool, encoder, config.shards)
+        self._kept = self._kept_seconds = self._covered = 0
+
+    def take(self, block: Waveform) -> None:
+        """Take the next frames as they were decoded."""
+        self._cut(self._conformer.take(block))
+
+    def finish(self, row: Json) -> TrackResult:
+        """Return what became of the track."""
+        self._cut(self._conformer.rest())
+        dropped = self._cutter.clips - self._kept
+        if self._cutter.lost or not self._kept:
+            row = row | {"clips_dropped": self._cutter.clips}
+            return _left(self._order, filtered(row, silent(self._cutter)))
+        done = LedgerRow(
+            **row,
+            outcome="kept",
+            clips=self._kept,
+            clips_dropped=dropped,
+            kept_seconds=self._kept_seconds,
+        )
+        last = self._keeper.groups[-1].samples[-1]
+        return TrackResult(done, self._keeper.groups, last.offset + last.bytes)
+
+    def _cut(self, sound: Waveform) -> None:
+        for clip in self._cutter.take(sound):
+            if not clip.kept or self._cutter.lost:
+                continue
+            self._keeper.keep(clip, self._about)
+            end = clip.start_seconds + len(clip.power_db)
+            self._kept += 1
+            self._kept_seconds += end - max(clip.start_seconds, self._covered)
+            self._covered = end
+
+
+def _measured(song: Decoding) -> Json:
+    return {
+        "seconds": round(song.seconds, 3),
+        "decoder": song.decoder,
+        "sample_rate": song.sample_rate,
+        "channels": song.channels,
+        "decode_errors": song.decode_errors,
+        "frames_lost": song.frames_lost,
+    }
+
+
+def _describe(track: Track, form: Form, sha1: str) -> Json:
+    return {
+        "track": track.id,
+        "title": track.title,
+        "artist": track.artist,
+        "licence": track.licence,
+        "genre": track.genre,
+        "split": track.split,
+        "decoder": form.decoder,
+        "sample_rate": form.sample_rate,
+        "channels": form.channels,
+        "sha1": sha1,
+    }

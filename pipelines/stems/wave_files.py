@@ -1,0 +1,151 @@
+"""Recordings of any rate as a stream of stereo blocks, and float WAVs whose bytes never vary."""
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import soundfile
+import soxr
+
+from pipelines.stems.musdb import CHANNELS, SAMPLE_RATE
+from storage.audio.waveforms import Waveform
+from storage.errors import DecodeError
+from storage.files import arriving
+
+BLOCK = 1 << 16
+"""Frames read at a time."""
+HEADER = struct.Struct("<4sI4s4sIHHIIHHH4sII4sI")
+FLOAT_FORMAT = 3
+SLACK = 8
+"""Bytes that may be missing: some writers count padding that they do not write."""
+FRAME_BYTES = 4 * CHANNELS
+LONGEST = (2**32 - 1 - HEADER.size) // FRAME_BYTES
+"""Frames that a WAV can hold: 3.4 hours."""
+
+
+class Recording:
+    """An audio file, read as 44.1 kHz stereo from its beginning to its end.
+
+    Mono becomes two equal channels; another rate is resampled (soxr HQ). `name` is what errors
+    call it.
+
+    Raises:
+        DecodeError: it is no audio, has more than two channels, or its header promises more bytes
+            than there are.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        require_whole(path, name)
+        self._name, self._ended = name, False
+        try:
+            self._file = soundfile.SoundFile(str(path))
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise DecodeError(f"{name} is no readable audio file", "unreadable") from error
+        rate, channels = self._file.samplerate, self._file.channels
+        if channels > CHANNELS:
+            self.close()
+            raise DecodeError(f"{name} has {channels} channels, not 1 or 2", "format")
+        self._resampler = (
+            soxr.ResampleStream(rate, SAMPLE_RATE, channels, "float32", "HQ")
+            if rate != SAMPLE_RATE
+            else None
+        )
+        self._ahead: Waveform = np.zeros((0, CHANNELS), np.float32)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def take(self, frames: int) -> Waveform:
+        """Return the next [frames, 2]; fewer come only at the end, and none after it.
+
+        Raises:
+            DecodeError: it cannot be decoded, or holds a sample that is no number.
+        """
+        pieces = [self._ahead]
+        while not self._ended and sum(map(len, pieces)) < frames:
+            pieces.append(self._next())
+        whole = np.concatenate(pieces)
+        self._ahead = whole[frames:]
+        return whole[:frames]
+
+    def _next(self) -> Waveform:
+        try:
+            block: Waveform = self._file.read(BLOCK, dtype="float32", always_2d=True)
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise DecodeError(f"{self._name} cannot be decoded to its end") from error
+        if not np.isfinite(block).all():
+            raise DecodeError(f"{self._name} holds samples that are no numbers", "non_finite")
+        self._ended = len(block) < BLOCK
+        if self._resampler:
+            block = self._resampler.resample_chunk(block, last=self._ended)
+        return np.repeat(block, CHANNELS, axis=1) if block.shape[1] == 1 else block
+
+
+class WaveWriter:
+    """Writes [frames, 2] blocks as a 44.1 kHz float WAV.
+
+    libsndfile would write the time of day into each float WAV.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self._frames = stream, 0
+        stream.write(_header(0))
+
+    def write(self, block: Waveform) -> None:
+        """Append a block; raise `DecodeError` if a WAV cannot hold so much."""
+        self._frames += len(block)
+        if self._frames > LONGEST:
+            raise DecodeError(f"the song is longer than {LONGEST} frames", "too_long")
+        self._stream.write(block.astype("<f4", copy=False).tobytes())
+
+    def finish(self) -> None:
+        """Write the header anew, now that the length is known."""
+        self._stream.seek(0)
+        self._stream.write(_header(self._frames))
+
+
+@contextmanager
+def wave_file(path: Path) -> Iterator[WaveWriter]:
+    """Yield a writer of a float WAV that appears under `path` only when whole."""
+    with arriving(path) as temporary, temporary.open("wb") as stream:
+        writer = WaveWriter(stream)
+        yield writer
+        writer.finish()
+
+
+def wave_bytes(frames: int) -> int:
+    """Return the size of a written WAV."""
+    return HEADER.size + frames * FRAME_BYTES
+
+
+def require_whole(path: Path, name: str) -> None:
+    """Raise `DecodeError` if a WAV has fewer bytes than its header promises.
+
+    libsndfile takes what there is without a word.
+    """
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(8)
+        there = path.stat().st_size
+    except OSError as error:
+        raise DecodeError(f"{name} cannot be read ({error.strerror})", "unreadable") from error
+    promised = int.from_bytes(head[4:], "little") + len(head)
+    # A stream's writer that did not know the length promised the most there is.
+    endless = promised > 0xFFFF_FF00
+    if head[:4] == b"RIFF" and promised > there + SLACK and not endless:
+        raise DecodeError(f"{name} has {there} bytes of a promised {promised}", "truncated")
+
+
+def _header(frames: int) -> bytes:
+    size = frames * FRAME_BYTES
+    bits = 8 * FRAME_BYTES // CHANNELS
+    return HEADER.pack(
+        *(b"RIFF", HEADER.size - 8 + size, b"WAVE"),
+        *(b"fmt ", 18, FLOAT_FORMAT, CHANNELS, SAMPLE_RATE),
+        *(SAMPLE_RATE * FRAME_BYTES, FRAME_BYTES, bits, 0),
+        *(b"fact", 4, frames, b"data", size),
+    )

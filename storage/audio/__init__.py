@@ -1,0 +1,1 @@
+"""Sound at rest: decoding, encoding, windows of it."""

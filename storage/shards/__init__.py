@@ -1,0 +1,1 @@
+"""WebDataset tars of clips: written, indexed, read at random, cached."""

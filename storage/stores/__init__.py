@@ -1,0 +1,1 @@
+"""Named bytes at rest: in a folder, or in a bucket."""

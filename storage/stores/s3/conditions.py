@@ -1,0 +1,76 @@
+"""Whether a server keeps the conditions of a write, asked once per bucket and process.
+
+Some servers know no conditional writes, and some ignore the condition and overwrite.
+"""
+
+import os
+import secrets
+import threading
+from typing import NamedTuple
+
+from botocore.exceptions import ClientError
+
+from storage.stores.s3.address import BucketAddress, S3Address
+from storage.stores.s3.client import client, quoted, settings
+from storage.stores.s3.errors import REFUSED, answered, says
+
+PROBES = ".probes"
+"""Where under a home's prefix the short-lived objects of this question are."""
+
+UNKNOWN = frozenset({"400", "405", "501"})
+"""How servers say that they do not know a header."""
+
+_lock = threading.Lock()
+_answers: dict[tuple[str, str], "Conditions"] = {}
+
+
+class Conditions(NamedTuple):
+    """Which conditions a server keeps."""
+
+    absent: bool
+    """`If-None-Match: *`: write only where nothing is."""
+
+    same: bool
+    """`If-Match`: write only over the version that was seen."""
+
+
+def conditions(address: BucketAddress) -> Conditions:
+    """Ask a bucket's server, or remember its answer."""
+    key = (settings().endpoint, address.bucket)
+    with _lock:
+        if key not in _answers:
+            _answers[key] = _asked(address.at(f"{PROBES}/{secrets.token_hex(8)}"))
+        return _answers[key]
+
+
+def _asked(place: S3Address) -> Conditions:
+    with answered(place.url):
+        try:
+            client().put_object(Bucket=place.bucket, Key=place.key, Body=b"")
+            return Conditions(
+                absent=_refuses(place, {"IfNoneMatch": "*"}),
+                same=_refuses(place, {"IfMatch": quoted("0" * 32)}),
+            )
+        finally:
+            client().delete_object(Bucket=place.bucket, Key=place.key)
+
+
+def _refuses(place: S3Address, condition: dict[str, str]) -> bool:
+    try:
+        client().put_object(Bucket=place.bucket, Key=place.key, Body=b"", **condition)  # type: ignore[arg-type]
+    except ClientError as error:
+        if says(error, REFUSED):
+            return True
+        if says(error, UNKNOWN):
+            return False
+        raise
+    return False
+
+
+def _forget() -> None:
+    """Let no forked child wait for a lock that a thread of its parent held."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)

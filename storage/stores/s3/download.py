@@ -1,0 +1,215 @@
+"""Reading objects by ranges that go on where a body broke off, of one and the same version."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
+from urllib3.exceptions import HTTPError
+
+from storage.errors import IntegrityError, SourceError
+from storage.files import arriving, hash_file
+from storage.stores.s3.address import S3Address
+from storage.stores.s3.client import ATTEMPTS, client, pause, quoted, unquoted
+from storage.stores.s3.errors import SHORT, answered, names_of, says
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, GetObjectRequestTypeDef
+
+BLOCK_BYTES = 1 << 18
+"""What is lost at most when a body breaks off."""
+
+PART_BYTES = 64 << 20
+"""Larger objects are fetched in parts of this size."""
+
+CONNECTIONS = 4
+"""How many parts of an object are fetched at once: one connection fills no fast network."""
+
+TRIES = 2
+"""Altered bytes are fetched once more: the network may have altered them, not the store."""
+
+SHA256 = "sha256"
+"""The metadata under which this project keeps an object's own digest."""
+
+LOST = (HTTPClientError, IncompleteReadError, HTTPError, OSError)
+
+logger = logging.getLogger(__name__)
+
+
+class Reading:
+    """An object's bytes from `start` to `end`, asked for again from where they broke off.
+
+    Raises:
+        ManifestError: there is no such object.
+        IntegrityError: it ends before `start + length`, or another one took its place.
+    """
+
+    def __init__(
+        self, place: S3Address, start: int = 0, length: int = -1, version: str = ""
+    ) -> None:
+        self._place = place
+        self.position = start
+        self.version = version
+        self.sha256 = ""
+        self._last = start + length - 1 if length >= 0 else None
+        self.first = self._answer = self._asked()
+        self.version = unquoted(self._answer["ETag"])
+        self.sha256 = self._answer.get("Metadata", {}).get(SHA256, "")
+        total = self._total()
+        self.end = total if length < 0 else start + length
+        if total < self.end:
+            raise IntegrityError(
+                f"{place.url} ends at byte {total}, before {self.end}; run what makes it again"
+            )
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the bytes in order."""
+        failures = 0
+        while True:
+            began, reason = self.position, "too few bytes"
+            try:
+                for block in self._answer["Body"].iter_chunks(BLOCK_BYTES):
+                    self.position += len(block)
+                    yield block
+            except LOST as error:
+                reason = type(error).__name__
+            finally:
+                self._answer["Body"].close()
+            if self.position >= self.end:
+                return
+            failures = 1 if self.position - began >= BLOCK_BYTES else failures + 1
+            if failures >= ATTEMPTS:
+                raise SourceError(
+                    f"{self._place.url} breaks off at byte {self.position} of {self.end} "
+                    f"({reason}, {failures} attempts); check the network, then run again"
+                )
+            logger.debug("%s broke off at byte %d", self._place.url, self.position)
+            pause(failures)
+            self._answer = self._asked()
+
+    def _asked(self) -> "GetObjectOutputTypeDef":
+        wanted: GetObjectRequestTypeDef = {"Bucket": self._place.bucket, "Key": self._place.key}
+        part = self.position > 0 or self._last is not None
+        if part:
+            last = "" if self._last is None else self._last
+            wanted["Range"] = f"bytes={self.position}-{last}"
+        if self.version:
+            wanted["IfMatch"] = quoted(self.version)
+        with answered(self._place.url):
+            try:
+                answer = self._opened(wanted)
+            except ClientError as error:
+                if names_of(error)[1] == "412":
+                    raise self._changed() from error
+                raise
+        if part and not answer.get("ContentRange"):
+            raise SourceError(
+                f"the server of {self._place.url} sends whole objects where ranges are asked for; "
+                "use a server that knows HTTP ranges"
+            )
+        # A server that ignores conditions sends the new object without a word.
+        if self.version and unquoted(answer["ETag"]) != self.version:
+            raise self._changed()
+        return answer
+
+    def _opened(self, wanted: "GetObjectRequestTypeDef") -> "GetObjectOutputTypeDef":
+        """Ask, also where the body of a refusal breaks off: boto3 reads that and gives up."""
+        failures = 0
+        while True:
+            try:
+                return client().get_object(**wanted)
+            except HTTPError as error:
+                failures += 1
+                if failures >= ATTEMPTS:
+                    raise SourceError(
+                        f"the server of {self._place.url} breaks off ({type(error).__name__}, "
+                        f"{failures} attempts); check the network, then run again"
+                    ) from error
+                pause(failures)
+
+    def _changed(self) -> IntegrityError:
+        return IntegrityError(
+            f"{self._place.url} was replaced while it was read; let no run write it, then run again"
+        )
+
+    def _total(self) -> int:
+        _, _, total = self._answer.get("ContentRange", "").rpartition("/")
+        return int(total) if total else self._answer["ContentLength"]
+
+
+def read(place: S3Address, start: int = 0, length: int = -1) -> bytes:
+    """Return an object's bytes from `start` on; a whole object is compared with its digest."""
+    for _ in range(TRIES):
+        try:
+            reading = Reading(place, start, length)
+        except IntegrityError as error:
+            # As with a folder's file, nothing lies beyond the end.
+            beyond = isinstance(error.__cause__, ClientError) and says(error.__cause__, SHORT)
+            if beyond and length < 0:
+                return b""
+            raise
+        data = b"".join(reading.blocks())
+        whole = start == 0 and len(data) == reading.end and length < 0
+        if not whole or reading.sha256 in ("", hashlib.sha256(data).hexdigest()):
+            return data
+    raise _altered(place, reading.sha256)
+
+
+def fetch(place: S3Address, path: Path, sha256: str = "") -> None:
+    """Bring an object to a file, which appears only when whole and of the right digest.
+
+    Raises:
+        ManifestError: there is no such object.
+        IntegrityError: its bytes have another sha256, also when fetched again.
+        MachineError: the disk is full or forbidden.
+    """
+    with arriving(path) as temporary:
+        for _ in range(TRIES):
+            recorded = _filled(place, temporary)
+            promised = sha256 or recorded
+            if promised in ("", hash_file(temporary)):
+                return
+        raise _altered(place, promised)
+
+
+def _filled(place: S3Address, path: Path) -> str:
+    """Fill a file with an object, in parts where it is large; return its recorded digest."""
+    reading = Reading(place)
+    with path.open("wb") as stream, ThreadPoolExecutor(CONNECTIONS) as pool:
+        descriptor = stream.fileno()
+        rest = [
+            pool.submit(_part, place, descriptor, start, reading)
+            for start in range(PART_BYTES, reading.end, PART_BYTES)
+        ]
+        try:
+            _write(descriptor, reading, PART_BYTES)
+            for part in rest:
+                part.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return reading.sha256
+
+
+def _part(place: S3Address, descriptor: int, start: int, whole: Reading) -> None:
+    length = min(PART_BYTES, whole.end - start)
+    _write(descriptor, Reading(place, start, length, whole.version), start + length)
+
+
+def _write(descriptor: int, reading: Reading, end: int) -> None:
+    position = reading.position
+    for block in reading.blocks():
+        os.pwrite(descriptor, block, position)
+        position += len(block)
+        if position >= end:
+            return
+
+
+def _altered(place: S3Address, sha256: str) -> IntegrityError:
+    return IntegrityError(
+        f"{place.url} is altered: its sha256 is not {sha256}; run what makes it again"
+    )

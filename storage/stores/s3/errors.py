@@ -1,0 +1,142 @@
+"""What a server refuses, as one of our errors: the object, what is wrong, the remedy.
+
+A server's own message is left to the chained error: only its short code is repeated.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)
+from botocore.exceptions import ConnectionError as UnreachableError
+
+from storage.errors import (
+    IntegrityError,
+    LockedError,
+    MachineError,
+    ManifestError,
+    SourceError,
+    StemworksError,
+)
+from storage.stores.s3.client import ATTEMPTS, settings
+
+RIGHTS = "s3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload"
+
+NO_CREDENTIALS = (
+    NoCredentialsError,
+    PartialCredentialsError,
+    CredentialRetrievalError,
+    ProfileNotFound,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)
+
+ANSWERS: list[tuple[set[str], type[StemworksError], str]] = [
+    ({"NoSuchBucket"}, MachineError,
+     "there is no such bucket; create it, or mend the address or the endpoint"),
+    ({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidClientTokenId",
+      "ExpiredToken", "TokenRefreshRequired", "AuthorizationHeaderMalformed", "401"}, MachineError,
+     "the credentials are refused; renew them, or see that profile, region and endpoint fit"),
+    ({"RequestTimeTooSkewed"}, MachineError,
+     "this machine's clock differs from the server's by more than 15 minutes; set it"),
+    ({"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "507"}, MachineError,
+     "the server has no space left or the quota is used up; free some, or use another --home"),
+    ({"PermanentRedirect", "TemporaryRedirect", "301", "307"}, MachineError,
+     "the bucket is in another region; set AWS_REGION to it"),
+    ({"AccessDenied", "AllAccessDisabled", "403"}, MachineError,
+     f"access is denied; use other credentials, or grant these {RIGHTS}"),
+    ({"NoSuchKey", "404"}, ManifestError, "it is missing; run what makes it again"),
+    ({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"},
+     IntegrityError,
+     "its bytes were altered on their way or at rest; run what makes it again, and check memory "
+     "and disk should that recur"),
+    ({"InvalidRange", "416"}, IntegrityError,
+     "it is shorter than it should be; run what makes it again"),
+    ({"PreconditionFailed", "ConditionalRequestConflict", "OperationAborted", "409", "412"},
+     LockedError,
+     "another process writes it at the same time; let one run work on it, then run again"),
+    ({"SlowDown", "ServiceUnavailable", "RequestLimitExceeded", "TooManyRequests",
+      "ThrottlingException", "Throttling", "429", "503"}, SourceError,
+     f"the server is overloaded, also after {ATTEMPTS} attempts; use fewer workers, or run again "
+     "later"),
+]  # fmt: skip
+"""Codes or HTTP statuses, the error they become, and what its message says."""
+
+MISSING = frozenset({"NoSuchKey", "404"})
+SHORT = frozenset({"InvalidRange", "416"})
+REFUSED = frozenset({"409", "412"})
+"""A condition was not met, or could not be judged while another wrote."""
+
+ALTERED = frozenset({"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
+
+
+def names_of(error: ClientError) -> tuple[str, str]:
+    """Return what a refusal is called: the server's code, then the HTTP status."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return str(error.response.get("Error", {}).get("Code", "")), str(status)
+
+
+def says(error: ClientError, names: frozenset[str]) -> bool:
+    """Tell whether a refusal is one of those that have these codes or statuses.
+
+    A missing bucket is no missing object, though both are a 404.
+    """
+    code, status = names_of(error)
+    return code in names or (status in names and code != "NoSuchBucket")
+
+
+@contextmanager
+def answered(url: str) -> Iterator[None]:
+    """Turn whatever boto3 raises about `url` into one clear error of ours.
+
+    Raises:
+        MachineError: credentials, rights, the bucket or space are lacking.
+        ManifestError: there is no such object.
+        IntegrityError: bytes were altered, or are fewer than promised.
+        LockedError: another process writes the same object.
+        SourceError: the server does not answer, or only with failures, also after all attempts.
+    """
+    try:
+        yield
+    except ClientError as error:
+        raise _refusal(url, error) from error
+    except NO_CREDENTIALS as error:
+        raise MachineError(
+            f"cannot use {url}: {type(error).__name__} says that no credentials are found; set "
+            "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        ) from error
+    except (HTTPClientError, UnreachableError) as error:
+        raise SourceError(
+            f"cannot reach the server of {url} at {settings().endpoint or 'AWS'} "
+            f"({type(error).__name__}, {ATTEMPTS} attempts); check the network and "
+            "STEMWORKS_S3_ENDPOINT, then run again"
+        ) from error
+    except BotoCoreError as error:
+        raise SourceError(
+            f"cannot use {url} ({type(error).__name__}); check its name and the settings of AWS"
+        ) from error
+
+
+def _refusal(url: str, error: ClientError) -> StemworksError:
+    code, status = names_of(error)
+    for name in (code, status):
+        for names, kind, remedy in ANSWERS:
+            if name in names:
+                return kind(f"{url}: {remedy} ({_named(code, status)})")
+    return SourceError(
+        f"{url}: the server failed at {error.operation_name} ({_named(code, status)}); run again "
+        "later, or ask whoever runs it"
+    )
+
+
+def _named(code: str, status: str) -> str:
+    return f"HTTP {status}" if code in ("", status) else f"{code}, HTTP {status}"

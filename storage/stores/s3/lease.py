@@ -1,0 +1,219 @@
+"""A lease: the lock of a bucket, an object that its holder renews and that counts as dead without.
+
+It dies with its holder: on the same machine at once, since the kernel tells whether a process
+lives; elsewhere after `EXPIRY_SECONDS` without renewal by the *server's* clock, so that no two
+machines' clocks need agree. Taking over is one conditional write: of several, one succeeds.
+
+On a server without conditional writes the lease is best effort: who writes it waits a moment and
+looks whose it is. A holder that was suspended, or cut off, for longer than it lives may lose its
+lease to another; it logs that and goes on. Neither can harm what is stored, for the same input
+gives the same bytes and each object appears whole; work may be done twice.
+"""
+
+import json
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from storage.errors import IntegrityError, LockedError, ManifestError, StemworksError
+from storage.processes import identity, is_alive, pid_space
+from storage.stores.s3.address import S3Address
+from storage.stores.s3.client import ATTEMPTS, client, pause
+from storage.stores.s3.conditions import Conditions
+from storage.stores.s3.download import Reading
+from storage.stores.s3.errors import MISSING, REFUSED, answered, says
+from storage.stores.s3.upload import Condition, send_bytes
+
+RENEW_SECONDS = 20.0
+EXPIRY_SECONDS = 90.0
+SETTLE_SECONDS = 2.0
+"""How long a writer without conditions waits before it looks whether its lease stands."""
+
+logger = logging.getLogger(__name__)
+
+
+class Found(NamedTuple):
+    """A lease as it lies in the bucket."""
+
+    version: str
+    holder: dict[str, Any]
+    age_seconds: float
+    """Since its last renewal, by the server's clock."""
+
+    def is_live(self) -> bool:
+        """Tell whether its holder may still be at work."""
+        here = pid_space()
+        if (
+            here
+            and self.holder.get("space") == here
+            and isinstance(self.holder.get("pid"), int)
+            and not is_alive(self.holder)
+        ):
+            return False
+        return self.age_seconds <= EXPIRY_SECONDS
+
+
+class Lease:
+    """One claim on a lease object."""
+
+    def __init__(self, place: S3Address, what: str, kept: Conditions) -> None:
+        self._place, self._what, self._kept = place, what, kept
+        self._holder = {
+            **identity(),
+            "host": socket.gethostname(),
+            "token": secrets.token_hex(16),
+        }
+        self._version = ""
+        self._beats = 0
+        self._over = threading.Event()
+        self._renewer = threading.Thread(target=self._renew, name="lease", daemon=True)
+
+    def claim(self) -> None:
+        """Take the lease if it is free or dead, and begin to renew it.
+
+        Raises:
+            LockedError: another holds it.
+        """
+        for failures in range(1, ATTEMPTS + 1):
+            found = self._look()
+            # The write of an attempt whose answer was lost.
+            if found and self._is_ours(found):
+                self._version = found.version
+                break
+            if found and found.is_live():
+                raise self._locked(found)
+            if self._write(found.version if found else ""):
+                self._settle(self._kept.same if found else self._kept.absent)
+                break
+            pause(failures)
+        else:
+            raise self._locked(self._look())
+        self._renewer.start()
+
+    def release(self) -> None:
+        """Stop renewing and free the lease, unless another has taken it over."""
+        self._over.set()
+        self._renewer.join(EXPIRY_SECONDS)
+        try:
+            found = self._look()
+            if found and self._is_ours(found):
+                with answered(self._place.url):
+                    client().delete_object(Bucket=self._place.bucket, Key=self._place.key)
+        except StemworksError as error:
+            logger.warning(
+                "cannot give back a lease, which ends %g s from now: %s", EXPIRY_SECONDS, error
+            )
+
+    def _renew(self) -> None:
+        while not self._over.wait(RENEW_SECONDS):
+            try:
+                held = self._beat()
+            except StemworksError as error:
+                logger.warning("cannot renew the lease of %s: %s", self._what, error)
+                continue
+            if not held:
+                logger.warning(
+                    "the lease of %s was taken over by another process; both may do the same work, "
+                    "which harms nothing but time: look for two runs on one home",
+                    self._what,
+                )
+                return
+
+    def _beat(self) -> bool:
+        """Renew; False when the lease is another's by now."""
+        if self._kept.same and self._write(self._version):
+            return True
+        found = self._look()
+        if found is None or not self._is_ours(found):
+            return False
+        self._version = found.version
+        return self._kept.same or self._write(self._version)
+
+    def _settle(self, decided: bool) -> None:
+        """Without a condition that decides, see whose write came last."""
+        if decided:
+            return
+        time.sleep(SETTLE_SECONDS)
+        found = self._look()
+        if found is None or not self._is_ours(found):
+            raise self._locked(found)
+
+    def _write(self, version: str) -> bool:
+        """Write the lease over this version, or over nothing; False if another was faster."""
+        # A beat of its own gives each renewal another ETag.
+        self._beats += 1
+        data = json.dumps(self._holder | {"beat": self._beats, "what": self._what}).encode()
+        condition = Condition(
+            version=version if self._kept.same else "", absent=self._kept.absent and not version
+        )
+        with answered(self._place.url):
+            try:
+                self._version = send_bytes(self._place, data, condition)
+            except ClientError as error:
+                if says(error, REFUSED | MISSING):
+                    return False
+                raise
+        return True
+
+    def _look(self) -> Found | None:
+        while True:
+            try:
+                reading = Reading(self._place)
+                data = b"".join(reading.blocks())
+            except ManifestError:
+                return None
+            except IntegrityError:
+                # Renewed while it was read.
+                pause(1)
+                continue
+            return _found(reading, data)
+
+    def _is_ours(self, found: Found) -> bool:
+        return found.holder.get("token") == self._holder["token"]
+
+    def _locked(self, found: Found | None) -> LockedError:
+        holder = found.holder if found else {}
+        who = f"pid {holder.get('pid', 'unknown')} on {holder.get('host', 'an unknown host')}"
+        return LockedError(
+            f"{self._what} is being done by another process ({who}); wait for it, or end it and "
+            f"wait {EXPIRY_SECONDS:g} s, then run again"
+        )
+
+
+@contextmanager
+def leased(place: S3Address, what: str, kept: Conditions) -> Iterator[None]:
+    """Hold a lease.
+
+    Raises:
+        LockedError: another process holds it.
+    """
+    lease = Lease(place, what, kept)
+    lease.claim()
+    owner = os.getpid()
+    try:
+        yield
+    finally:
+        # A forked child that leaves through here holds nothing.
+        if os.getpid() == owner:
+            lease.release()
+
+
+def _found(reading: Reading, data: bytes) -> Found:
+    holder: Any = None
+    with suppress(ValueError):
+        holder = json.loads(data)
+    answer = reading.first
+    date = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+    now = parsedate_to_datetime(date) if date else datetime.now(UTC)
+    age = (now - answer["LastModified"]).total_seconds()
+    return Found(reading.version, holder if isinstance(holder, dict) else {}, age)

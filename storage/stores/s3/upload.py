@@ -1,0 +1,181 @@
+"""Sending bytes in one request, or in parts where S3 asks for it; the server checks each digest."""
+
+import base64
+import hashlib
+import logging
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from storage.errors import IntegrityError, StemworksError
+from storage.stores.s3.address import S3Address
+from storage.stores.s3.client import client, quoted, unquoted
+from storage.stores.s3.download import SHA256
+from storage.stores.s3.errors import answered
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+SINGLE_BYTES = 5_000_000_000
+"""S3 takes no more in one request."""
+
+PART_BYTES = 64 << 20
+PARTS_AT_ONCE = 4
+"""Held in memory while they are sent, beside the one that is read."""
+
+PARTS = 10_000
+"""S3 takes no more for one object; larger objects have larger parts."""
+
+logger = logging.getLogger(__name__)
+
+
+class Condition(NamedTuple):
+    """What must hold for a write to happen; nothing, if neither is set."""
+
+    version: str = ""
+    """The object is still this one."""
+
+    absent: bool = False
+    """There is no object."""
+
+    def headers(self) -> dict[str, str]:
+        """Return the condition as boto3's arguments."""
+        if self.version:
+            return {"IfMatch": quoted(self.version)}
+        return {"IfNoneMatch": "*"} if self.absent else {}
+
+
+ALWAYS = Condition()
+
+
+def encoded(sha256: str) -> str:
+    """Return a digest in hex as S3 writes it."""
+    return base64.b64encode(bytes.fromhex(sha256)).decode()
+
+
+def send_bytes(place: S3Address, data: bytes, condition: Condition = ALWAYS) -> str:
+    """Store bytes and return the version they got; a refused condition is botocore's error."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    answer = client().put_object(
+        Bucket=place.bucket,
+        Key=place.key,
+        Body=data,
+        ChecksumSHA256=encoded(sha256),
+        Metadata={SHA256: sha256},
+        **condition.headers(),  # type: ignore[arg-type]
+    )
+    return unquoted(answer["ETag"])
+
+
+def send_file(place: S3Address, path: Path, sha256: str, condition: Condition = ALWAYS) -> str:
+    """Store a file, never whole in memory; return the version, let a refused condition pass.
+
+    Raises:
+        IntegrityError: the file no longer has this digest.
+    """
+    size = path.stat().st_size
+    if size > SINGLE_BYTES:
+        return _in_parts(place, path, sha256, condition)
+    with path.open("rb") as stream:
+        answer = client().put_object(
+            Bucket=place.bucket,
+            Key=place.key,
+            Body=stream,
+            ContentLength=size,
+            ChecksumSHA256=encoded(sha256),
+            Metadata={SHA256: sha256},
+            **condition.headers(),  # type: ignore[arg-type]
+        )
+    return unquoted(answer["ETag"])
+
+
+def _in_parts(place: S3Address, path: Path, sha256: str, condition: Condition) -> str:
+    with _upload(place, sha256) as upload:
+        parts, found = _sent(place, path, upload)
+        # The server knows the parts' digests alone.
+        if found != sha256:
+            raise IntegrityError(
+                f"{path} was altered after its sha256 was taken; run what makes it again"
+            )
+        done = client().complete_multipart_upload(
+            Bucket=place.bucket,
+            Key=place.key,
+            UploadId=upload,
+            MultipartUpload={"Parts": parts},
+            **condition.headers(),  # type: ignore[arg-type]
+        )
+    return unquoted(done["ETag"])
+
+
+def _sent(place: S3Address, path: Path, upload: str) -> tuple[list["CompletedPartTypeDef"], str]:
+    """Send all parts, some at a time; return them, and the sha256 of what was read.
+
+    When this returns or raises no part is under way any more, so that an abort leaves none behind.
+    """
+    sent: list[CompletedPartTypeDef] = []
+    whole = hashlib.sha256()
+    under_way: deque[Future[CompletedPartTypeDef]] = deque()
+    with ThreadPoolExecutor(PARTS_AT_ONCE, thread_name_prefix="upload") as pool:
+        for number, data in enumerate(_parts(path), start=1):
+            if len(under_way) == PARTS_AT_ONCE:
+                sent.append(under_way.popleft().result())
+            under_way.append(pool.submit(_send_part, place, upload, number, data))
+            whole.update(data)
+        sent += [part.result() for part in under_way]
+    return sent, whole.hexdigest()
+
+
+def _send_part(place: S3Address, upload: str, number: int, data: bytes) -> "CompletedPartTypeDef":
+    digest = encoded(hashlib.sha256(data).hexdigest())
+    answer = client().upload_part(
+        Bucket=place.bucket,
+        Key=place.key,
+        UploadId=upload,
+        PartNumber=number,
+        Body=data,
+        ChecksumSHA256=digest,
+    )
+    return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": digest}
+
+
+def unfinished(bucket: str, prefix: str, older_seconds: float) -> list[tuple[str, str]]:
+    """Return key and id of the uploads in parts begun that long ago, by the server's clock."""
+    pages = client().get_paginator("list_multipart_uploads")
+    found = []
+    for page in pages.paginate(Bucket=bucket, Prefix=prefix):
+        date = page["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+        now = parsedate_to_datetime(date) if date else datetime.now(UTC)
+        found += [
+            (item["Key"], item["UploadId"])
+            for item in page.get("Uploads", [])
+            if (now - item["Initiated"]).total_seconds() >= older_seconds
+        ]
+    return found
+
+
+@contextmanager
+def _upload(place: S3Address, sha256: str) -> Iterator[str]:
+    upload = client().create_multipart_upload(
+        Bucket=place.bucket, Key=place.key, ChecksumAlgorithm="SHA256", Metadata={SHA256: sha256}
+    )["UploadId"]
+    try:
+        yield upload
+    except BaseException:
+        try:
+            with answered(place.url):
+                client().abort_multipart_upload(Bucket=place.bucket, Key=place.key, UploadId=upload)
+        except StemworksError as error:
+            logger.warning("the parts of an upload stay behind, and cost: %s", error)
+        raise
+
+
+def _parts(path: Path) -> Iterator[bytes]:
+    size = max(PART_BYTES, -(-path.stat().st_size // PARTS))
+    with path.open("rb") as stream:
+        while data := stream.read(size):
+            yield data

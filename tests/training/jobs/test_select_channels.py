@@ -1,0 +1,104 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from storage.errors import CheckpointError, ConfigError, DataError
+from storage.home.runs import Run
+from storage.records import STEMS, ChannelMap
+from training.config import BsLocoformerConfig, SelectConfig, TrainConfig
+from training.data.stems import StemCorpus, StemSegments
+from training.jobs.select_channels import choose, majority, read_map, select
+from training.jobs.train import train
+
+ORDER = (4, 0, 5, 2)
+"""The outputs that play bass, drums, vocals and other."""
+
+
+class Permuted(torch.nn.Module):
+    """Knows the stems of the very segments it is asked about; outputs 1 and 3 are noise."""
+
+    def __init__(self, segments: StemSegments, outputs: int = 6) -> None:
+        super().__init__()
+        self.config = BsLocoformerConfig(outputs=outputs, sample_rate=8000)
+        self._stems = [torch.from_numpy(segments.stems(n)) for n in range(len(segments))]
+        self.asked = 0
+
+    def forward(self, x_BICT: Tensor) -> Tensor:
+        stems = next(s for s in self._stems if torch.equal(s.sum(0), x_BICT[0, 0]))
+        self.asked += 1
+        y = 0.01 * torch.randn(1, self.config.outputs, *stems.shape[1:])
+        for stem, output in zip(stems, ORDER, strict=True):
+            y[0, output] += stem
+        return y
+
+
+def segments_of(songs: Path) -> StemSegments:
+    corpus = StemCorpus.open(songs, songs.parent, 8000)
+    return StemSegments(corpus, corpus.of("validation"), 4000)
+
+
+def test_a_permutation_is_recovered(songs: Path) -> None:
+    segments = segments_of(songs)
+    chosen = choose(Permuted(segments), segments)  # type: ignore[arg-type]
+    assert chosen.stems == STEMS
+    assert chosen.channels == ORDER
+    assert chosen.chunks == 4
+    assert [row[output] for row, output in zip(chosen.votes, ORDER, strict=True)] == [4] * 4
+    assert sum(sum(row) for row in chosen.votes) == 16
+
+
+def test_silent_stems_have_no_vote(songs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    segments = segments_of(songs)
+    whole = segments.stems
+
+    def muted(number: int) -> np.ndarray:
+        stems = whole(number).copy()
+        if number < 2:
+            stems[1] *= 1e-4  # -80 dB
+        if number == 3:
+            stems[:] = 0
+        return stems
+
+    monkeypatch.setattr(segments, "stems", muted)
+    model = Permuted(segments)
+    chosen = choose(model, segments)  # type: ignore[arg-type]
+    assert model.asked == chosen.chunks == 3
+    assert sum(chosen.votes[1]) == 1
+    assert chosen.channels == ORDER
+
+
+def test_two_stems_never_share_an_output() -> None:
+    votes = np.array([[9, 5, 0], [8, 0, 1]])
+    assert majority(votes, np.zeros((2, 3))) == [1, 0]
+    ties = np.array([[3, 3, 0], [0, 0, 0]])
+    quality = np.array([[-1.0, -2.0, -9.0], [-5.0, -7.0, -1.0]])
+    assert majority(ties, quality) == [0, 2]
+    assert majority(np.array([[2, 3], [0, 0]]), np.array([[50.0, -50], [-50, -50]])) == [1, 0]
+
+
+def test_what_cannot_be_chosen(songs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    segments = segments_of(songs)
+    with pytest.raises(ConfigError, match="has 3 outputs, but 4 stems"):
+        choose(Permuted(segments, outputs=3), segments)  # type: ignore[arg-type]
+    monkeypatch.setattr(segments, "stems", lambda number: np.zeros((4, 2, 4000), np.float32))
+    with pytest.raises(DataError, match="no stem sounds"):
+        choose(Permuted(segments), segments)  # type: ignore[arg-type]
+
+
+def test_the_verb_leaves_a_map(
+    make_run: Callable[..., Run], mixit: TrainConfig, tmp_path: Path
+) -> None:
+    pretraining = make_run("pretrain", "train", mixit.override(["model.outputs=5", "loop.steps=1"]))
+    train(pretraining)
+    run = make_run("select", "select", SelectConfig(chunk_seconds=0.5), model=pretraining.model)
+    select(run)
+    before = run.channels.read_bytes()
+    assert isinstance(read_map(run.channels), ChannelMap)
+    select(run)
+    assert run.channels.read_bytes() == before
+    with pytest.raises(CheckpointError, match="is no channel map"):
+        read_map(tmp_path / "nothing.json")

@@ -1,0 +1,170 @@
+"""Weights at rest: safetensors beside JSON that explains them. Nothing is ever unpickled.
+
+A model is a folder: `model.safetensors`, and `model.json` with the model's config, the recipe it
+was trained by, digests of what it was trained on, the step, and the weights' own sha256.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from storage.config import Json
+from storage.errors import CheckpointError, ConfigError, ManifestError
+from storage.files import arriving, hash_file, read_json, write_json
+from training.config import BsLocoformerConfig
+from training.models import build
+from training.models.bs_locoformer.published import from_published, published_config, read_published
+from training.models.separator import Separator
+
+WEIGHTS = "model.safetensors"
+EXPLANATION = "model.json"
+Weights = Mapping[str, Tensor]
+
+
+def write_weights(path: Path, weights: Weights) -> str:
+    """Write tensors durably and at once; return the file's sha256. Same tensors, same bytes."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    with arriving(path) as temporary:
+        try:
+            save_file(plain, temporary)
+        except SafetensorError as error:
+            # A full disk is told in words only.
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), str(error)) from error
+    return hash_file(path)
+
+
+def read_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
+    """Read tensors to the CPU.
+
+    Raises:
+        CheckpointError: the file is missing, is no safetensors file, or is not the one that was
+            written (`sha256`); the message names it.
+    """
+    remedy = "delete its folder and run again, or take it from a backup"
+    if not path.is_file():
+        raise CheckpointError(f"weights {path} are missing; {remedy}")
+    if sha256 is not None and hash_file(path) != sha256:
+        raise CheckpointError(f"weights {path} are damaged: their sha256 has changed; {remedy}")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"weights {path} cannot be read ({error}); {remedy}") from error
+
+
+def fit_into(model: nn.Module, weights: Weights, source: Path) -> None:
+    """Copy weights into a model that must have exactly these tensors, of finite numbers.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown, of another shape, or holds NaN; the message
+            names it and `source`.
+    """
+    own = model.state_dict()
+    problems = [
+        *(f"'{name}' is missing" for name in own.keys() - weights.keys()),
+        *(f"'{name}' is not in the model" for name in weights.keys() - own.keys()),
+        *(
+            f"'{name}' is {list(weights[name].shape)} and not {list(own[name].shape)}"
+            for name in own.keys() & weights.keys()
+            if own[name].shape != weights[name].shape
+        ),
+    ]
+    if problems:
+        first, more = min(problems), len(problems) - 1
+        raise CheckpointError(
+            f"weights {source} do not fit the model: {first}{f' and {more} more' if more else ''}; "
+            "use the recipe that they were trained with"
+        )
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise CheckpointError(
+                f"weights {source} hold NaN or infinity in '{name}'; the training that made them "
+                "diverged: lower optim.lr and train again"
+            )
+    model.load_state_dict(dict(weights))
+
+
+def save_model(folder: Path, weights: Weights, explanation: Json) -> None:
+    """Write a model's folder; the JSON comes last and names the weights' sha256."""
+    sha256 = write_weights(folder / WEIGHTS, weights)
+    write_json(folder / EXPLANATION, {**explanation, "sha256": sha256})
+
+
+def load_model(folder: Path) -> Separator:
+    """Return the model in a folder, on the CPU and in evaluation mode.
+
+    Raises:
+        CheckpointError: the folder holds no readable model; the message names the file, what is
+            wrong with it and what to do.
+    """
+    explanation = read_explanation(folder)
+    try:
+        config = BsLocoformerConfig.parse(explanation["model"], "model setting")
+    except (KeyError, TypeError, ConfigError) as error:
+        raise CheckpointError(
+            f"{folder / EXPLANATION} describes no model that this version knows ({error}); train "
+            "it again"
+        ) from error
+    model = build(config)
+    weights = folder / WEIGHTS
+    fit_into(model, read_weights(weights, explanation.get("sha256")), weights)
+    return model.eval()
+
+
+def import_published(checkpoint: Path, folder: Path) -> None:
+    """Write a model's folder from a checkpoint that the paper's authors have published.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, or is no BS-Locoformer of a published size.
+    """
+    published = read_published(checkpoint)
+    config = published_config(published, checkpoint)
+    weights = from_published(published, config, checkpoint)
+    fit_into(build(config), weights, checkpoint)
+    save_model(
+        folder,
+        weights,
+        {
+            "model": config.model_dump(mode="json"),
+            "imported_from": {"name": checkpoint.name, "sha256": hash_file(checkpoint)},
+        },
+    )
+
+
+def read_explanation(folder: Path) -> dict[str, Any]:
+    """Return `model.json` of a model's folder.
+
+    Raises:
+        CheckpointError: it is missing or unreadable.
+    """
+    if not folder.is_dir():
+        raise CheckpointError(f"no model at {folder}; give the folder that holds {EXPLANATION}")
+    try:
+        explanation = read_json(folder / EXPLANATION)
+    except ManifestError as error:
+        raise CheckpointError(f"{folder} holds no model: {error}") from error
+    if not isinstance(explanation, dict):
+        raise CheckpointError(
+            f"{folder / EXPLANATION} is no explanation of a model; train it again"
+        )
+    return explanation
+
+
+def average(all_weights: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of each tensor over several models, in float64; of integers, the first."""
+    return {
+        name: (
+            torch.stack([weights[name].double() for weights in all_weights]).mean(0).to(first.dtype)
+            if first.is_floating_point()
+            else first
+        )
+        for name, first in all_weights[0].items()
+    }

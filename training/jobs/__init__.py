@@ -1,0 +1,1 @@
+"""The jobs that a run directory can ask for, one module each."""

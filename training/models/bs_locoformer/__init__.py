@@ -1,0 +1,1 @@
+"""BS-Locoformer (Saijo & Bando 2025)."""
