@@ -39,12 +39,11 @@ def test_outputs_and_gradients_are_the_packages(changes: dict[str, object], samp
     torch.autograd.backward((ours * pull).sum())
     torch.autograd.backward((expected * pull).sum())
     theirs = gradients(oracle)
+    # What is a hundred times smaller than the largest is not asked for more digits than that.
+    floor = max(float(gradient.norm()) for gradient in theirs.values()) / 100
     for name, gradient in gradients(model).items():
-        # Biases that no gate or tanh bends hardly matter here: only what is not rounding counts.
-        floor = 1e-5 * max(float(other.norm()) for other in theirs.values())
-        assert float((gradient - theirs[name]).norm()) <= 1e-5 * float(
-            theirs[name].norm()
-        ) + 1e-2 * floor, name
+        size = max(float(theirs[name].norm()), floor)
+        assert float((gradient - theirs[name]).norm()) <= 1e-5 * size, name
 
 
 def gradients(model: nn.Module) -> dict[str, Tensor]:
@@ -58,4 +57,5 @@ def test_the_normalised_transform_changes_nothing() -> None:
     model = BsRoformer(config).eval()
     model.load_state_dict(oracle.state_dict())
     x = 0.3 * torch.randn(2, 2, 5_000)
-    assert relative(model(x.unsqueeze(1)), oracle_answer(oracle, x)) <= 1e-5
+    with torch.no_grad():
+        assert relative(model(x.unsqueeze(1)), oracle_answer(oracle, x)) <= 1e-5
