@@ -117,7 +117,7 @@ def read_settings(path: Path) -> dict[str, dict[str, Any]]:
     """
     try:
         # A subclass of the safe loader: it makes plain values and tuples, and runs nothing.
-        content = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506
+        content = yaml.load(path.read_text("utf-8"), _Loader)
     except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
         reason = getattr(error, "problem", None) or error
         raise ConfigError(

@@ -66,7 +66,7 @@ def oracle_answer(oracle: nn.Module, x_BCT: Tensor) -> Tensor:
     """Return the oracle's [B, S, C, T]; as the training repository does, with every sample."""
     whole: Callable[..., Tensor] = torch.istft
     try:
-        torch.istft = partial(whole, length=x_BCT.shape[-1])  # type: ignore[assignment]
+        torch.istft = partial(whole, length=x_BCT.shape[-1])
         y: Tensor = oracle(x_BCT)
     finally:
         torch.istft = whole
