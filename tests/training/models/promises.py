@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +15,6 @@ from training.config import MixitObjective
 from training.losses.mixit import mixit_loss
 from training.losses.snr import thresholded_snr_loss
 from training.models.separator import Separator
-from training.models.settings import ModelSettings
 
 LENGTHS = (1, 7, 100, 44_113)
 
@@ -114,7 +113,8 @@ def counts_its_operations(model: Separator, samples: int) -> float:
         ) as counter,
     ):
         model.eval()(x)
-    told = cast(ModelSettings, model.config).operations(samples)
+    config: Any = model.config
+    told = config.operations(samples)
     assert told == pytest.approx(counter.get_total_flops(), rel=0.05)
     return float(counter.get_total_flops() / told)
 
@@ -123,5 +123,15 @@ def _lstm(
     sequence: list[int], inward: list[int], around: list[int], *_: object, **__: object
 ) -> int:
     """Two for each multiply-accumulate of one layer's gates, in one direction."""
-    steps, batch, _ = sequence
+    steps, batch = sequence[:2]
     return 2 * steps * batch * (math.prod(inward) + math.prod(around))
+
+
+def compiles(model: Any) -> None:
+    """Each body is one graph, and the compiled ones give the same sound."""
+    x = noise(model, 1, 3_001)
+    with torch.no_grad():
+        expected = model.eval()(x)
+        for body in model.bodies():
+            body.compile(backend="eager", fullgraph=True, dynamic=False)
+        torch.testing.assert_close(model(x), expected)

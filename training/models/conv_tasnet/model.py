@@ -40,13 +40,8 @@ class ConvTasNet(Separator):
     def __init__(self, config: ConvTasNetConfig) -> None:
         super().__init__(config)
         self.stride = config.filter_length // 2
-        basis = {
-            "kernel_size": config.filter_length,
-            "stride": self.stride,
-            "padding": self.stride,
-        }
-        channels, filters = config.audio_channels, config.filters
-        self.encoder = nn.Conv1d(channels, filters, bias=False, **basis)
+        channels, filters, length = config.audio_channels, config.filters, config.filter_length
+        self.encoder = nn.Conv1d(channels, filters, length, self.stride, self.stride, bias=False)
         self.mask_generator = MaskGenerator(
             input_dim=filters,
             num_sources=config.outputs,
@@ -57,7 +52,9 @@ class ConvTasNet(Separator):
             num_stacks=config.repeats,
             msk_activate=config.mask,
         )
-        self.decoder = nn.ConvTranspose1d(filters, channels, bias=False, **basis)
+        self.decoder = nn.ConvTranspose1d(
+            filters, channels, length, self.stride, self.stride, bias=False
+        )
 
     def forward(self, x_BICT: Tensor) -> Tensor:
         """Separate float32 waveforms [B, 1, C, T] into float32 [B, S, C, T].

@@ -73,14 +73,11 @@ def test_scale_of_the_input_is_the_scale_of_the_output(model: BsRoformer) -> Non
         torch.testing.assert_close(model.eval()(64 * x), 64 * model(x), rtol=1e-3, atol=1e-4)
 
 
-def answer(mode: Recompute, compiled: bool = False) -> tuple[Tensor, Tensor]:
+def answer(mode: Recompute) -> tuple[Tensor, Tensor]:
     """Return the output and all gradients of one training step."""
     torch.manual_seed(0)
     model = BsRoformer(MICRO).train()
     model.set_recompute(mode)
-    if compiled:
-        for body in model.bodies():
-            body.compile(backend="eager")
     torch.manual_seed(5)
     y = model(promises.noise(model, 2, 3_001))
     torch.autograd.backward(y.square().sum())
@@ -92,6 +89,11 @@ def answer(mode: Recompute, compiled: bool = False) -> tuple[Tensor, Tensor]:
 def test_recomputing_changes_no_bit(mode: Recompute) -> None:
     for again, plain in zip(answer(mode), answer("nothing"), strict=True):
         assert torch.equal(again, plain)
+
+
+@pytest.mark.filterwarnings("ignore:.*grad attribute of a Tensor that is not a leaf")
+def test_bodies_are_compiled() -> None:
+    promises.compiles(BsRoformer(MICRO.model_copy(update={"outputs": 1, "blocks": 1})))
 
 
 def test_bodies_are_all_but_the_last_norm(model: BsRoformer) -> None:
