@@ -32,6 +32,11 @@ class ModelSettings(Config):
     sample_rate: PositiveInt = 44_100
     """Hz."""
 
+    @property
+    def size(self) -> str:
+        """Name of the published size that these settings are, whatever their outputs; or empty."""
+        return ""
+
     def operations(self, samples: int) -> float:
         """Return the floating-point operations of one forward pass over one example.
 
