@@ -17,7 +17,7 @@ from storage.audio.waveforms import Waveform, read_window
 from storage.errors import CheckpointError, ConfigError, DataError, DecodeError, MachineError
 from tests.synthesised import write_audio
 from tests.training.inference.test_overlap_add import Sharing
-from training.config import BsLocoformerConfig, DeliveryConfig, SeparateConfig, TrainConfig
+from training.config import DeliveryConfig, SeparateConfig, TrainConfig
 from training.engine.weights import save_model
 from training.inference.song_files import (
     Shape,
@@ -30,6 +30,7 @@ from training.inference.song_files import (
 from training.inference.spectrograms import COLUMNS, band_powers, draw_spectrograms
 from training.jobs.separate_songs import SongOptions, separate_file, separate_songs, separated_song
 from training.models import build
+from training.models.bs_locoformer.config import BsLocoformerConfig
 
 CONFIG = SeparateConfig(chunk_seconds=1, hop_seconds=0.5)
 MODEL_RATE = 100
@@ -266,11 +267,9 @@ def test_a_model_of_other_outputs_numbers_them(tmp_path: Path) -> None:
     write_audio(song, noise(2, 300), MODEL_RATE)
     two: Any = Sharing(BsLocoformerConfig(outputs=2, sample_rate=MODEL_RATE))
     told: list[tuple[int, int]] = []
-    separate_file(
-        two, song, tmp_path / "out" / "song", SongOptions(CONFIG), lambda *x: told.append(x)
-    )
-    names = sorted(path.name for path in (tmp_path / "out" / "song").iterdir())
-    assert names == ["output-00.wav", "output-01.wav"]
+    out, options = tmp_path / "out" / "song", SongOptions(CONFIG)
+    separate_file(two, song, out, options, lambda *x: told.append(x))
+    assert sorted(path.name for path in out.iterdir()) == ["output-00.wav", "output-01.wav"]
     assert told == [(4, 5), (5, 5)]
 
 

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 
 from storage.errors import ConfigError
-from training.config import BsLocoformerConfig
 from training.models import build, select_outputs, separator_parameters
+from training.models.bs_locoformer.config import BsLocoformerConfig
 from training.models.bs_locoformer.model import BsLocoformer, ConvSwiGLU, RMSGroupNorm
-from training.models.spectral import istft, kept_frames, normalise, spectral_rms, stft
+from training.spectral import istft, kept_frames, normalise, spectral_rms, stft
 
 TINY = BsLocoformerConfig(
     outputs=3, blocks=2, width=16, hidden=12, kernel=4, heads=2, groups=4, dropout=0.0
@@ -79,7 +79,7 @@ def test_second_convolution_starts_as_the_published_transposed_one() -> None:
 def test_attention_in_several_calls_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = tiny().eval(), noise(2, 1, 2, LENGTH)
     whole = model(x)
-    monkeypatch.setattr(model, "SEQUENCES_AT_ONCE", 7)
+    monkeypatch.setattr("training.models.bs_locoformer.model.SEQUENCES_AT_ONCE", 7)
     torch.testing.assert_close(model(x), whole, rtol=1e-5, atol=1e-6)
 
 
