@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from pipelines.archives.remote_file import RemoteFile
-from pipelines.archives.retry_policy import RetryPolicy
 from storage.errors import SourceError
 from storage.retry_policy import RetryPolicy
 from tests.range_server import Fault, RangeServer
