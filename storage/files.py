@@ -32,9 +32,9 @@ def arriving(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
-            _sync(temporary)
+            sync(temporary)
             temporary.replace(path)
-            _sync(path.parent)
+            sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -47,6 +47,34 @@ def clear_remains(*paths: Path) -> None:
     for path in paths:
         for remains in path.parent.glob(f".{glob.escape(path.name)}.*.arriving"):
             remains.unlink(missing_ok=True)
+
+
+def remove_arriving(folder: Path, pattern: str = "*") -> None:
+    """Remove what killed writers left of files whose names match a shell pattern.
+
+    The caller holds the lock on these files, as for `clear_remains`.
+    """
+    parent, _, name = pattern.rpartition("/")
+    for remains in folder.glob(f"{parent}/.{name}.*.arriving".lstrip("/")):
+        remains.unlink(missing_ok=True)
+
+
+def write_at(descriptor: int, position: int, data: bytes | memoryview) -> int:
+    """Write all bytes at a position of an open file, from any thread; return where they end."""
+    rest = memoryview(data)
+    while rest:
+        written = os.pwrite(descriptor, rest, position)
+        rest, position = rest[written:], position + written
+    return position
+
+
+def sync(path: Path) -> None:
+    """Return when a file, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -138,11 +166,3 @@ def only_one(path: Path, what: str) -> Iterator[None]:
 def _holder(stream: IO[str]) -> str:
     stream.seek(0)
     return stream.read(40) or "unknown pid"
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -18,7 +18,7 @@ class TallyRow(NamedTuple):
     outcome: Outcome
     reason: str
     """Empty for what is kept."""
-    count: int
+    number: int
 
 
 class Tally(Record):
@@ -33,7 +33,7 @@ class Tally(Record):
     @classmethod
     def of(cls, rows: Iterable[LedgerRow]) -> "Tally":
         """Count the rows of a ledger."""
-        counts = Counter((row.outcome, row.reason) for row in rows)
+        counts = Counter[tuple[Outcome, str]]((row.outcome, row.reason) for row in rows)
         return cls(
             kept=counts["kept", ""],
             filtered=_reasons(counts, "filtered"),
@@ -91,7 +91,7 @@ class Tally(Record):
             yield TallyRow("quarantined", reason, count)
 
 
-def _reasons(counts: Mapping[tuple[str, str], int], outcome: Outcome) -> dict[str, int]:
+def _reasons(counts: Mapping[tuple[Outcome, str], int], outcome: Outcome) -> dict[str, int]:
     return {reason: count for (each, reason), count in sorted(counts.items()) if each == outcome}
 
 

@@ -19,7 +19,7 @@ from pipelines.archives.published import Published
 from pipelines.archives.remote_file import Head, RemoteFile
 from pipelines.archives.zip_archive import Progress, check_archive
 from storage.errors import IntegrityError
-from storage.files import disk_errors, only_one, require_space
+from storage.files import disk_errors, only_one, require_space, sync, write_at
 from storage.retry_policy import DEFAULT_RETRIES, RetryPolicy
 
 PART = 64 << 20
@@ -99,7 +99,7 @@ def _settle(order: Download, part: Path) -> str:
     with disk_errors(path):
         part.replace(path)
         state.unlink(missing_ok=True)
-        _sync(path.parent)
+        sync(path.parent)
     return sha1
 
 
@@ -237,10 +237,7 @@ class _Ledger:
 
     def write(self, position: int, block: bytes) -> None:
         """Put bytes in their place."""
-        view = memoryview(block)
-        while view:
-            written = os.pwrite(self._file, view, position)
-            view, position = view[written:], position + written
+        write_at(self._file, position, block)
 
     def finish(self, number: int) -> None:
         """Note a part as finished, durably, after its bytes."""
@@ -279,11 +276,3 @@ class _Ledger:
 
 def _state_of(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

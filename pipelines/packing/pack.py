@@ -24,7 +24,7 @@ from pipelines.workers.fan_out import as_they_come, cores
 from pipelines.workers.isolation import Isolated
 from storage.config import Json, digest_of
 from storage.errors import ConfigError
-from storage.files import disk_errors
+from storage.files import disk_errors, remove_arriving
 from storage.home.failures import noted
 from storage.home.layout import Corpus, Home, shard_offsets
 from storage.home.marks import Mark, Work, commit, lookup
@@ -272,9 +272,6 @@ def _facts(request: PackRequest, rows: Sequence[LedgerRow], written: Sequence[Wr
 def _clear_remains(corpus: Corpus, unit: Unit) -> None:
     """Remove what a killed attempt left half written or half fetched."""
     for path in [corpus.shard(unit.id, 0), corpus.ledger(unit.id)]:
-        for remains in path.parent.glob(f".{unit.id}[-.]*.arriving"):
-            remains.unlink(missing_ok=True)
-    tracks = {track.id for track in unit.tracks}
-    for remains in corpus.root.glob(".*.arriving"):
-        if remains.name.split(".")[1] in tracks:
-            remains.unlink(missing_ok=True)
+        remove_arriving(path.parent, f"{unit.id}[-.]*")
+    for track in unit.tracks:
+        remove_arriving(corpus.root, track.id)

@@ -16,6 +16,7 @@ from storage.audio.flac_frames import FlacEncoder, joined
 from storage.audio.wav_headers import wav_file
 from storage.audio.waveforms import quantise
 from storage.config import Json
+from storage.files import write_at
 from storage.shards.writer import ClipPlace
 
 
@@ -55,11 +56,7 @@ class StagingFile:
     def put(self, key: str, audio: bytes, info: Json) -> SampleExtent:
         """Append one sample."""
         extent = SampleExtent(key, self.end, len(audio), info)
-        rest = memoryview(audio)
-        while rest:
-            written = os.pwrite(self._descriptor, rest, self.end)
-            self.end += written
-            rest = rest[written:]
+        self.end = write_at(self._descriptor, self.end, audio)
         return extent
 
 

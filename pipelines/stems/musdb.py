@@ -15,7 +15,7 @@ from pipelines.stems.stem_mixing import write_sum
 from pipelines.stems.wave_files import CHANNELS, SAMPLE_RATE
 from storage.audio.waveforms import AudioInfo, probe
 from storage.errors import DataError
-from storage.files import BLOCK, require_space
+from storage.files import BLOCK, remove_arriving, require_space
 from storage.home.layout import Corpus, Home
 from storage.manifests import write_rows
 from storage.records import StemSong
@@ -96,9 +96,7 @@ def _extract(
     progress: Progress | None,
 ) -> None:
     """Write mixtures and recorded stems that are not there yet under the archive's own names."""
-    # What a killed attempt left half written.
-    for remains in corpus.root.glob("*/*/.*.arriving"):
-        remains.unlink(missing_ok=True)
+    remove_arriving(corpus.root, "*/*/*")
     summed = _summed(recordings)
     members = [m for each in layout.values() for name, m in each.items() if name not in summed]
     lacking = [member for member in members if not _is_there(corpus, member)]

@@ -22,7 +22,7 @@ from pipelines.stems.wave_files import (
 )
 from storage.audio.waveforms import Waveform
 from storage.errors import DecodeError, IntegrityError, ManifestError
-from storage.files import read_json, write_json
+from storage.files import read_json, remove_arriving, write_json
 
 NOTE = "mixed.json"
 """Written last into a song's folder: a song without it is not done."""
@@ -54,9 +54,7 @@ def mix(request: Mix) -> Finding:
     """
     if frames := mixed(request.destination, request.recordings):
         return Finding(frames)
-    # What a killed attempt left half written.
-    for remains in request.destination.glob(".*.arriving"):
-        remains.unlink(missing_ok=True)
+    remove_arriving(request.destination)
     groups = {**request.recordings, OTHERS: request.others}
     names = [name for group in groups.values() for name in group]
     library = Library(request.source)

@@ -23,7 +23,7 @@ def test_it_counts_and_adds(first: list[tuple[str, str]], second: list[tuple[str
     counted = Counter(first + second)
     assert tally.total == len(first) + len(second)
     assert tally.failed == counted["quarantined", "empty"]
-    found = {(each.outcome, each.reason): each.count for each in tally.rows() if each.count}
+    found = {(each.outcome, each.reason): each.number for each in tally.rows() if each.number}
     assert found == dict(counted)
     assert Tally.from_facts(tally.as_facts()) == tally
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +11,7 @@ from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadErro
 from urllib3.exceptions import HTTPError
 
 from storage.errors import IntegrityError, SourceError
-from storage.files import arriving, hash_file
+from storage.files import arriving, hash_file, write_at
 from storage.retry_policy import Attempts, TransientError
 from storage.stores.s3.address import S3Address
 from storage.stores.s3.client import RETRIES, client, quoted, unquoted
@@ -197,8 +196,7 @@ def _part(place: S3Address, descriptor: int, start: int, whole: Reading) -> None
 def _write(descriptor: int, reading: Reading, end: int) -> None:
     position = reading.position
     for block in reading.blocks():
-        os.pwrite(descriptor, block, position)
-        position += len(block)
+        position = write_at(descriptor, position, block)
         if position >= end:
             return
 
