@@ -42,7 +42,7 @@ def arriving(path: Path) -> Iterator[Path]:
 def clear_remains(*paths: Path) -> None:
     """Remove what killed writers left of files half written.
 
-    Whoever calls holds the lock on these files: a writer at work would lose its own.
+    The caller holds the lock on these files: a writer at work would lose its own.
     """
     for path in paths:
         for remains in path.parent.glob(f".{glob.escape(path.name)}.*.arriving"):
@@ -156,7 +156,7 @@ def only_one(path: Path, what: str) -> Iterator[None]:
                 f"{what} is being done by another process ({_holder(stream)}); "
                 "wait for it, or end it, then run again"
             ) from error
-        # The kernel holds the lock; who it is, is told as a courtesy, for which a disk may be full.
+        # The kernel holds the lock; naming the holder is a courtesy, and the disk may be full.
         with contextlib.suppress(OSError):
             os.truncate(stream.fileno(), 0)
             os.write(stream.fileno(), f"pid {os.getpid()}".encode())

@@ -68,7 +68,7 @@ class ShardInfo(Record):
     samples: int
     """Samples that it holds: as many as clips, or the pieces that clips are cut from."""
     sidecar_bytes: int
-    """Size of the file beside it that says where each sample lies."""
+    """Size of the file beside it that says where each sample is."""
     sidecar_sha256: str
 
 
@@ -88,7 +88,7 @@ class LedgerRow(Record):
     clips: int = 0
     clips_dropped: int = 0
     kept_seconds: float = 0.0
-    """Seconds of the track that lie in at least one kept clip."""
+    """Seconds of the track that are in at least one kept clip."""
     split: str = "training"
     decoder: str = ""
     sample_rate: int = 0

@@ -44,7 +44,7 @@ def read_tracks(
     """Return the tracks of an archive in the order of their ids; no audio is read.
 
     Of an archive on a server only the directory and the checksums come. A track that the metadata
-    does not list keeps the defaults of `Track`; one whose bytes are an earlier one's says so.
+    does not list keeps the defaults of `Track`; one whose bytes are an earlier one's names it.
 
     Raises:
         SourceError: a server does not deliver, or holds another archive than the source's.
@@ -60,10 +60,10 @@ def read_tracks(
     tracks = []
     for song, member in sorted(songs.items()):
         path = "/".join(member.name.split("/")[-2:])
-        place = member._asdict()
+        location = member._asdict()
         values: dict[str, Any] = dict(described.get(song, {}), sha1=sha1.get(path))
         try:
-            track = Track(id=song, member=place.pop("name"), **place, **values)
+            track = Track(id=song, member=location.pop("name"), **location, **values)
         except ValidationError as error:
             raise ManifestError(
                 f"{name}, track {song}: {error.errors()[0]['msg']}, not "
@@ -129,15 +129,15 @@ def _rows(text: io.TextIOWrapper, metadata: str) -> Iterator[_Row]:
     csv.field_size_limit(min(LONGEST_FIELD, sys.maxsize))
     table = csv.reader(_lines(text, metadata))
     header = [next(table, []) for _ in range(HEADER_ROWS)]
-    places = _places(header, metadata)
+    columns = _columns(header, metadata)
     for cells in table:
-        if not cells or not cells[0].isdecimal() or len(cells) <= max(places.values()):
+        if not cells or not cells[0].isdecimal() or len(cells) <= max(columns.values()):
             raise ManifestError(
                 f"tracks.csv line {table.line_num} in {metadata} has {len(cells)} columns and "
                 f"starts with {''.join(cells[:1])[:40]!r}, not with a track number; fetch it again"
             )
         # An empty cell is an absent value: the record's default stands.
-        values = {name: cells[place] for name, place in places.items() if cells[place]}
+        values = {name: cells[column] for name, column in columns.items() if cells[column]}
         yield _Row(f"{int(cells[0]):06d}", values)
 
 
@@ -152,7 +152,7 @@ def _lines(text: io.TextIOWrapper, metadata: str) -> Iterator[str]:
         yield line
 
 
-def _places(header: list[list[str]], metadata: str) -> dict[str, int]:
+def _columns(header: list[list[str]], metadata: str) -> dict[str, int]:
     columns = list(zip(header[0], header[1], strict=False))
     lacking = [".".join(column) for column in COLUMNS.values() if column not in columns]
     if lacking:

@@ -1,6 +1,6 @@
 """WAV headers: written so that the same sound gives the same bytes, and read without a library.
 
-libsndfile writes the time of day into each float WAV, and accepts a cut file without a word.
+libsndfile writes the time of day into each float WAV, and reads a cut file without an error.
 """
 
 import struct
