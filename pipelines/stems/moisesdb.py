@@ -29,54 +29,57 @@ GROWTH = 2
 
 
 def mix_songs(
-    source: Path,
-    home: Home,
-    corpus: Corpus,
-    config: MusdbConfig,
-    on_progress: OnProgress | None = None,
+    source: Path, home: Home, corpus: Corpus, config: MusdbConfig, report: OnProgress | None = None
 ) -> list[StemSong]:
     """Mix every song, write `songs.jsonl` and the ledger, and return the songs' rows.
 
-    Songs mixed whole by an earlier attempt are left as they are. A song whose files are damaged,
-    or whose `data.json` is, is quarantined; a song that lacks a stem gets digital silence for
-    it; listed recordings that are not there are left out of the sum and noted in the
-    ledger. The split depends on the songs' artists alone, not on which of them are kept.
+    Songs mixed whole by an earlier attempt are left as they are. A song whose files or `data.json`
+    are damaged is quarantined; a song that lacks a stem gets digital silence for it; the ledger
+    notes listed recordings that are missing. The split depends on the songs' artists alone, not
+    on which of them are kept.
 
     Raises:
         DataError: it is not MoisesDB, or too many of its songs are quarantined.
         IntegrityError: the zip as a whole is damaged, or holds unsafe names.
         MachineError: the disk has no room for it.
     """
-    library = Library(source)
-    entries, recordings = library.entries(), config.recordings()
-    described = {entry.id: library.describe(entry, recordings) for entry in entries}
+    entries = (library := Library(source)).entries()
+    described = {each.id: library.describe(each, config.recordings()) for each in entries}
     listed = {song: one for song, one in described.items() if isinstance(one, Listed)}
     shares: dict[Split, float] = {"test": config.test_share, "validation": config.validation_share}
     splits = split_by_artist({s: one.artist for s, one in listed.items()}, shares, config.seed)
-    findings = {song: one for song, one in described.items() if isinstance(one, Finding)}
-    for song, one in listed.items():
-        if config.max_stems and one.stems > config.max_stems:
-            findings[song] = Finding(0, TOO_MANY, f"{one.stems} stems")
+    findings = _left_out(described, config.max_stems)
     wanted = [entry for entry in entries if entry.id not in findings]
     _prepare(source, corpus, wanted, config.stems)
     mixes = [_mix(source, corpus, entry, listed[entry.id]) for entry in wanted]
-    findings |= _mix_all(mixes, config.workers, on_progress)
+    findings |= _mix_all(mixes, config.workers, report)
     rows = [_row(song, findings[song], listed.get(song), splits) for song in sorted(findings)]
     close_ledger(corpus, rows, config.error_budget)
-    names = _names([listed[row.track] for row in rows if row.outcome == "kept"])
+    kept = _names([listed[row.track] for row in rows if row.outcome == "kept"])
     songs = [
         StemSong(
             name=name,
             split=splits[song],
-            folder=home.relative(_folder(corpus, song)),
             frames=findings[song].frames,
+            folder=home.relative(_folder(corpus, song)),
             sample_rate=SAMPLE_RATE,
             stems=config.stems,
         )
-        for song, name in names.items()
+        for song, name in kept.items()
     ]
     write_rows(corpus.songs, songs)
     return songs
+
+
+def _left_out(described: Mapping[str, Listed | Finding], max_stems: int) -> dict[str, Finding]:
+    """Return the songs that are not mixed: faulty ones, and those with too many stems."""
+    findings: dict[str, Finding] = {}
+    for song, one in described.items():
+        if isinstance(one, Finding):
+            findings[song] = one
+        elif max_stems and one.stems > max_stems:
+            findings[song] = Finding(0, TOO_MANY, f"{one.stems} stems")
+    return findings
 
 
 def _prepare(source: Path, corpus: Corpus, entries: Sequence[Entry], stems: Sequence[str]) -> None:

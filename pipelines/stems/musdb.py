@@ -5,6 +5,7 @@ import re
 import shutil
 import zlib
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -55,10 +56,8 @@ def unpack(
     with ArchiveReader(archive) as reader:
         layout = _layout(reader, recordings)
         _extract(reader, corpus, layout, recordings, progress)
-        lengths = {
-            key: _write_sums(reader, corpus, members, recordings, progress)
-            for key, members in layout.items()
-        }
+        add_up = partial(_write_sums, reader, corpus, recordings, progress)
+        lengths = {key: add_up(members) for key, members in layout.items()}
     songs = [
         StemSong(
             name=title,
@@ -71,13 +70,8 @@ def unpack(
         for folder, title in sorted(layout)
     ]
     if missing := missing_validation(songs, config):
-        log.warning(
-            "%s lacks %d of %d validation titles: %s",
-            archive.name,
-            len(missing),
-            len(config.validation),
-            "; ".join(missing),
-        )
+        numbers = (len(missing), len(config.validation), "; ".join(missing))
+        log.warning("%s lacks %d of %d validation titles: %s", archive.name, *numbers)
     write_rows(corpus.songs, songs)
     return songs
 
@@ -172,9 +166,9 @@ def _split(folder: str, title: str, config: MusdbConfig) -> Literal["train", "va
 def _write_sums(
     reader: ArchiveReader,
     corpus: Corpus,
-    members: Mapping[str, Member],
     recordings: Recordings,
     progress: Progress | None,
+    members: Mapping[str, Member],
 ) -> int:
     """Check a song's recordings, write the stems that are sums, and return its frames."""
     folder, scratch = (corpus.root / members[MIXTURE].name).parent, corpus.root / "scratch"

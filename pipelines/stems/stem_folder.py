@@ -69,25 +69,15 @@ def read_songs(
     """Check every song, write `songs.jsonl` and the ledger, and return the songs' rows.
 
     A song is a folder `train|validation|test/<title>/` with a WAV per recording, such as bass.wav,
-    drums.wav, other.wav and vocals.wav, stereo at 44.1 kHz, 16 or 24 bits or float, equally long.
-    In `test/` it has its mixture.wav too, which is what gets separated; elsewhere the stems' sum is
-    the mixture. Any other song is quarantined. The rows name the folder where it is, outside the
-    home, unless a stem is a sum.
+    stereo at 44.1 kHz, 16 or 24 bits or float, equally long. In `test/` it has its mixture.wav too,
+    which gets separated; elsewhere the mixture is the stems' sum. Any other song is quarantined.
+    Rows name the folder where it is, outside the home, unless a stem is a sum.
 
     Raises:
-        DataError: it is no folder, holds no song, no song has a recording that is wanted, or too
-            many songs are quarantined.
+        DataError: it is no folder, holds no usable song, or too many are quarantined.
     """
     recordings = config.recordings()
-    wanted = sorted(name for names in recordings.values() for name in names)
-    locations = list(_locations(folder))
-    if not locations:
-        files = ", ".join(f"{name}.wav" for name in wanted[1:])
-        raise DataError(
-            f"{folder} holds no song; put stems at train/<song>/{wanted[0]}.wav, {files}, and test "
-            "songs with their mixture.wav at test/<song>/"
-        )
-    require_recorded(str(folder), wanted, _recorded(locations, wanted))
+    locations = _require_songs(folder, recordings)
     examinations = [
         _Examination(each, recordings, _destination(corpus, each) if config.mix else None)
         for each in locations
@@ -110,6 +100,20 @@ def read_songs(
     ]
     write_rows(corpus.songs, songs)
     return songs
+
+
+def _require_songs(folder: Path, recordings: Mapping[str, tuple[str, ...]]) -> list[SongLocation]:
+    """Return all songs; raise `DataError` if there is none, or none has a recording of a stem."""
+    wanted = sorted(name for names in recordings.values() for name in names)
+    locations = list(_locations(folder))
+    if not locations:
+        files = ", ".join(f"{name}.wav" for name in wanted)
+        raise DataError(
+            f"{folder} holds no song; put {files} into train/<song>/, and test songs, with their "
+            "mixture.wav, into test/<song>/"
+        )
+    require_recorded(str(folder), wanted, _recorded(locations, wanted))
+    return locations
 
 
 def _examine_all(

@@ -213,7 +213,7 @@ def test_what_is_no_folder_of_stems_is_refused(tmp_path: Path, home: Home, corpu
     with pytest.raises(DataError, match=r"folder .*nothing is missing"):
         read_songs(tmp_path / "nothing", home, corpus, CONFIG)
     (tmp_path / "empty" / "train").mkdir(parents=True)
-    with pytest.raises(DataError, match="holds no song; put stems at train/<song>"):
+    with pytest.raises(DataError, match=r"holds no song; put bass\.wav, .* into train/<song>"):
         read_songs(tmp_path / "empty", home, corpus, CONFIG)
 
 
