@@ -39,15 +39,14 @@ def mix_songs(
     on which of them are kept.
 
     Raises:
-        DataError: it is not MoisesDB, or too many of its songs are quarantined.
-        IntegrityError: the zip as a whole is damaged, or holds unsafe names.
+        DataError: it is not MoisesDB, or too many songs are quarantined.
+        IntegrityError: the zip is damaged, or holds unsafe names.
         MachineError: the disk has no room for it.
     """
     entries = (library := Library(source)).entries()
     described = {each.id: library.describe(each, config.recordings()) for each in entries}
     listed = {song: one for song, one in described.items() if isinstance(one, Listed)}
-    shares: dict[Split, float] = {"test": config.test_share, "validation": config.validation_share}
-    splits = split_by_artist({s: one.artist for s, one in listed.items()}, shares, config.seed)
+    splits = _splits(listed, config)
     findings = _left_out(described, config.max_stems)
     wanted = [entry for entry in entries if entry.id not in findings]
     _prepare(source, corpus, wanted, config.stems)
@@ -69,6 +68,11 @@ def mix_songs(
     ]
     write_rows(corpus.songs, songs)
     return songs
+
+
+def _splits(listed: Mapping[str, Listed], config: MusdbConfig) -> dict[str, Split]:
+    shares: dict[Split, float] = {"test": config.test_share, "validation": config.validation_share}
+    return split_by_artist({s: one.artist for s, one in listed.items()}, shares, config.seed)
 
 
 def _left_out(described: Mapping[str, Listed | Finding], max_stems: int) -> dict[str, Finding]:

@@ -76,8 +76,7 @@ def read_songs(
     Raises:
         DataError: it is no folder, holds no usable song, or too many are quarantined.
     """
-    recordings = config.recordings()
-    locations = _require_songs(folder, recordings)
+    locations = _require_songs(folder, recordings := config.recordings())
     examinations = [
         _Examination(each, recordings, _destination(corpus, each) if config.mix else None)
         for each in locations
