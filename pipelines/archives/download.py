@@ -15,10 +15,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from pipelines.archives.zip_archive import Progress, check_archive
-from pipelines.archives.retry_policy import DEFAULT_RETRIES, RetryPolicy
 from pipelines.archives.published import Published
 from pipelines.archives.remote_file import Head, RemoteFile
+from pipelines.archives.retry_policy import DEFAULT_RETRIES, RetryPolicy
+from pipelines.archives.zip_archive import Progress, check_archive
 from storage.errors import IntegrityError
 from storage.files import disk_errors, only_one, require_space
 

@@ -14,9 +14,9 @@ from typing import NamedTuple, Self
 import httpx
 
 from pipelines.archives.retry_policy import (
+    DEFAULT_RETRIES,
     ELSEWHERE,
     PASSING,
-    DEFAULT_RETRIES,
     Attempts,
     PassingError,
     RetryPolicy,

@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Literal, NamedTuple, Self
 
+from pipelines.archives.byte_ranges import Slice
+from pipelines.archives.published import Published
+from pipelines.archives.remote_file import RemoteFile
+from pipelines.archives.retry_policy import DEFAULT_RETRIES, ELSEWHERE, RetryPolicy
 from pipelines.archives.zip_members import (
     HEADER,
     LONGEST_HEADER,
@@ -20,10 +24,6 @@ from pipelines.archives.zip_members import (
     header_fault,
     unpacked,
 )
-from pipelines.archives.retry_policy import ELSEWHERE, DEFAULT_RETRIES, RetryPolicy
-from pipelines.archives.published import Published
-from pipelines.archives.remote_file import RemoteFile
-from pipelines.archives.byte_ranges import Slice
 from storage.errors import IntegrityError, SourceError
 from storage.files import BLOCK, disk_errors
 from storage.records import Record, Track
@@ -90,7 +90,9 @@ class Fetcher:
         patience: with its server.
     """
 
-    def __init__(self, source: Source, connections: int = 6, patience: RetryPolicy = DEFAULT_RETRIES) -> None:
+    def __init__(
+        self, source: Source, connections: int = 6, patience: RetryPolicy = DEFAULT_RETRIES
+    ) -> None:
         self.source = source
         self._remote: RemoteFile | None = None
         if source.remote:

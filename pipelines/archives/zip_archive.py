@@ -14,6 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Self
 
+from pipelines.archives.byte_ranges import RangeStream, Slice
+from pipelines.archives.published import require_final
+from pipelines.archives.remote_file import RemoteFile
+from pipelines.archives.retry_policy import DEFAULT_RETRIES, RetryPolicy
+from pipelines.archives.sources import Source
 from pipelines.archives.zip_members import (
     ENCRYPTED,
     HEADER,
@@ -24,11 +29,6 @@ from pipelines.archives.zip_members import (
     header_fault,
     unpacked,
 )
-from pipelines.archives.retry_policy import DEFAULT_RETRIES, RetryPolicy
-from pipelines.archives.published import require_final
-from pipelines.archives.remote_file import RemoteFile
-from pipelines.archives.sources import Source
-from pipelines.archives.byte_ranges import RangeStream, Slice
 from storage.errors import DataError, IntegrityError
 from storage.files import BLOCK, arriving
 from storage.records import Track

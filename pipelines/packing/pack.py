@@ -95,7 +95,7 @@ def pack_units(
     count = min(workers or cores(), len(requests))
     if not count:
         return []
-    with _Crew(requests, count, process_track) as crew, ThreadPoolExecutor(count, "pack") as pool:
+    with _Crew(requests, count, take) as crew, ThreadPoolExecutor(count, "pack") as pool:
         try:
             return _gather([pool.submit(crew.pack, request) for request in requests], on_done)
         except BaseException:
@@ -116,7 +116,7 @@ def pack_unit(request: PackRequest, take: Take = process_track) -> Mark:
     """
     with (
         Fetcher(request.source, request.config.connections) as fetcher,
-        Isolated(process_track, request.config.memory_mb) as child,
+        Isolated(take, request.config.memory_mb) as child,
     ):
         return _pack_once(request, fetcher, child)
 
@@ -127,7 +127,7 @@ class _Crew:
     def __init__(self, requests: Sequence[PackRequest], count: int, take: Take) -> None:
         sources = {request.source: None for request in requests}
         memory_mb = requests[0].config.memory_mb
-        self._children = [Isolated(process_track, memory_mb) for _ in range(count)]
+        self._children = [Isolated(take, memory_mb) for _ in range(count)]
         self._idle: SimpleQueue[Isolated[TrackTask, TrackResult]] = SimpleQueue()
         for child in self._children:
             self._idle.put(child)

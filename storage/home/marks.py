@@ -23,9 +23,9 @@ from storage.config import Json, digest_of
 from storage.errors import ManifestError
 from storage.files import clear_remains, hash_file
 from storage.home.layout import Home
-from storage.stores.base import FolderStore, Seen
 from storage.provenance import builder
 from storage.records import Record, plain
+from storage.stores.base import FolderStore, Seen
 
 AT_ONCE = 16
 """Requests to a store at a time, where many marks are looked up or many outputs fetched."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.archives.remote_file import RemoteFile
 from pipelines.archives.byte_ranges import LONGEST_WINDOW, TAIL, RangeStream, Slice
+from pipelines.archives.remote_file import RemoteFile
 from tests.range_server import RangeServer
 
 SIZE = 3_000_000

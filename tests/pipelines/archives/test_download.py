@@ -17,8 +17,8 @@ import pytest
 
 from pipelines.archives import download as module
 from pipelines.archives.download import Download, download
-from pipelines.archives.retry_policy import RetryPolicy
 from pipelines.archives.published import Published
+from pipelines.archives.retry_policy import RetryPolicy
 from storage.errors import IntegrityError, LockedError, MachineError, SourceError
 from storage.files import only_one
 from tests.range_server import Fault, RangeServer

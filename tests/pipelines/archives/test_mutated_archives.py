@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.archives.zip_archive import ArchiveReader
 from pipelines.archives.sources import Fetcher, Source, extract
+from pipelines.archives.zip_archive import ArchiveReader
 from storage.errors import StemworksError
 from storage.records import Track
 from tests.synthesised import write_zip

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.archives.retry_policy import RetryPolicy
 from pipelines.archives.remote_file import RemoteFile
+from pipelines.archives.retry_policy import RetryPolicy
 from storage.errors import SourceError
 from tests.range_server import Fault, RangeServer
 

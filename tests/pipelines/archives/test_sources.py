@@ -16,11 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.archives.zip_archive import ArchiveReader
 from pipelines.archives.download import Download, download
-from pipelines.archives.retry_policy import RetryPolicy
 from pipelines.archives.published import Published
+from pipelines.archives.retry_policy import RetryPolicy
 from pipelines.archives.sources import Extent, Fetcher, Source, extract, pinned
+from pipelines.archives.zip_archive import ArchiveReader
 from storage.errors import IntegrityError, MachineError, SourceError
 from storage.records import Track
 from tests.range_server import Fault, RangeServer

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.archives import zip_archive
-from pipelines.archives.zip_archive import ArchiveReader, check_archive
-from pipelines.archives.retry_policy import RetryPolicy
 from pipelines.archives.published import BETA
+from pipelines.archives.retry_policy import RetryPolicy
 from pipelines.archives.sources import Fetcher, Source, extract
+from pipelines.archives.zip_archive import ArchiveReader, check_archive
 from storage.errors import DataError, IntegrityError, SourceError
 from storage.records import Track
 from tests.range_server import Fault, RangeServer

@@ -42,7 +42,7 @@ class Study(NamedTuple):
         ]
 
     def pack(self, workers: int = 1, take: Take = process_track) -> list[Mark]:
-        return pack_units(self.requests, workers, take=process_track)
+        return pack_units(self.requests, workers, take=take)
 
     def reader(self, marks: list[Mark]) -> ShardReader:
         take_census(self.corpus, self.plan, marks, self.config)

@@ -84,7 +84,7 @@ def test_a_killed_run_is_taken_up_where_it_stood(
         "from tests.pipelines.packing.test_pack_again import hang\n"
         "moment = sys.argv[4]\n"
         "if moment != 'take': setattr(pack, moment, hang)\n"
-        "take = hang if moment == 'take' else pack.take\n"
+        "take = hang if moment == 'take' else pack.process_track\n"
         "pack.pack_units(study.requests[1:], 1, take=take)\n"
     )
     victim = subprocess.Popen(

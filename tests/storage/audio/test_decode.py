@@ -132,7 +132,7 @@ def test_libraries_do_not_chatter() -> None:
     )
     answer = subprocess.run(
         [sys.executable, "-c", script],
-        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True,
+        cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert (answer.stdout, answer.stderr) == ("", "")
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from storage.home import marks
 from storage.errors import ManifestError
 from storage.files import hash_file
+from storage.home import marks
 from storage.home.layout import Home
-from storage.home.marks import Mark, Lookup, Work, all_marks, commit, find_fault, lookup
+from storage.home.marks import Lookup, Mark, Work, all_marks, commit, find_fault, lookup
 
 WORK = Work("pack", 1, {"rate": 44_100}, {"unit": "abc"})
 

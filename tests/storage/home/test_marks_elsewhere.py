@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.home import marks
 from storage.errors import IntegrityError
+from storage.home import marks
 from storage.home.layout import Home
 from storage.home.marks import Mark, Work, all_marks, commit, find_fault, forget, lookup, lookup_all
 from storage.stores.base import FolderStore, Seen

@@ -15,7 +15,7 @@ from storage.errors import MachineError
 from training.config import TrainConfig
 from training.jobs.fit_memory import Attempt, even, largest, probe
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @given(st.integers(0, 200), st.integers(1, 200))

@@ -266,11 +266,9 @@ def test_a_model_of_other_outputs_numbers_them(tmp_path: Path) -> None:
     write_audio(song, noise(2, 300), MODEL_RATE)
     two: Any = Sharing(BsLocoformerConfig(outputs=2, sample_rate=MODEL_RATE))
     told: list[tuple[int, int]] = []
-    separate_file(
-        two, song, tmp_path / "out" / "song", SongOptions(CONFIG), lambda *x: told.append(x)
-    )
-    names = sorted(path.name for path in (tmp_path / "out" / "song").iterdir())
-    assert names == ["output-00.wav", "output-01.wav"]
+    out, options = tmp_path / "out" / "song", SongOptions(CONFIG)
+    separate_file(two, song, out, options, lambda *x: told.append(x))
+    assert sorted(path.name for path in out.iterdir()) == ["output-00.wav", "output-01.wav"]
     assert told == [(4, 5), (5, 5)]
 
 

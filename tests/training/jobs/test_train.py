@@ -148,7 +148,7 @@ def torchrun(run: Run, processes: int) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += [f"--nproc-per-node={processes}", "-m", "training", "train", str(run.root)]
     return subprocess.run(
-        command, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[2],
+        command, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[3],
         env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=120,
     )  # fmt: skip
 
@@ -182,7 +182,7 @@ def test_sigterm_writes_a_checkpoint_and_leaves_with_143(
     run = make_run("stopped", "train", recipe)
     child = subprocess.Popen(
         [sys.executable, "-m", "training", "train", str(run.root)],
-        stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
+        stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3],
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while not run.read_metrics() and time.monotonic() < deadline:
@@ -204,7 +204,7 @@ def test_torchrun_passes_a_signal_on_and_a_checkpoint_is_left(
     child = subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "-m", "training", "train",
          str(run.root)],
-        stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[2], start_new_session=True,
+        stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[3], start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while not run.read_metrics() and time.monotonic() < deadline:

@@ -20,7 +20,7 @@ from tests.training.jobs.test_train import MakeRun, losses_of, outputs, rows, st
 from training.config import TrainConfig
 from training.jobs.train import train
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ALONE = [sys.executable, "-m"]
 ENDLESS = ["loop.steps=100000", "loop.validate_every=100000", "loop.log_every=1"]
 
