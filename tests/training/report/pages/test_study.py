@@ -17,7 +17,7 @@ from storage.files import write_json
 from storage.manifests import write_rows
 from storage.records import ChannelMap, SongScore, plain
 from training.report import Curve, Lineage, Material, Row, write_report
-from training.report.tables import STEM_COLUMNS
+from training.report.stems import STEM_COLUMNS
 
 RATE = 22_050
 VOID = {"meta", "img", "br", "link", "input"}
@@ -210,7 +210,7 @@ def test_the_page_says_what_was_found(text: str) -> None:
     for expected in (
         "MixIT, then fine-tuning: uSDR 4.50 dB against 1.00 dB for mixture / 4",
         "MixIT, then fine-tuning against from scratch: +2.00 dB uSDR, on 2 songs.",
-        "So few songs make an illustration",
+        "So few songs are an illustration",
         "not comparable to a demo",
         "Every track is accounted for: 17 in = 10 kept + 4 filtered + 3 quarantined.",
         "rate below 44100",
@@ -257,7 +257,7 @@ def test_nothing_yet_still_makes_a_page(tmp_path: Path) -> None:
         page = Page((tmp_path / name).read_text())
         assert page.open == []
         assert "No song has been scored yet." in page.words
-    assert "ours: no uSDR to set against" in Page((tmp_path / "full.html").read_text()).words
+    assert "ours: no uSDR to compare with" in Page((tmp_path / "full.html").read_text()).words
 
 
 def test_single_points_and_scores_without_the_trivial_estimate_are_drawn(tmp_path: Path) -> None:
@@ -285,8 +285,8 @@ def test_a_file_that_is_something_else_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "page.html").exists()
 
 
-def test_a_census_that_does_not_close_is_said_not_to(tmp_path: Path) -> None:
+def test_a_census_that_does_not_add_up_is_reported(tmp_path: Path) -> None:
     write_json(tmp_path / "census.json", {"tracks_in": 5, "kept": 3})
     given = Material(title="", study={}, census=tmp_path / "census.json")
     write_report(given, tmp_path / "page.html")
-    assert "The sums do not close: 5 in" in (tmp_path / "page.html").read_text()
+    assert "The sums do not agree: 5 in" in (tmp_path / "page.html").read_text()

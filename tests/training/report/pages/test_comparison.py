@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from storage.config import Change
 from storage.manifests import write_rows
 from storage.records import SongScore
-from tests.training.report.test_report_page import Page
-from training.report.comparison import Comparison, Entry, find, summary, write_comparison
-from training.report.comparison_page import render
-from training.report.tables import STEM_COLUMNS
+from tests.training.report.pages.test_study import Page
+from training.report import write_comparison
+from training.report.comparison import Comparison, Entry, find, summary
+from training.report.pages.comparison import page as render
+from training.report.stems import STEM_COLUMNS
 
 SONGS = 12
 
@@ -41,7 +43,7 @@ def comparison(folder: Path, table: str, *variants: str) -> Comparison:
         table=table,
         entries=tuple(entries),
         job_seconds=7200,
-        differences=("pretraining.loop.steps: 152850 -> 6",),
+        differences=(Change("pretraining.loop.steps", 152850, 6),),
         recipe={"pretraining": {"loop": {"steps": 6}}},
     )
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.report import sounds
+from training.report.figures import sounds
+from training.report.figures.charts import smoothed
 from training.report.material import read_losses
-from training.report.plots import smoothed
 
 RATE = 22_050
 
