@@ -51,12 +51,11 @@ def markdown(title: str, study: Json, scores: ScoreTable) -> str:
         scores: of the separator; may be empty.
     """
     facts = "".join(f"| {name} | {value} |\n" for name, value in facts_of(study))
-    interface = interface_of(study) if "finetuning" in study else ""
     return (
         f"# {title}\n\n{uses_of(study)}\n\n## Made of\n\n| | |\n|---|---|\n{facts}\n"
         f"{LICENCES}\n\n## Scores in dB\n\n"
         f"{scores.markdown() if scores.lines else 'Not scored.'}\n"
-        f"\n## To load\n\n```python\n{LOADING.format(folder='.')}```\n\n{interface}\n"
+        f"\n## To load\n\n```python\n{LOADING.format(folder='.')}```\n\n{interface_of(study)}\n"
     )
 
 
@@ -64,12 +63,15 @@ def uses_of(study: Json) -> str:
     """Return what the separator is for, and what it is not for."""
     if "finetuning" not in study:
         return UNTUNED
-    *others, last = _stems(study)
+    named = ["everything else" if stem == "other" else stem for stem in _stems(study)]
+    *others, last = [name.replace("_", " ") for name in named]
     return USES.format(stems=f"{', '.join(others)} and {last}" if others else last)
 
 
 def interface_of(study: Json) -> str:
-    """Return what the loaded separator takes and gives."""
+    """Return what the loaded separator takes and gives; nothing if its outputs have no names."""
+    if "finetuning" not in study:
+        return ""
     stems = _stems(study)
     return INTERFACE.format(number=len(stems), stems=", ".join(stems))
 

@@ -21,7 +21,8 @@ from training.report.stems import STEM_COLUMNS
 
 RATE = 22_050
 VOID = {"meta", "img", "br", "link", "input"}
-SONG = "Ben & Jerry's <script>alert(1)</script>"
+SONG = "<script>alert(1)</script> & \"x'"
+"""A name that would leave both an element and an attribute of either quote."""
 
 
 class Page(HTMLParser):
@@ -33,6 +34,7 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self.addresses: list[str] = []
         self.anchors: list[str] = []
+        self.attributes: set[tuple[str, str]] = set()
         self.words = ""
         self.feed(text)
         self.close()
@@ -41,6 +43,7 @@ class Page(HTMLParser):
         self.tags.append(tag)
         if tag not in VOID:
             self.open.append(tag)
+        self.attributes |= {(tag, name) for name, _ in attrs}
         for name, value in attrs:
             if name in {"src", "href", "xlink:href", "srcset", "action", "data", "poster"}:
                 self.addresses.append(value or "")
@@ -205,6 +208,54 @@ def test_text_is_escaped(text: str) -> None:
     assert "<title>Demo &amp; &lt;more&gt; – Stemworks</title>" in text
 
 
+def hostile(root: Path) -> Material:
+    """Return a study in which every name and value from outside is `SONG`."""
+    nasty = score_rows(root / "scores.jsonl", 3.0)
+    rows = [
+        json.loads(line) | {"stem": SONG, "residual": 0.5}
+        for line in nasty.read_text().splitlines()
+    ]
+    write_rows(nasty, [SongScore.model_validate(row) for row in rows])
+    write_json(root / "census.json", {"kept": 1, "filtered": {SONG: 1}})
+    votes = {"stems": [SONG], "channels": [0], "votes": [[1]], "chunks": 1}
+    write_json(root / "channels.json", votes)
+    stage = Lineage(
+        stage=SONG, key=SONG, digest=SONG, seconds=1, facts={SONG: SONG}, inputs={SONG: SONG}
+    )
+    listed = excerpts(root / "sounds", [SONG])
+    for reference in ("", "-reference"):
+        kept = listed / "0" / f"{STEM_COLUMNS[0]}{reference}.flac"
+        kept.rename(listed / "0" / f"other{reference}.flac")
+    return Material(
+        title=SONG,
+        study={
+            SONG: {SONG: [SONG]},
+            "stems": [SONG],
+            "finetuning": {"model": {"kind": SONG, SONG: 1}},
+        },
+        rows=(Row(name=SONG, scores=nasty, excerpts=listed),) * 2,
+        curves=(Curve(name=SONG, metrics=metrics(root / "metrics.jsonl")),),
+        census=root / "census.json",
+        channels=root / "channels.json",
+        lineage=(stage,),
+        stems=(SONG, "other"),
+    )
+
+
+def test_no_name_from_outside_is_ever_markup(tmp_path: Path, text: str) -> None:
+    """As many tags, and the same ones, as of harmless names; every attribute whole."""
+    material = hostile(tmp_path)
+    write_report(material, tmp_path / "page.html")
+    found = (tmp_path / "page.html").read_text()
+    page = Page(found)
+    assert page.open == []
+    assert "<script" not in found
+    assert set(page.tags) <= set(Page(text).tags)
+    # Title, scores, legend, songs, players, curves, votes, census, card, stages, recipe.
+    assert page.words.count(SONG) > 40
+    assert page.attributes <= Page(text).attributes, "a name has left its attribute"
+
+
 def test_the_page_says_what_was_found(text: str) -> None:
     words = Page(text).words
     for expected in (
@@ -274,6 +325,40 @@ def test_single_points_and_scores_without_the_trivial_estimate_are_drawn(tmp_pat
     )
     write_report(given, tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text().count("<svg") == 5
+
+
+def test_a_study_of_other_stems(tmp_path: Path) -> None:
+    stems = ("vocals", "rest")
+    rows = [
+        SongScore(
+            song="x", stem=stem, usdr=4.0, usdr_mdx21=4.0, csdr=5.0, usdr_trivial=1.0, si_sdr=2.0
+        )
+        for stem in stems
+    ]
+    write_rows(tmp_path / "scores.jsonl", rows)
+    votes = {"stems": stems, "channels": [1, 0], "votes": [[0, 1], [1, 0]], "chunks": 1}
+    write_json(tmp_path / "channels.json", votes)
+    folder = excerpts(tmp_path / "sounds", ["x"])
+    for kind in ("", "-reference"):
+        (folder / "0" / f"bass{kind}.flac").rename(folder / "0" / f"rest{kind}.flac")
+    given = Material(
+        title="Two stems",
+        study={"finetuning": {}, "stems": list(stems)},
+        rows=(Row(name="ours", scores=tmp_path / "scores.jsonl", excerpts=folder),),
+        channels=tmp_path / "channels.json",
+    )
+    write_report(given, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    page = Page(text)
+    assert page.open == []
+    assert "ours: uSDR 4.00 dB against 1.00 dB for mixture / 2" in page.words
+    assert "into vocals and rest, at 44.1 kHz" in page.words
+    assert "[batch, 2, 2, samples] out, the stems in the order vocals, rest" in page.words
+    assert "Drums" not in page.words
+    assert "BS-Locoformer" not in page.words, "the published table is of four stems"
+    assert text.count("var(--stem-1)") > text.count("var(--stem-2)") == 0
+    assert text.count("data:audio/flac") == 1 + 2 * 2
+    assert text.count("<svg") == 2
 
 
 def test_a_file_that_is_something_else_is_named(tmp_path: Path) -> None:
