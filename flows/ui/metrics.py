@@ -33,6 +33,8 @@ TAIL_BYTES = 1 << 16
 
 States = Mapping[tuple[str, str], str]
 """Each stage's state, by study and stage."""
+Samples = Mapping[tuple[str, ...], float]
+"""Numbers of one metric by the values of its labels."""
 
 WORK = {
     "stemworks_work_done": "Finished work; of pack: units.",
@@ -119,7 +121,7 @@ class Numbers:
             "stemworks_gpu_seconds": gpu,
         }
         for name, by_stage in by_metric.items():
-            samples = {(stage,): float(value) for stage, value in by_stage.items()}
+            samples: Samples = {(stage,): float(value) for stage, value in by_stage.items()}
             yield _gauge(name, WORK[name], ["stage"], samples)
 
 
@@ -174,19 +176,19 @@ def _tracks(marks: Iterable[Mark]) -> Iterator[Metric]:
 def _training(home: Home) -> Iterator[Metric]:
     rows = dict(_last_rows(home))
     for name, (column, help_text) in TRAINING.items():
-        samples = {(run,): float(row[column]) for run, row in rows.items() if column in row}
+        samples: Samples = {
+            (run,): float(row[column]) for run, row in rows.items() if column in row
+        }
         yield _gauge(name, help_text, ["run"], samples)
 
 
 def _states(states: States) -> Metric:
-    samples = {(study, stage, state): 1.0 for (study, stage), state in states.items()}
+    samples: Samples = {(study, stage, state): 1.0 for (study, stage), state in states.items()}
     help_text = "1 for the state that a stage is in."
     return _gauge("stemworks_stage_state", help_text, ["study", "stage", "state"], samples)
 
 
-def _gauge(
-    name: str, help_text: str, labels: Sequence[str], samples: Mapping[tuple[str, ...], float]
-) -> Metric:
+def _gauge(name: str, help_text: str, labels: Sequence[str], samples: Samples) -> Metric:
     """Return a metric with one sample for each tuple of its labels' values, in their order."""
     family = GaugeMetricFamily(name, help_text, labels=labels)
     for values, number in sorted(samples.items()):

@@ -44,7 +44,6 @@ def test_settings_are_nested_lists() -> None:
     assert text.count("<h4>") == 1
 
 
-@pytest.mark.slow
 def test_a_wheel_holds_every_template(tmp_path: Path) -> None:
     # From a copy: building leaves its work beside the sources.
     source = tmp_path / "source"

@@ -55,13 +55,14 @@ def page(comparison: Comparison, found: Findings) -> str:
         Section("stages", "Stages", provenance.stages(comparison.lineage)),
         Section("recipe", "Recipe", provenance.recipe(comparison.recipe)),
     ]
-    return render(
+    whole = render(
         "page.html",
         kind=f"study {comparison.study}",
         title=TITLES[comparison.table],
         head=render("gains_head.html", gains=found.gains),
         sections=sections,
     )
+    return str(whole)
 
 
 def _stem_columns(stems: Sequence[str]) -> list[Column]:

@@ -29,10 +29,11 @@ def page(material: Material) -> str:
         Section("stages", "Stages", provenance.stages(material.lineage)),
         Section("recipe", "Recipe", provenance.recipe(material.study)),
     ]
-    return render(
+    whole = render(
         "page.html",
         kind="study report",
         title=material.title,
         head=results.verdict(scored),
         sections=sections,
     )
+    return str(whole)
