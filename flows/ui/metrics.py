@@ -29,7 +29,7 @@ from storage.home.marks import Mark
 
 FILE = "STEMWORKS_METRICS"
 TAIL_BYTES = 1 << 16
-"""Of a job's log, within which its last row lies."""
+"""At the end of a job's log; its last row is within them."""
 
 States = Mapping[tuple[str, str], str]
 """Each stage's state, by study and stage."""
