@@ -46,7 +46,7 @@ def closed_form(references_SCT: Tensor, estimates_SCT: Tensor, frame: int) -> Fr
 
 
 def by_museval(references_SCT: Tensor, estimates_SCT: Tensor, frame: int) -> Frames:
-    """Return museval's own scores: more than a hundred times slower, and its SDR is the closed form.
+    """Return museval's own scores: over a hundred times slower, and its SDR is the closed form.
 
     Raises:
         MachineError: museval is not installed, or cannot be imported without ffmpeg.
