@@ -97,7 +97,7 @@ def facts_of(study: Json) -> list[tuple[str, str]]:
 
 def _stems(study: Json) -> Sequence[str]:
     """Return the names of the outputs, in the model's order."""
-    return tuple(study.get("stems") or STEMS)
+    return tuple(study.get("evaluation", {}).get("stems", STEMS))
 
 
 def _size(model: Json) -> str:

@@ -23,7 +23,6 @@ from storage.errors import (
 )
 from storage.home.runs import Run
 from storage.processes import children, start_time
-from tests.processes import with_words
 from tests.small_disk import on_small_disks, small_disk
 
 SUBSTITUTE = """
@@ -66,8 +65,16 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
 
 
 def living(root: Path) -> list[int]:
-    """Return the processes whose command line has this run directory."""
-    return [process.pid for process in with_words(str(root))]
+    """Return the processes whose command line ends in this run directory."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if str(root).encode() in words:
+            found.append(int(entry.name))
+    return found
 
 
 def wait_until(so: Callable[[], bool]) -> None:

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ import pytest
 from flows.ui.run_card import KEY
 from tests.flows.conftest import Works, wait_for_no_job
 from tests.flows.deploy.test_serve import _deployment, wait_for
-from tests.processes import commands
 
 pytestmark = pytest.mark.slow
 
@@ -40,13 +40,15 @@ class Training:
 
     def workers(self) -> list[int]:
         """Return the processes that train, without what supervises them."""
-        return [
-            process.pid
-            for process, words in commands()
-            if "torch.distributed.run" not in words
-            and "train" in words
-            and str(self.home) in " ".join(words)
-        ]
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"torch.distributed.run" not in words and b"train" in words:
+                    found += (
+                        [int(entry.name)] if str(self.home).encode() in b" ".join(words) else []
+                    )
+        return found
 
 
 @pytest.fixture

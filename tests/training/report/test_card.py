@@ -40,7 +40,7 @@ def test_the_stems_are_the_studys() -> None:
     assert f"[batch, 4, 2, samples] out, the stems in the order {', '.join(STEMS)}." in (
         card.interface_of(STUDY)
     )
-    two = {**STUDY, "stems": ["lead_vocals", "rest"]}
+    two = {**STUDY, "evaluation": {"stems": ["lead_vocals", "rest"]}}
     assert "into lead vocals and rest, at" in card.uses_of(two)
     assert "[batch, 2, 2, samples] out, the stems in the order lead_vocals, rest." in (
         card.interface_of(two)

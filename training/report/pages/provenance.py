@@ -16,7 +16,7 @@ from training.report.templating import Column, missing, render
 
 OUTCOMES = ("kept", "filtered", "quarantined")
 
-MOST_FACTS = 4
+MOST_FACTS = 6
 """Facts of a stage that its line in the table shows."""
 
 
@@ -130,14 +130,19 @@ def _census_tiles(found: Mapping[str, Any], tracks: int) -> list[tuple[str, str]
 
 
 def _facts(facts: Json) -> str:
+    """Return a stage's facts in words, sorted: a mark that was read back has no other order."""
     shown = [
-        f"{name.replace('_', ' ')} {f'{value:,}' if isinstance(value, int) else f'{value:.4g}'}"
-        if isinstance(value, int | float) and not isinstance(value, bool)
-        else f"{name.replace('_', ' ')} {value}"
-        for name, value in facts.items()
+        f"{name.replace('_', ' ')} {_fact(value)}"
+        for name, value in sorted(facts.items())
         if not isinstance(value, dict | list)
     ]
     return ", ".join(shown[:MOST_FACTS])
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return grouped(value) if isinstance(value, int) else f"{value:.4g}"
 
 
 def _reasons(value: Any) -> dict[str, int]:

@@ -8,7 +8,7 @@ import pytest
 from storage.config import Change
 from storage.manifests import write_rows
 from storage.records import SongScore
-from tests.training.report.pages.test_study import Page
+from tests.training.report.html_page import Page
 from training.report import Lineage, write_comparison
 from training.report.comparison import Comparison, Entry, find, summary
 from training.report.pages.comparison import page as render
