@@ -5,14 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from storage.config import Change
 from storage.manifests import write_rows
 from storage.records import SongScore
-from tests.training.report.test_report_page import Page
-from training.report.comparison import Comparison, Entry, find, summary, write_comparison
-from training.report.comparison_page import render
-from training.report.tables import STEM_COLUMNS
+from tests.training.report.html_page import Page
+from training.report import Lineage, write_comparison
+from training.report.comparison import Comparison, Entry, find, summary
+from training.report.pages.comparison import page as render
+from training.report.stems import STEM_COLUMNS
 
 SONGS = 12
+NASTY = "<script>alert(1)</script> & \"x'"
 
 
 def entry(folder: Path, variant: str, start: str, level: float) -> Entry:
@@ -41,7 +44,7 @@ def comparison(folder: Path, table: str, *variants: str) -> Comparison:
         table=table,
         entries=tuple(entries),
         job_seconds=7200,
-        differences=("pretraining.loop.steps: 152850 -> 6",),
+        differences=(Change("pretraining.loop.steps", 152850, 6),),
         recipe={"pretraining": {"loop": {"steps": 6}}},
     )
 
@@ -92,3 +95,52 @@ def test_files_say_the_same(tmp_path: Path) -> None:
     assert (
         found.gains[-1].sentence() in Page((tmp_path / "out" / "mixit_gain.html").read_text()).words
     )
+
+
+def test_no_name_from_outside_is_ever_markup(tmp_path: Path) -> None:
+    plain = comparison(tmp_path / "plain", "table1", "small")
+    hostile = comparison(tmp_path / "hostile", "table1", "small")
+    entries = tuple(
+        one.model_copy(update={"variant": NASTY if number else one.variant})
+        for number, one in enumerate(hostile.entries)
+    )
+    stage = Lineage(stage=NASTY, key=NASTY, digest=NASTY, seconds=1, facts={}, inputs={})
+    hostile = hostile.model_copy(
+        update={
+            "study": NASTY,
+            "entries": entries,
+            "differences": (Change(NASTY, NASTY, NASTY),),
+            "recipe": {NASTY: {NASTY: NASTY}},
+            "lineage": (stage,),
+        }
+    )
+    text, harmless = (render(one, find(one)) for one in (hostile, plain))
+    page = Page(text)
+    assert page.open == []
+    assert "<script" not in text
+    assert page.words.count(NASTY) > 12
+    drawn = {"g", "rect", "svg", "title"}
+    assert set(page.tags) <= set(Page(harmless).tags) | drawn
+
+
+def test_other_stems_have_their_columns(tmp_path: Path) -> None:
+    entries = []
+    for start, level in (("from scratch", 1.0), ("MixIT", 3.0)):
+        path = tmp_path / f"{start}.jsonl"
+        scores = [
+            SongScore(song=song, stem=stem, usdr=level, usdr_mdx21=level, csdr=level)
+            for song in "xy"
+            for stem in ("vocals", "rest")
+        ]
+        write_rows(path, scores)
+        value = {"variant": "small", "start": start, "seed": 0, "scores": path, "job_seconds": 1}
+        entries.append(Entry.model_validate(value))
+    what = comparison(tmp_path, "mixit_gain").model_copy(update={"entries": tuple(entries)})
+    found = find(what)
+    assert found.gains[-1].average == pytest.approx(2.0)
+    assert found.gains[-1].stems == (2.0, 2.0)
+    row = summary(what, found)["rows"][0]["scores"]["uSDR"]
+    assert row["vocals"] == row["rest"] == row["average"] == 1.0
+    words = Page(render(what, found)).words
+    assert "Rest" in words
+    assert "Drums" not in words

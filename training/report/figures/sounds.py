@@ -16,16 +16,15 @@ from matplotlib.image import imsave
 from storage.audio.waveforms import Waveform, encode, probe, read_window
 from storage.errors import ManifestError
 from storage.files import read_json
-from training.report.material import Scored
-from training.report.tables import STEM_COLUMNS
+from training.report.material import Results
 
 MOST_SONGS = 3
 
 REFERENCE = "reference"
 
 AUDIO_BUDGET = 8_500_000
-"""Bytes of FLAC of all excerpts together; base64 makes a third more of them, and the page is to
-stay small enough to send."""
+"""Bytes of FLAC of all excerpts together; base64 adds a third, and the page must stay small enough
+to send."""
 
 FLOOR_DB = -80.0
 """The darkest colour, relative to the mixture's loudest band."""
@@ -36,7 +35,7 @@ TICKS_HZ = (100, 1000, 8000)
 
 BANDS = 120
 WINDOW = 4096
-"""Samples: long enough to tell the notes of a bass apart."""
+"""Samples: long enough to separate the notes of a bass."""
 
 LOWEST_HZ = 40.0
 HIGHEST_HZ = 16_000.0
@@ -77,16 +76,17 @@ class Tick(NamedTuple):
     height: float
 
 
-def read_excerpts(scored: Sequence[Scored]) -> list[Excerpt]:
+def read_excerpts(results: Results) -> list[Excerpt]:
     """Read the first songs' excerpts: mixture and references once, estimates of two models.
 
     Files that are missing are left out.
     """
     folders: dict[str, dict[str, Path]] = {}
-    for each in scored[:2]:
+    for each in results.models[:2]:
         for song, folder in _folders(each.row.excerpts).items():
             folders.setdefault(song, {})[each.key] = folder
-    excerpts = (_read(song, found) for song, found in list(folders.items())[:MOST_SONGS])
+    first = list(folders.items())[:MOST_SONGS]
+    excerpts = (_read(song, found, results.names) for song, found in first)
     return [excerpt for excerpt in excerpts if excerpt.sounds]
 
 
@@ -189,11 +189,11 @@ def _cut(sound: Waveform, sample_rate: int, rung: Rung) -> Waveform:
     return window.mean(axis=0, keepdims=True) if rung.mono else window
 
 
-def _read(song: str, folders: dict[str, Path]) -> Excerpt:
+def _read(song: str, folders: dict[str, Path], stems: Sequence[str]) -> Excerpt:
     wanted: dict[tuple[str, str], Path] = {}
     for key, folder in folders.items():
         wanted.setdefault(("mixture", REFERENCE), folder / "mixture.flac")
-        for stem in STEM_COLUMNS:
+        for stem in stems:
             wanted.setdefault((stem, REFERENCE), folder / f"{stem}-reference.flac")
             wanted[(stem, key)] = folder / f"{stem}.flac"
     present = {name: path for name, path in wanted.items() if path.is_file()}
@@ -210,7 +210,7 @@ def _folders(root: Path | None) -> dict[str, Path]:
         return {str(each["song"]): root / str(each["folder"]) for each in listed}
     except (TypeError, KeyError) as error:
         raise ManifestError(
-            f"{root / 'excerpts.json'} lists no excerpts (song and folder); evaluate again"
+            f"{root / 'excerpts.json'} is not a list of excerpts (song and folder); evaluate again"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The stages of a study as a drawing: what was made out of what."""
+"""The stages of a study as a drawing: what was made from what."""
 
 import math
 import textwrap
@@ -6,41 +6,61 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from training.report.markup import duration, escape
+from markupsafe import Markup
+
 from training.report.material import Lineage
+from training.report.templating import render
 
 BOX_WIDTH, BOX_HEIGHT = 116, 64
 NAME_LETTERS, NAME_LINES = 16, 3
-"""Letters of a line of a stage's name, and lines of it, at most."""
+"""At most so many letters in a line of a stage's name, and so many lines."""
 LINE_HEIGHT = 14
 GAP_ACROSS, GAP_DOWN = 20, 14
 MARGIN = 2
 
 MOST_STAGES = 40
-"""Past that many boxes the drawing explains nothing; the table still does."""
+"""With more boxes the drawing explains nothing; the table still does."""
 
 
 class Edge(NamedTuple):
-    """Stage `target` was made out of what stage `source` left."""
+    """Stage `target` was made from the outputs of stage `source`."""
 
     source: int
     target: int
 
 
-def stage_diagram(lineage: Sequence[Lineage]) -> str:
+class Box(NamedTuple):
+    """One stage as it is drawn."""
+
+    title: str
+    x: int
+    y: int
+    name: list[tuple[str, int]]
+    """Lines of the stage's name, each with the height of its baseline."""
+    seconds: float
+    below: int
+    """Height of the baseline of what stands below the name."""
+
+    @property
+    def middle(self) -> int:
+        """Where its texts are centred."""
+        return self.x + BOX_WIDTH // 2
+
+
+def stage_diagram(lineage: Sequence[Lineage]) -> Markup:
     """Return the stages as boxes in an inline SVG, inputs on the left; empty if there are none."""
     if not lineage or len(lineage) > MOST_STAGES:
-        return ""
+        return Markup("")
     edges = _edges(lineage)
-    places = _places(len(lineage), edges)
-    width = max(x for x, _ in places) + BOX_WIDTH + MARGIN
-    height = max(y for _, y in places) + BOX_HEIGHT + MARGIN
-    lines = "".join(_line(places[edge.source], places[edge.target]) for edge in edges)
-    boxes = "".join(_box(stage, place) for stage, place in zip(lineage, places, strict=True))
-    return (
-        f'<div class="wide"><svg class="stages" role="img" aria-label="Stages of the study" '
-        f'width="{width}" height="{height}" viewBox="0 0 {width} {height}">{lines}{boxes}</svg>'
-        "</div>\n"
+    corners = _corners(len(lineage), edges)
+    return render(
+        "diagram.svg",
+        width=max(x for x, _ in corners) + BOX_WIDTH + MARGIN,
+        height=max(y for _, y in corners) + BOX_HEIGHT + MARGIN,
+        lines=[_line(corners[edge.source], corners[edge.target]) for edge in edges],
+        boxes=[_box(stage, corner) for stage, corner in zip(lineage, corners, strict=True)],
+        box_width=BOX_WIDTH,
+        box_height=BOX_HEIGHT,
     )
 
 
@@ -56,11 +76,11 @@ def _edges(lineage: Sequence[Lineage]) -> list[Edge]:
     )
 
 
-def _places(stages: int, edges: Sequence[Edge]) -> list[tuple[int, int]]:
+def _corners(stages: int, edges: Sequence[Edge]) -> list[tuple[int, int]]:
     columns = _columns(stages, edges)
     rows = [0] * stages
     for column in range(max(columns) + 1):
-        # Beside what a stage is made of, so that few lines cross; what begins here goes below.
+        # Beside a stage's inputs, so that few lines cross; stages without inputs go below.
         heights = {
             number: fmean(
                 [rows[edge.source] for edge in edges if edge.target == number] or [math.inf]
@@ -92,24 +112,16 @@ def _columns(stages: int, edges: Sequence[Edge]) -> list[int]:
 
 
 def _line(source: tuple[int, int], target: tuple[int, int]) -> str:
+    """Return the path from the right of one box to the left of another."""
     x0, y0 = source[0] + BOX_WIDTH, source[1] + BOX_HEIGHT // 2
     x1, y1 = target[0], target[1] + BOX_HEIGHT // 2
     bend = GAP_ACROSS // 2
-    return f'<path class="edge" d="M{x0} {y0} C{x0 + bend} {y0} {x1 - bend} {y1} {x1} {y1}"/>'
+    return f"M{x0} {y0} C{x0 + bend} {y0} {x1 - bend} {y1} {x1} {y1}"
 
 
-def _box(stage: Lineage, place: tuple[int, int]) -> str:
-    x, y = place
-    middle = x + BOX_WIDTH // 2
+def _box(stage: Lineage, corner: tuple[int, int]) -> Box:
+    x, y = corner
     lines = textwrap.wrap(stage.stage, NAME_LETTERS, max_lines=NAME_LINES, placeholder=" …")
     top = y + BOX_HEIGHT // 2 - LINE_HEIGHT * len(lines) // 2 + 4
-    name = "".join(
-        f'<text x="{middle}" y="{top + number * LINE_HEIGHT}">{escape(line)}</text>'
-        for number, line in enumerate(lines)
-    )
-    below = top + LINE_HEIGHT * len(lines)
-    return (
-        f"<g><title>{escape(stage.stage)}</title>"
-        f'<rect x="{x}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="7"/>{name}'
-        f'<text class="soft" x="{middle}" y="{below}">{escape(duration(stage.seconds))}</text></g>'
-    )
+    name = [(text, top + number * LINE_HEIGHT) for number, text in enumerate(lines)]
+    return Box(stage.stage, x, y, name, stage.seconds, top + LINE_HEIGHT * len(lines))

@@ -1,4 +1,9 @@
-"""Charts as inline SVG. Their colours are the page's own variables, so they follow its scheme."""
+"""Charts as inline SVG. Their colours are the page's own variables, so they follow its scheme.
+
+matplotlib draws them, as it knows axes and ticks; what is ours is the few substitutions that take
+its colours, typeface and width out of the SVG, so that the page's style sheet sets them without
+any script.
+"""
 
 import io
 import re
@@ -8,11 +13,12 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import matplotlib
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training.report.markup import escape
 from training.report.material import Losses
+from training.report.stems import EXTRA_COLOURS, Stem
 
 # matplotlib knows no CSS: it draws in colours that nothing else uses, which then become variables.
 INKS = {
@@ -27,13 +33,14 @@ INKS = {
     "#0a0b09": "var(--card)",
 }
 INK, SOFT, RULE, ACCENT, VOCALS, BASS, DRUMS, OTHER, CARD = INKS
-STEM_INKS = {"vocals": VOCALS, "bass": BASS, "drums": DRUMS, "other": OTHER}
+INKS |= {f"#0a0b{number:02x}": colour for number, colour in enumerate(EXTRA_COLOURS, 16)}
+INK_OF = {colour: ink for ink, colour in INKS.items()}
 
 WIDTH = 6.0
-"""Inches of 72 units: at this width one unit is about one pixel on the page."""
+"""Inches of 72 units: at this width one unit is about a pixel of the page."""
 
 MOST_POINTS = 1200
-"""Points of one line; more would weigh without showing."""
+"""Points of one line; more would add bytes that nobody can see."""
 
 
 class Lane(NamedTuple):
@@ -42,11 +49,11 @@ class Lane(NamedTuple):
     label: str
     songs: Mapping[str, float]
     is_model: bool = True
-    """The trivial estimate is none, and is drawn in grey."""
+    """The trivial estimate is not a model, and is drawn in grey."""
 
 
 class Span(NamedTuple):
-    """One difference in dB and the interval that it is sure of, where there is one."""
+    """One difference in dB and its confidence interval, where there is one."""
 
     label: str
     value: float | None
@@ -55,7 +62,7 @@ class Span(NamedTuple):
     """What it is compared with: one number twice, or a range."""
 
 
-def spans(known: Sequence[Span]) -> str:
+def spans(known: Sequence[Span]) -> Markup:
     """Return differences as dots on their intervals, one a line, beside what is published."""
     with _figure(0.6 + 0.34 * len(known), salt="spans") as (figure, axes):
         axes.axvline(0, color=SOFT, linewidth=1.2, zorder=1)
@@ -75,13 +82,13 @@ def spans(known: Sequence[Span]) -> str:
         axes.tick_params(axis="y", labelcolor=INK)
         axes.grid(axis="x", color=RULE, linewidth=0.8)
         axes.set_xlabel("uSDR from MixIT less uSDR from scratch (dB)")
-        return _svg(figure, "What pre-training is worth, and how sure that is")
+        return _svg(figure, "What pre-training is worth, and its confidence interval")
 
 
-def strip(stem: str, lanes: Sequence[Lane], limits: tuple[float, float]) -> str:
+def strip(stem: Stem, lanes: Sequence[Lane], limits: tuple[float, float]) -> Markup:
     """Return one stem's songs as dots, a lane per model, the mean as a bar."""
-    with _figure(0.55 + 0.42 * len(lanes), salt=f"strip {stem}") as (figure, axes):
-        ink = STEM_INKS.get(stem, ACCENT)
+    with _figure(0.55 + 0.42 * len(lanes), salt=f"strip {stem.name}") as (figure, axes):
+        ink = INK_OF[stem.colour]
         for height, (upper, lower) in enumerate(pairwise(lane for lane in lanes if lane.is_model)):
             for song in sorted(upper.songs.keys() & lower.songs.keys()):
                 ends = [upper.songs[song], lower.songs[song]]
@@ -99,7 +106,7 @@ def strip(stem: str, lanes: Sequence[Lane], limits: tuple[float, float]) -> str:
         axes.tick_params(axis="y", labelcolor=INK)
         axes.grid(axis="x", color=RULE, linewidth=0.8)
         axes.set_xlabel("uSDR (dB)")
-        return _svg(figure, f"uSDR of {stem} for each song")
+        return _svg(figure, f"uSDR of {stem.name} for each song")
 
 
 def shared_limits(lanes: Sequence[Lane]) -> tuple[float, float]:
@@ -109,7 +116,7 @@ def shared_limits(lanes: Sequence[Lane]) -> tuple[float, float]:
     return min(values) - margin, max(values) + margin
 
 
-def curve(name: str, losses: Losses) -> str:
+def curve(name: str, losses: Losses) -> Markup:
     """Return one run's loss: every logged step faint, smoothed over it, validation as dots."""
     with _figure(2.7, salt=f"curve {name}") as (figure, axes):
         if losses.train:
@@ -174,6 +181,8 @@ def _figure(height: float, salt: str) -> Iterator[tuple[Figure, Axes]]:
         "xtick.major.size": 0,
         "ytick.major.size": 0,
         "text.color": INK,
+        # A name with two dollar signs is a name, not a formula.
+        "text.parse_math": False,
         "axes.facecolor": "none",
         "axes.unicode_minus": True,
     }
@@ -182,7 +191,7 @@ def _figure(height: float, salt: str) -> Iterator[tuple[Figure, Axes]]:
         yield figure, figure.subplots()
 
 
-def _svg(figure: Figure, label: str) -> str:
+def _svg(figure: Figure, label: str) -> Markup:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue().decode()
@@ -201,7 +210,8 @@ def _svg(figure: Figure, label: str) -> str:
     text = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in referred else "", text)
     for ink, variable in INKS.items():
         text = text.replace(ink, variable)
-    return text
+    # matplotlib has escaped every text of the chart.
+    return Markup(text)
 
 
 def _font_size_only(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""The tables against numbers worked out by hand."""
+"""The tables against numbers computed by hand."""
 
 import math
 import subprocess
@@ -9,7 +9,8 @@ import pytest
 from storage.records import STEMS, SongScore
 from training.report import ScoreTable, gain_line, gain_over_trivial, score_table
 from training.report.published import TABLE_1, records
-from training.report.tables import STEM_COLUMNS, TRIVIAL, ScoreLine, decibels, signed
+from training.report.stems import STEM_COLUMNS
+from training.report.tables import ScoreLine, trivial_name
 
 
 def score(song: str, stem: str, usdr: float | None, trivial: float | None = 1.0) -> SongScore:
@@ -24,6 +25,7 @@ def score(song: str, stem: str, usdr: float | None, trivial: float | None = 1.0)
     )
 
 
+TRIVIAL = "mixture / 4"
 SONGS = [
     score(song, stem, usdr)
     for stem, values in {
@@ -87,6 +89,36 @@ def test_museval_gets_a_line_where_it_was_asked_for() -> None:
     assert line(score_table([("ours", asked)]), "ours", "museval").average == 7.0
 
 
+def with_stems(*stems: str) -> list[SongScore]:
+    """Return two songs' scores of any stems, uSDR 3 and 5 dB, 1 dB for the trivial estimate."""
+    return [score(song, stem, usdr) for song, usdr in (("x", 3.0), ("y", 5.0)) for stem in stems]
+
+
+@pytest.mark.parametrize("stems", [("vocals", "rest"), ("bass", "guitar", "lead_vocals"), ("a",)])
+def test_any_stems_are_summed_up(stems: tuple[str, ...]) -> None:
+    table = score_table([("ours", with_stems(*stems))], with_ends=True)
+    assert table.stems == stems
+    found = line(table, "ours", "uSDR")
+    assert found.stems == (4.0,) * len(stems)
+    assert found.average == 4.0
+    assert len(found.ends) == len(stems) + 1
+    trivial = f"mixture / {len(stems)}"
+    assert trivial_name(stems) == trivial
+    assert line(table, trivial, "uSDR").average == 1.0
+    assert f"against 1.00 dB for {trivial}" in gain_line("Ours", with_stems(*stems))
+    assert gain_over_trivial(with_stems(*stems)) == pytest.approx(3.0)
+    assert table.headers[2:-2] == [name.replace("_", " ").capitalize() for name in stems]
+    assert set(stems) <= table.records()[0].keys()
+
+
+def test_a_configured_stem_without_scores_shows_as_missing() -> None:
+    table = score_table([("ours", with_stems("vocals"))], stems=("rest", "vocals"))
+    assert table.stems == ("vocals", "rest")
+    assert line(table, "ours", "uSDR").stems == (4.0, None)
+    assert line(table, "ours", "uSDR").average is None
+    assert table.rows[-1][0] == "mixture / 2"
+
+
 def test_no_rows_make_an_empty_table() -> None:
     assert score_table([]).rows == []
     assert score_table([("nothing yet", [])]).rows[0][2:] == ["–"] * 5
@@ -132,19 +164,7 @@ def test_the_gain_compares_the_same_songs() -> None:
 
 def test_no_scores_have_no_gain() -> None:
     assert math.isnan(gain_over_trivial([]))
-    assert gain_line("Later", []) == "Later: no uSDR to set against mixture / 4 yet."
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(None, "–"), (math.nan, "–"), (-0.001, "0.00"), (-1.5, "−1.50"), (2, "2.00")],
-)
-def test_numbers_are_written_with_two_decimals(value: float | None, text: str) -> None:
-    assert decibels(value) == text
-
-
-def test_differences_carry_their_sign() -> None:
-    assert [signed(1.0), signed(-1.0), signed(None)] == ["+1.00", "−1.00", "–"]
+    assert gain_line("Later", []) == "Later: no uSDR to compare with mixture / 4 yet."
 
 
 def test_the_published_averages_are_the_means_of_the_published_stems() -> None:
