@@ -18,9 +18,9 @@ FILE_LINES, FUNCTION_LINES, ARGUMENTS = 300, 40, 6
 DRAWERS = {"utils", "util", "common", "helpers", "helper", "misc", "core"}
 
 EXCEPTIONS: dict[str, str] = {
-    "flows/__main__.py:run": "each option of the command is an argument, as Typer asks",
-    "flows/cli/operate.py:serve": "the same",
-    "flows/cli/operate.py:deploy": "the same",
+    "flows/cli/run.py:run": "each option of the command is an argument, as Typer asks",
+    "flows/cli/deploy.py:serve": "the same",
+    "flows/cli/deploy.py:deploy": "the same",
 }
 """Functions over a budget, by `file:name`, with the reason."""
 
