@@ -90,9 +90,9 @@ def prepare_server(resumes: int, given: DatabaseName | None, view: View) -> None
         ConfigError: the database of a server that stemworks did not start is not given.
     """
     connect()
-    from prefect.client.orchestration import get_client  # noqa: PLC0415
+    from prefect.client.orchestration import get_client
 
-    from flows.recovery import automations, concurrency_limits, notifications  # noqa: PLC0415
+    from flows.recovery import automations, concurrency_limits, notifications
 
     with get_client(sync_client=True) as client:
         kind = given or database()
@@ -141,8 +141,8 @@ def serve_flows(spec: DeploySpec, view: View) -> None:
     address = connect()
     report_lost_runs()
     # Prefect reads its settings when it is imported.
-    from flows.deploy.deployments import deployment_of  # noqa: PLC0415
-    from flows.deploy.serve import serve  # noqa: PLC0415
+    from flows.deploy.deployments import deployment_of
+    from flows.deploy.serve import serve
 
     deployments = [deployment_of(request, timing) for request, timing in timed]
     names = ", ".join(deployment.name for deployment in deployments)
@@ -182,8 +182,8 @@ def deploy_flows(spec: DeploySpec, pool: tuple[str, PoolKind, Json], view: View)
     """
     timed = spec.timed
     address = connect()
-    from flows.deploy.deployments import deploy  # noqa: PLC0415
-    from flows.deploy.work_pools import Pool  # noqa: PLC0415
+    from flows.deploy.deployments import deploy
+    from flows.deploy.work_pools import Pool
 
     deployed = deploy(timed, Pool.of(*pool))
     view.show(
@@ -214,7 +214,7 @@ def work(
     """Run what waits in a work pool, until Ctrl-C, which stops its runs, too."""
     address = connect()
     report_lost_runs()
-    from flows.deploy import serve  # noqa: PLC0415
+    from flows.deploy import serve
 
     worker = serve.worker_of(pool, name, limit)
     stdout_view().show({}, f"Working for pool '{pool}' at {address}/work-pools. Ctrl-C ends it.")

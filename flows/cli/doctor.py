@@ -98,7 +98,7 @@ def check_all(home: Home) -> list[Finding]:
 
 def _versions() -> Iterator[Finding]:
     """Compare what is installed with what the project declares."""
-    from packaging.requirements import Requirement  # noqa: PLC0415
+    from packaging.requirements import Requirement
 
     yield Finding("python", "ok", platform.python_version())
     for line in importlib.metadata.requires("stemworks") or []:
@@ -223,10 +223,10 @@ def _schedules() -> Iterator[Finding]:
         return
     server.connect()
     # Prefect reads its settings when it is imported.
-    import httpx  # noqa: PLC0415
-    from prefect.client.orchestration import get_client  # noqa: PLC0415
+    import httpx
+    from prefect.client.orchestration import get_client
 
-    from flows.deploy.schedule_health import upcoming  # noqa: PLC0415
+    from flows.deploy.schedule_health import upcoming
 
     try:
         with get_client(sync_client=True) as client:

@@ -40,7 +40,7 @@ def report_lost_runs(start: bool = True) -> None:
     if all_live or not (start or _has_server()):
         return
     connect()
-    from flows.recovery.crash_detection import mark_crashed  # noqa: PLC0415
+    from flows.recovery.crash_detection import mark_crashed
 
     for lost in mark_crashed():
         report_lost_run(lost)
@@ -76,8 +76,8 @@ def cancel_run(which: str, view: View) -> None:
     connect()
     # A run whose process is gone cannot be cancelled.
     report_lost_runs()
-    from prefect.client.orchestration import get_client  # noqa: PLC0415
-    from prefect.states import Cancelling  # noqa: PLC0415
+    from prefect.client.orchestration import get_client
+    from prefect.states import Cancelling
 
     run = _only_run(which, UNFINISHED, "unfinished")
     with get_client(sync_client=True) as client:
@@ -107,7 +107,7 @@ def approve(
 ) -> None:
     """Approve a run that waits for approval before it uses GPUs."""
     connect()
-    from prefect.flow_runs import resume_flow_run  # noqa: PLC0415
+    from prefect.flow_runs import resume_flow_run
 
     found = _only_run(run, PAUSED, "waiting for approval")
     resume_flow_run(found.id, {"approved": not refuse, "reason": reason})
@@ -116,13 +116,13 @@ def approve(
 
 def _only_run(which: str, types: tuple[str, ...], what: str) -> "FlowRun":
     """Return the run of this name or id, or the only one, among those in such states."""
-    from prefect.client.orchestration import get_client  # noqa: PLC0415
-    from prefect.client.schemas.filters import (  # noqa: PLC0415
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import (
         FlowRunFilter,
         FlowRunFilterState,
         FlowRunFilterStateType,
     )
-    from prefect.client.schemas.objects import StateType  # noqa: PLC0415
+    from prefect.client.schemas.objects import StateType
 
     wanted = FlowRunFilterStateType(any_=[StateType(name) for name in types])
     with get_client(sync_client=True) as client:

@@ -68,11 +68,11 @@ def run_flow(request: RunRequest, force: list[str], view: View) -> None:
         _force(home, statuses, label)
     connect()
     # Prefect reads its settings when it is imported.
-    from prefect import tags  # noqa: PLC0415
-    from prefect.exceptions import CancelledRun  # noqa: PLC0415
+    from prefect import tags
+    from prefect.exceptions import CancelledRun
 
-    from flows.deploy.deployments import tags_of  # noqa: PLC0415
-    from flows.engine.flow import stemworks  # noqa: PLC0415
+    from flows.deploy.deployments import tags_of
+    from flows.engine.flow import stemworks
 
     report_lost_runs()
     try:

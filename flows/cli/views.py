@@ -215,7 +215,7 @@ def metrics(
     ] = None,
 ) -> None:
     """Print a home's metrics for Prometheus: work done, rates, errors, GPU-hours."""
-    from flows.ui.metrics import Numbers, write  # noqa: PLC0415  it imports Prefect
+    from flows.ui.metrics import Numbers, write  # it imports Prefect
 
     opened = Home.open(home)
     states = {
