@@ -13,22 +13,10 @@ from flows.deploy.schedule import Timing
 from flows.deploy.work_pools import Pool
 from flows.engine.flow import stemworks
 from flows.recipes import named
-from flows.recovery.automations import TAG
 from flows.recovery.concurrency_limits import ensure_limits, own_limits
 from flows.studies.request import RunRequest
 from storage.errors import ConfigError
 from storage.home.layout import Home
-from training import recipes as training
-
-SIZES = {
-    "small": training.SMALL,
-    "medium": training.MEDIUM,
-    "large": training.LARGE,
-    "tiny": training.TINY,
-    "micro": training.MICRO,
-}
-WIDTHS = ("blocks", "width", "hidden", "heads", "groups")
-"""By which sizes of the separator differ, whatever it puts out."""
 
 
 def deployment_of(order: RunRequest, timing: Timing, pool: Pool | None = None) -> RunnerDeployment:
@@ -62,9 +50,8 @@ def name_of(flow: str, config: StudyConfig) -> str:
 
 def tags_of(order: RunRequest) -> list[str]:
     """Return the tags of a flow's runs: whose they are, recipe, part, size of the separator."""
-    model = order.config.pretraining.model.model_dump(include=set(WIDTHS))
-    sizes = [name for name, size in SIZES.items() if size.model_dump(include=set(WIDTHS)) == model]
-    return [TAG, order.recipe, order.flow, *sizes]
+    size = order.config.pretraining.model.size
+    return ["stemworks", order.recipe, order.flow, *([size] if size else [])]
 
 
 def deploy(timed: Iterable[tuple[RunRequest, Timing]], pool: Pool) -> list[tuple[str, str]]:

@@ -31,8 +31,8 @@ import torch
 from storage.config import Json
 from storage.files import disk_errors, write_bytes
 from storage.home.runs import Run
-from training.engine.output_statistics import Numbers
 from training.engine.snapshots import Snapshot
+from training.objectives.objective import Numbers
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
