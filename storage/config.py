@@ -83,7 +83,7 @@ class Config(BaseModel):
 
         What all kinds have in common, a model's outputs for one, stays as it is.
         """
-        owner: object = self
+        owner: Any = self
         node: Any = values
         *parents, last = path.split(".")
         for name in parents:
