@@ -16,7 +16,7 @@ import httpx
 from packaging.requirements import Requirement
 
 from flows.server import server
-from flows.server.settings import PASSWORD, ServerSettings, require_guard
+from flows.server.settings import PASSWORD, ServerSettings, require_password
 from storage.errors import ConfigError
 from storage.home.layout import Home
 
@@ -144,7 +144,7 @@ def _guard() -> Iterator[Finding]:
         return
     place, name = ServerSettings.from_environment(), "server's password"
     try:
-        require_guard(place)
+        require_password(place)
     except ConfigError as error:
         found, _, remedy = str(error).partition("; ")
         yield Finding(name, "wrong", found, remedy)

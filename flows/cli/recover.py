@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from flows.cli.views import View
     from flows.recovery.automations import Database
-    from flows.recovery.crash_detection import Lost
+    from flows.recovery.crash_detection import CrashedRun
 
 CANCEL_SECONDS = 150.0
 """For a run to end: its jobs have a minute for their checkpoints."""
@@ -40,10 +40,10 @@ def tell_of_lost_runs(start: bool = True) -> None:
         tell(lost)
 
 
-def tell(lost: "Lost") -> None:
-    """Say on stderr that a run was lost."""
-    said = f"Run '{lost.name}' was lost: its process is gone. {lost.verdict}"
-    Console(stderr=True).print(said, highlight=False, soft_wrap=True)
+def tell(crashed: "CrashedRun") -> None:
+    """Report a crashed run on stderr."""
+    message = f"Run '{crashed.name}' crashed: its process has died. {crashed.decision}"
+    Console(stderr=True).print(message, highlight=False, soft_wrap=True)
 
 
 def cancel(which: str, view: "View") -> None:
@@ -115,7 +115,12 @@ def initialise(resumes: int, given: "Database | None", view: "View") -> None:
     connect()
     from prefect.client.orchestration import get_client  # noqa: PLC0415
 
-    from flows.recovery import automations, concurrency_limits, notifications  # noqa: PLC0415
+    from flows.recovery import (  # noqa: PLC0415
+        automations,
+        concurrency_limits,
+        machine_limits,
+        notifications,
+    )
 
     with get_client(sync_client=True) as client:
         kind = given or database()
@@ -125,7 +130,7 @@ def initialise(resumes: int, given: "Database | None", view: "View") -> None:
                 "--database postgresql or --database sqlite"
             )
         concurrency_limits.ensure_limits(client)
-        rows: list[tuple[str, str]] = [("limit", name) for name in concurrency_limits.own_limits()]
+        rows: list[tuple[str, str]] = [("limit", name) for name in machine_limits.limit_names()]
         note = ""
         try:
             rows += [("automation", name) for name in automations.install(client, kind, resumes)]

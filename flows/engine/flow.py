@@ -22,9 +22,9 @@ from flows.engine.tasks import PrefectRunner
 from flows.jobs.deadlines import obeyed
 from flows.recipes import RecipeName, named
 from flows.recovery import notifications
-from flows.recovery.cancel import heeded, is_cancelled
+from flows.recovery.cancel import is_cancelled, stopped_when_cancelled
 from flows.recovery.crash_detection import mark_crashed
-from flows.recovery.heartbeats import registered
+from flows.recovery.heartbeats import run_heartbeat
 from flows.stages import report
 from flows.stages.stage import Stage
 from flows.studies import tables
@@ -89,7 +89,8 @@ def stemworks(
     """
     config = (config or named(recipe)).override(overrides)
     run = UUID(flow_run.get_id())
-    with registered(run, deployed=deployment.get_id() is not None), heeded(run):
+    deployed = deployment.get_id() is not None
+    with run_heartbeat(run, deployed), stopped_when_cancelled(run):
         mark_crashed()
         try:
             return _run(config, Home.open(home), part)

@@ -18,7 +18,7 @@ from prefect.states import Cancelled, Completed, Failed
 from flows.config import LimitsConfig
 from flows.engine.shared_slot import SharedSlot
 from flows.jobs.deadlines import TimeLimit, stopping, within
-from flows.recovery.concurrency_limits import capacity, limit_of
+from flows.recovery.machine_limits import capacity, limit_name
 from flows.stages.stage import Inputs, Performed, Site, Stage, perform
 from flows.stages.training import processes_of
 from flows.stages.units import PACKING_TASKS, Units, batched, merge_marks
@@ -254,7 +254,7 @@ def _batch_label(names: list[str]) -> str:
 
 @contextmanager
 def _slots(kind: str, count: int = 1) -> Iterator[None]:
-    limit = limit_of(kind)
+    limit = limit_name(kind)
     if not limit:
         yield
         return

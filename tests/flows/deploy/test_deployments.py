@@ -80,7 +80,7 @@ def test_a_container_does_not_see_this_machine_s_files(tmp_path: Path) -> None:
     def parameters(recipe: str, home: str, *settings: str) -> Any:
         return deployment_of(RunRequest("fma", recipe, [*settings], home), NEVER, pool).parameters
 
-    with pytest.raises(ConfigError, match="do not see the folder 'home' of this machine"):
+    with pytest.raises(ConfigError, match="cannot read the folder 'home' of this machine"):
         parameters("demo", "home")
     with pytest.raises(ConfigError, match=r"--set data\.root=/opt/stemworks/archives"):
         parameters("paper_small", "s3://bucket/home")
@@ -96,9 +96,9 @@ def test_a_container_does_not_see_this_machine_s_files(tmp_path: Path) -> None:
 def test_prefect_s_own_command_deploys_the_file(works: Works, tmp_path: Path) -> None:
     answer = works("deploy", "--recipe", "demo", "--home", str(tmp_path), "--json")
     assert answer.returncode == 0, answer.stderr
-    told = {row["what"]: row["is"] for row in json.loads(answer.stdout)}
-    assert told["process pool stemworks"] == "created"
-    assert told[f"limit gpu:{HOST}"] == told[f"limit packing:{HOST}"] == "there"
+    shown = {row["what"]: row["is"] for row in json.loads(answer.stdout)}
+    assert shown["process pool stemworks"] == "created"
+    assert shown[f"limit gpu:{HOST}"] == shown[f"limit packing:{HOST}"] == "exists"
     before = deployed(works, "demo")
     assert set(before) == {f"{part}-demo" for part in PARTS}
     start = f"deployments/{before['fma-demo']['id']}/create_flow_run"
