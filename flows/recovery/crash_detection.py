@@ -132,7 +132,7 @@ def _watch(over: threading.Event, report: Callable[[CrashedRun], None]) -> None:
         except (httpx.HTTPError, PrefectException, OSError) as error:
             # A server that does not answer now may answer at the next check.
             logger.warning(
-                "cannot look for crashed runs (%s); trying again in %g s", error, DETECTION_SECONDS
+                "cannot detect crashed runs; trying again in %g s: %s", DETECTION_SECONDS, error
             )
         over.wait(DETECTION_SECONDS)
 

@@ -26,7 +26,7 @@ from pipelines.workers.isolation import Isolated
 from storage.config import Json, digest_of
 from storage.errors import ConfigError
 from storage.files import disk_errors
-from storage.home.failures import noted
+from storage.home.failures import recording_failure
 from storage.home.layout import Corpus, Home, shard_offsets
 from storage.home.marks import Mark, Work, commit, lookup
 from storage.manifests import write_rows
@@ -181,7 +181,7 @@ def _pack_once(
         corpus = Corpus(home.path(request.corpus))
         _clear_remains(corpus, request.unit)
         started, spent = time.monotonic(), child.cpu_seconds + time.thread_time()
-        with noted(home, work):
+        with recording_failure(home, work):
             rows, written = _pack(request, corpus, fetcher, child)
             facts = _facts(request, rows, written) | {
                 "cpu_seconds": round(child.cpu_seconds + time.thread_time() - spent, 3),

@@ -83,9 +83,9 @@ def test_a_lost_or_altered_output_undoes_the_mark(tmp_path: Path) -> None:
     path.write_text("SOUNDa.tar")
     assert lookup(home, WORK).why == "a.tar is altered"
     path.write_text("longer than before")
-    assert lookup(home, WORK).why.startswith("a.tar has 18 bytes, not 10")
+    assert lookup(home, WORK).why.startswith("a.tar has 18 bytes instead of 10")
     path.unlink()
-    assert lookup(home, WORK).why == "a.tar is gone"
+    assert lookup(home, WORK).why == "a.tar is missing"
     assert build(home).digest == mark.digest
     assert lookup(home, WORK).mark is not None
 
