@@ -159,7 +159,7 @@ def find_fault(home: Home, mark: Mark, deep: bool = False, look: Look | None = N
         if same_version and not deep:
             continue
         if _hash(home, output) != output.sha256:
-            return f"{output.path} is altered"
+            return f"{output.path} has been altered"
         if not same_version and _is_file(home, output):
             _restore_time(home.path(output.path), seen, output)
     return ""

@@ -28,18 +28,18 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 ATTEMPTS = 10
-"""How often a request is made before it fails, and how often in a row a body may break off."""
+"""Attempts of a request before it fails, and of a response that breaks off in a row."""
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
 CONNECTIONS = 32
-"""Open connections that a process keeps at most."""
+"""Open connections of a process at most."""
 
 PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 20.0
 
 TRANSIENT = frozenset({429, 500, 502, 503, 504})
-"""HTTP statuses that another attempt may not meet again."""
+"""HTTP statuses after which another attempt may succeed."""
 
 CHECKSUMS = ("when_required", "when_supported")
 ENDPOINTS = ("STEMWORKS_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
@@ -51,7 +51,7 @@ _clients: dict[tuple[int, "Settings"], "S3Client"] = {}
 
 
 class Settings(NamedTuple):
-    """What the environment says of the server."""
+    """The server's settings from the environment."""
 
     endpoint: str
     checksums: str
@@ -61,15 +61,17 @@ def settings() -> Settings:
     """Read the environment.
 
     Raises:
-        ConfigError: the endpoint is no http(s) URL or holds a user; the checksums are no mode.
+        ConfigError: the endpoint is no http(s) URL or has a user; the checksum mode is unknown.
     """
     name = next((name for name in ENDPOINTS if os.environ.get(name)), "")
     endpoint = os.environ.get(name, "")
     if endpoint and not endpoint.startswith(("http://", "https://")):
-        raise ConfigError(f"{name} is no URL; give one such as https://storage.example.org")
+        raise ConfigError(
+            f"{name} is not an http(s) URL; give one such as https://storage.example.org"
+        )
     if "@" in endpoint or "?" in endpoint:
         raise ConfigError(
-            f"{name} holds a user or a query; give the bare URL and set AWS_ACCESS_KEY_ID"
+            f"{name} has a user or a query; give the URL alone and set AWS_ACCESS_KEY_ID"
         )
     checksums = os.environ.get("STEMWORKS_S3_CHECKSUMS", "") or CHECKSUMS[0]
     if checksums not in CHECKSUMS:
@@ -89,7 +91,7 @@ def client() -> "S3Client":
 
 
 def pause(failures: int) -> None:
-    """Wait before the next attempt, longer after each failure and never in step with others."""
+    """Wait before the next attempt: longer after each failure, and a random time."""
     time.sleep(_delay(failures))
 
 
@@ -146,7 +148,7 @@ def _delay(failures: int) -> float:
 
 
 def _forget() -> None:
-    """Begin anew in a forked child: its parent's sockets, and perhaps a held lock, are copies."""
+    """Start without clients in a forked child: sockets, and perhaps a held lock, are copies."""
     global _lock  # noqa: PLW0603
     _lock = threading.Lock()
     _clients.clear()
