@@ -1,6 +1,6 @@
 """A deployed run that crashed is restarted automatically, up to `limits.resumes` times.
 
-A run without a deployment cannot be restarted from here: its owner is told the command instead.
+A run without a deployment cannot be restarted from here: its owner is given the command instead.
 """
 
 from datetime import UTC, datetime, timedelta
