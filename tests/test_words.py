@@ -25,7 +25,7 @@ UNCHECKED = ("storage/home/runs.py",)
 """Modules of these packages that are yet to be revised."""
 
 ALLOWED = {
-    "stemworks: a crashed run begins again": "an automation's name on servers of an earlier release",
+    "stemworks: a crashed run begins again": "an automation of an earlier release",
 }
 """Strings that contain a phrase for a reason."""
 
