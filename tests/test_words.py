@@ -9,6 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+PAGES = (*sorted((ROOT / "docs").glob("*.md")), ROOT / "docker" / "README.md")
+
 ROOMS = (
     "flows/deploy",
     "flows/recovery",
@@ -106,6 +108,18 @@ def test_no_banned_phrase(room: str) -> None:
         f"{path.relative_to(ROOT)}:{line}: '{phrase}'; write: {BANNED[phrase]}"
         for path in files
         for line, phrase in offences(path.read_text())
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_banned_phrase_in_the_documentation(page: Path) -> None:
+    """Quoted messages and code are checked where they are written."""
+    found = [
+        f"{page.relative_to(ROOT)}:{number}: '{phrase.group().lower()}'"
+        for number, line in enumerate(page.read_text().splitlines(), start=1)
+        if not line.startswith("    ")
+        for phrase in PATTERN.finditer(re.sub(r"`[^`]*`", "`", line))
     ]
     assert not found, "\n".join(found)
 
