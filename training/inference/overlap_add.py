@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from training.config import SeparateConfig
-from training.models.separator import Separator
+from training.models.separator import Separator, separation_of
 
 SILENT_PEAK = 2.0**-17
 """Peak below which a chunk is silent: half a 16-bit step, so nothing but dither and rounding."""
@@ -69,8 +69,10 @@ def separated(
     that stems no longer sum to the song; here they are shared out equally.
     """
     rate = model.config.sample_rate
-    chunk = min(signal.length, max(1, round(config.chunk_seconds * rate)))
-    hop = max(1, min(chunk, round(config.hop_seconds * rate)) // config.shifts)
+    seconds = config.chunk_seconds or model.config.CHUNK_SECONDS
+    chunk = min(signal.length, max(1, round(seconds * rate)))
+    hop_samples = round((config.hop_seconds or seconds / 2) * rate)
+    hop = max(1, min(chunk, hop_samples) // config.shifts)
     spans = chunk_spans(signal.length, chunk, hop)
     level_C1 = _level(signal.mean_square)
     overlap = _Overlap((model.config.outputs, len(level_C1)), chunk + hop * (config.batch_size - 1))
@@ -155,12 +157,17 @@ def _outputs(model: Separator, chunks_KCT: Tensor, level_C1: Tensor, swap: bool)
     levelled_KCT = chunks_KCT / level_C1
     shared_KSCT = (levelled_KCT / outputs).unsqueeze(1).repeat(1, outputs, 1, 1)
     if loud_K.any():
-        given_KICT = levelled_KCT[loud_K].unsqueeze(1).to(device_of(model))
-        found_KSCT = model(given_KICT).float()
+        given_KICT = levelled_KCT[loud_K].unsqueeze(1)
+        found_KSCT = waveforms_of(model, given_KICT)
         if swap:
-            found_KSCT = (found_KSCT + model(given_KICT.flip(2)).float().flip(2)) / 2
+            found_KSCT = (found_KSCT + waveforms_of(model, given_KICT.flip(2)).flip(2)) / 2
         shared_KSCT[loud_K] = found_KSCT.cpu()
     return shared_KSCT
+
+
+def waveforms_of(model: Separator, x_BICT: Tensor) -> Tensor:
+    """Return what a model makes of inputs [B, I, C, T]: [B, S, C, T] in float32, on its device."""
+    return separation_of(model(x_BICT.to(device_of(model)))).waveforms.float()
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -17,9 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from storage.errors import CheckpointError
-from training.config import BsLocoformerConfig
 from training.models.bs_locoformer.bands import band_groups
-from training.recipes import LARGE, MEDIUM, SMALL
+from training.models.bs_locoformer.config import LARGE, MEDIUM, SMALL, BsLocoformerConfig
 
 Weights = Mapping[str, Tensor]
 Take = Callable[[str], Tensor]

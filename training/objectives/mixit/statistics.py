@@ -9,30 +9,12 @@ Tensors: B batch, I = 1 mixture in, M = 2 mixtures, S outputs, C audio channels,
 import torch
 from torch import Tensor
 
-from training.config import BsLocoformerConfig, MixitObjective
-from training.engine.objectives import Forward
 from training.losses.mixit import assign
-from training.models.spectral import normalise
+from training.objectives.mixit.config import MixitObjective
+from training.objectives.objective import Numbers, Outcome
 
 QUIET = 1e-12
 """Energy below which a signal counts as silent, and least error that a ratio divides by."""
-
-Numbers = dict[str, float | list[float]]
-
-
-class RecordedForward:
-    """A forward pass that keeps its last outputs to look at, out of the gradient's graph."""
-
-    def __init__(self, forward: Forward) -> None:
-        self._forward = forward
-        self.mixture_BICT: Tensor | None = None
-        self.outputs_BSCT: Tensor | None = None
-
-    def __call__(self, x_BICT: Tensor) -> Tensor:
-        """Return the outputs [B, S, C, T] of mixtures [B, 1, C, T]."""
-        y_BSCT = self._forward(x_BICT)
-        self.mixture_BICT, self.outputs_BSCT = x_BICT.detach(), y_BSCT.detach()
-        return y_BSCT
 
 
 def energy_shares(outputs_BSCT: Tensor) -> Tensor:
@@ -56,7 +38,9 @@ def mixture_snr(outputs_BSCT: Tensor, references_BMCT: Tensor, objective: MixitO
     Outputs go to the mixture that the objective assigns them to. `references_BMCT` must be at the
     outputs' level.
     """
-    chosen_BMS = assign(outputs_BSCT, references_BMCT, objective)
+    chosen_BMS = assign(
+        outputs_BSCT, references_BMCT, objective.solver, objective.soft_threshold_db
+    )
     sums_BMCT = torch.einsum("bms,bsct->bmct", chosen_BMS, outputs_BSCT.float())
     energy_BMC = references_BMCT.square().sum(-1)
     error_BMC = (references_BMCT - sums_BMCT).square().sum(-1)
@@ -68,17 +52,14 @@ def mixture_snr(outputs_BSCT: Tensor, references_BMCT: Tensor, objective: MixitO
 class OutputStatistics:
     """Sums over examples, which add up over batches and processes, and what they say."""
 
-    def __init__(self, objective: MixitObjective, model: BsLocoformerConfig) -> None:
-        self._objective, self._model = objective, model
-        self._sums = torch.zeros(model.outputs + 5, dtype=torch.float64)
+    def __init__(self, objective: MixitObjective, outputs: int) -> None:
+        self._objective = objective
+        self._sums = torch.zeros(outputs + 5, dtype=torch.float64)
 
     @torch.no_grad()
-    def add(self, outputs_BSCT: Tensor, references_BMCT: Tensor) -> None:
-        """Count a batch: outputs as the model gave them, references as the loader did."""
-        mixture_BCT = references_BMCT.sum(dim=1)
-        _, references_BMCT = normalise(
-            mixture_BCT, references_BMCT, n_fft=self._model.n_fft, hop=self._model.hop
-        )
+    def add(self, outcome: Outcome) -> None:
+        """Count a batch."""
+        outputs_BSCT, references_BMCT = outcome.separation.waveforms, outcome.references
         shares_BS = energy_shares(outputs_BSCT)
         columns = [
             shares_BS,

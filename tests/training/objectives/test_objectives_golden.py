@@ -7,16 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.config import (
-    BsLocoformerConfig,
-    MixitObjective,
-    ObjectiveConfig,
-    SupervisedObjective,
-)
+from training.config import ObjectiveConfig
 from training.engine import objectives
 from training.losses.mixit import mixit_loss
 from training.losses.snr import supervised_loss
 from training.models import build
+from training.models.bs_locoformer.config import BsLocoformerConfig
+from training.objectives.mixit.config import MixitObjective
+from training.objectives.supervised.config import SupervisedObjective
 
 MODEL = BsLocoformerConfig(
     outputs=4, blocks=1, width=16, hidden=12, kernel=4, heads=2, groups=4, dropout=0.0,

@@ -8,69 +8,24 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from storage.audio.waveforms import Waveform, read_window
+from storage.audio.waveforms import Waveform
 from storage.config import Json
-from storage.errors import ConfigError, DataError
+from storage.errors import DataError
+from storage.home.runs import Job
 from storage.manifests import read_rows
-from storage.records import STEMS, ActiveWindows, StemSong
+from storage.records import ActiveWindows, StemSong
 from training import seeds
-from training.config import BsLocoformerConfig, StemsData
-from training.data.batches import Example
+from training.config import TrainConfig
+from training.data.batches import Batch, Example, Sources
 from training.data.mixtures import level_stems
+from training.data.stems.config import StemsData
+from training.data.stems.corpus import StemCorpus
 
 PUBLISHED_SEGMENTS = (3513, 3544)
 """Active segments of MUSDB18-HQ's rarest stem as the authors' code counts them, within what 110
 steps of 8 processes of 4 mixtures each can mean."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class StemCorpus:
-    """Songs of a stems corpus and where their files lie."""
-
-    home: Path
-    """Root that the songs' folders are relative to."""
-    songs: tuple[StemSong, ...]
-    stems: tuple[str, ...] = STEMS
-
-    @classmethod
-    def open(cls, songs: Path, home: Path, sample_rate: int) -> "StemCorpus":
-        """Read `songs.jsonl`.
-
-        Raises:
-            ManifestError: the table is missing or malformed.
-            ConfigError: a song is not at `sample_rate` Hz, the model's.
-        """
-        rows = tuple(read_rows(songs, StemSong))
-        for song in rows:
-            if song.sample_rate != sample_rate:
-                raise ConfigError(
-                    f"the model works at {sample_rate} Hz, but '{song.name}' in {songs} is at "
-                    f"{song.sample_rate} Hz; prepare the songs at the model's rate"
-                )
-        return cls(home, rows)
-
-    def of(self, split: str) -> tuple[StemSong, ...]:
-        """Return the songs of a split, in the table's order.
-
-        Raises:
-            DataError: there are none.
-        """
-        songs = tuple(song for song in self.songs if song.split == split)
-        if not songs:
-            raise DataError(
-                f"none of the {len(self.songs)} songs is in the '{split}' split; add some"
-            )
-        return songs
-
-    def read(self, song: StemSong, stem: str, start: int = 0, frames: int = -1) -> Waveform:
-        """Return [channels, frames] of a stem, or of the song itself as `mixture`."""
-        return read_window(self.home / song.folder / f"{stem}.wav", start, frames)
-
-    def read_stems(self, song: StemSong, start: int = 0, frames: int = -1) -> Waveform:
-        """Return [S, channels, frames] of all stems."""
-        return np.stack([self.read(song, stem, start, frames) for stem in self.stems])
 
 
 @dataclass(frozen=True)
@@ -149,9 +104,9 @@ class DynamicMixes:
         windows = (self._windows[stem] for stem in self._corpus.stems)
         return [one[draw.integers(len(one))] for one in windows]
 
-    def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Tensor:
-        """Return the stems [B, S, C, T] at their drawn levels."""
-        return level_stems(parts_BPCT, gains_db, self._config.normalise)
+    def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Batch:
+        """Return the stems [B, S, C, T] at their drawn levels, and their sum."""
+        return Batch.of_sum(level_stems(parts_BPCT, gains_db, self._config.normalise))
 
     def _cut(self, stem: str, window: _Window, place: float) -> Waveform:
         frames = min(self._frames, window.frames)
@@ -182,6 +137,11 @@ class StemSegments:
         """Return the number of segments."""
         return len(self._cuts)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the stems, in their order."""
+        return self._corpus.stems
+
     def stems(self, number: int) -> Waveform:
         """Return the stems [S, C, T] of one segment at its own length."""
         cut = self._cuts[number]
@@ -202,28 +162,28 @@ class StemSegments:
         """Return which segment an example is."""
         return (self._cuts[number].name,)
 
-    def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Tensor:
-        """Return the stems [B, S, C, T] as they are."""
-        return parts_BPCT
+    def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Batch:
+        """Return the stems [B, S, C, T] as they are, and their sum."""
+        return Batch.of_sum(parts_BPCT)
 
 
-def sources(
-    corpus: StemCorpus,
-    activity: Path,
-    config: StemsData,
-    model: BsLocoformerConfig,
-    seed: int,
-    limit: int,
-) -> tuple[DynamicMixes, StemSegments]:
+def open_sources(job: Job, config: TrainConfig) -> Sources:
     """Return the training source (train songs) and the validation source (validation songs).
 
-    `seed` is the run's, `limit` the most validation examples.
+    Of the job's inputs, `songs` and `activity` are the tables, `home` is what their paths are
+    relative to.
 
     Raises:
+        RunError: an input is not named in the job.
+        ConfigError: the songs are not at the model's sample rate, or lack a stem.
         DataError: a split has no songs, or a stem is never active.
     """
-    frames = round(config.segment_seconds * model.sample_rate)
-    mixes = DynamicMixes(corpus, activity, config, frames, seed)
+    data, model = config.data, config.model
+    assert isinstance(data, StemsData)
+    corpus = StemCorpus.open(job.path("songs"), job.home().root, model.sample_rate, data.stems)
+    limit = config.loop.validation_batches * data.batch_size
+    frames = round(data.segment_seconds * model.sample_rate)
+    mixes = DynamicMixes(corpus, job.path("activity"), data, frames, config.loop.seed)
     facts = mixes.epoch()
     logger.info(
         "an epoch is %d active segments of the rarest stem (%s), %d steps; published: %d to %d",
@@ -232,7 +192,7 @@ def sources(
         facts["epoch_steps"],
         *PUBLISHED_SEGMENTS,
     )
-    return mixes, StemSegments(corpus, corpus.of("validation"), frames, limit)
+    return Sources(mixes, StemSegments(corpus, corpus.of("validation"), frames, limit))
 
 
 def _active_windows(corpus: StemCorpus, activity: Path) -> dict[str, list[_Window]]:

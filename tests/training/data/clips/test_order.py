@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.order import ClipOrder, EpochOrder, ShardOrder, pair_up
+from training.data.clips.order import ClipOrder, EpochOrder, ShardOrder, pair_up
 
 TRACKS = st.lists(st.integers(0, 5), min_size=2, max_size=60).filter(lambda x: len(set(x)) > 1)
 

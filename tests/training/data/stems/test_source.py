@@ -7,8 +7,10 @@ import torch
 from storage.errors import ConfigError, DataError, ManifestError
 from storage.manifests import read_rows, write_rows
 from storage.records import STEMS, ActiveWindows
-from training.config import BsLocoformerConfig, StemsData
-from training.data.stems import DynamicMixes, StemCorpus, StemSegments, sources
+from training.data.stems.config import StemsData
+from training.data.stems.corpus import StemCorpus
+from training.data.stems.source import DynamicMixes, StemSegments, sources
+from training.models.bs_locoformer.config import BsLocoformerConfig
 
 FRAMES = 4000
 

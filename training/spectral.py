@@ -1,4 +1,4 @@
-"""Short-time Fourier transform and its inverse, and the level that signals are normalised to.
+"""Short-time Fourier transform and its inverse, and the RMS of a spectrum.
 
 Periodic Hann window as long as the transform, centred frames, reflected edges, one-sided and
 unnormalised: the conventions of the authors' code (Saijo & Bando 2025, section 4.2).
@@ -97,20 +97,3 @@ def kept_frames(samples: int, n_fft: int, hop: int, keep_last: bool) -> int:
     beyond = (samples - 1 - (whole - 1) * hop) / n_fft
     envelope = math.cos(math.pi * beyond) ** 4 if beyond < 0.5 else 0.0
     return whole if envelope >= ENVELOPE_FLOOR and whole and not keep_last else whole + 1
-
-
-def normalise(
-    mixture_BCT: Tensor, *others: Tensor, n_fft: int = 2048, hop: int = 512
-) -> tuple[Tensor, ...]:
-    """Divide a mixture, and signals [B, ..., C, T] that belong to it, by the mixture's level.
-
-    The level is the STFT RMS of each example and channel of `mixture_BCT`; losses are computed
-    in this domain, as the authors do, so that their epsilons mean the same for every song.
-    """
-    level_BC1 = spectral_rms(stft(mixture_BCT, n_fft, hop)).unsqueeze(-1)
-    batch, channels, _ = level_BC1.shape
-    scaled = [mixture_BCT / level_BC1]
-    for signal in others:
-        between = (1,) * (signal.dim() - 3)
-        scaled.append(signal / level_BC1.view(batch, *between, channels, 1))
-    return tuple(scaled)

@@ -8,7 +8,7 @@ import torch
 from storage.errors import ConfigError, DataError
 from storage.shards.reader import ShardReader
 from training.config import TrainConfig
-from training.data.clips import HeldOutPairs, TrainingPairs, sources, split_tracks
+from training.data.clips.source import HeldOutPairs, TrainingPairs, sources, split_tracks
 
 
 def open_sources(

@@ -1,7 +1,9 @@
 import torch
 
-from training.config import MixitObjective, SupervisedObjective, TrainConfig
+from training.config import TrainConfig
 from training.engine import objectives
+from training.objectives.mixit.config import MixitObjective
+from training.objectives.supervised.config import SupervisedObjective
 
 
 def test_perfect_estimates_reach_the_bound(mixit: TrainConfig) -> None:

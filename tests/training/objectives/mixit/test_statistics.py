@@ -6,8 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.config import MixitObjective, TrainConfig
-from training.engine.output_statistics import (
+from training.config import TrainConfig
+from training.objectives.mixit.config import MixitObjective
+from training.objectives.mixit.statistics import (
     OutputStatistics,
     RecordedForward,
     effective_number,

@@ -1,6 +1,7 @@
 """Shards -> pairs of clips for mixtures of mixtures (MoM), in a seeded order without state."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -9,13 +10,18 @@ from torch import Tensor
 from storage.audio.waveforms import Waveform
 from storage.config import Json
 from storage.errors import ConfigError, DataError
+from storage.home.layout import Corpus, Home
+from storage.home.runs import Job
+from storage.shards.cache import ShardCache
 from storage.shards.clip_table import Clip, ClipTable
 from storage.shards.reader import ShardReader
 from training import seeds
-from training.config import BsLocoformerConfig, MixitData
-from training.data.batches import Example
+from training.config import TrainConfig
+from training.data.batches import Batch, Example, Sources
+from training.data.clips.config import ClipsData
+from training.data.clips.order import ClipOrder, EpochOrder, Numbers, ShardOrder
 from training.data.mixtures import scale_pair
-from training.data.order import ClipOrder, EpochOrder, Numbers, ShardOrder
+from training.models.settings import ModelSettings
 
 TRIES = 10
 """Crops drawn of a clip before the loudest of them is taken."""
@@ -23,6 +29,8 @@ SILENT_POWER = 1e-6
 """Mean square below which a crop counts as silent: -60 dBFS, as for the clips themselves."""
 FEWEST_TRACKS = 2
 """Of either side of the hold-out: a pair needs two."""
+
+GIGABYTE = 10**9
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +42,7 @@ class ClipPairs:
     (seed, name, number).
     """
 
-    def __init__(self, reader: ShardReader, clips: Numbers, config: MixitData, seed: int) -> None:
+    def __init__(self, reader: ShardReader, clips: Numbers, config: ClipsData, seed: int) -> None:
         """Take the numbers of the clips to use, in the reader's order."""
         self._reader, self._clips = reader, clips
         self._frames = round(config.segment_seconds * reader.index.sample_rate)
@@ -56,9 +64,9 @@ class ClipPairs:
         ratio = draw.uniform(-self._gain_db, self._gain_db, size=1).astype(np.float32)
         return Example(parts, ratio)
 
-    def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Tensor:
-        """Return the two mixtures [B, 2, C, T] at their drawn power ratio."""
-        return scale_pair(parts_BPCT, gains_db[:, 0])
+    def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Batch:
+        """Return the two mixtures [B, 2, C, T] at their drawn power ratio, and their sum."""
+        return Batch.of_sum(scale_pair(parts_BPCT, gains_db[:, 0]))
 
     def pair(self, number: int) -> tuple[Clip, Clip]:
         """Return the two clips of one MoM."""
@@ -94,7 +102,7 @@ class ClipPairs:
 class TrainingPairs(ClipPairs):
     """Pairs without end, whose shards are fetched before they are needed."""
 
-    def __init__(self, reader: ShardReader, clips: Numbers, config: MixitData, seed: int) -> None:
+    def __init__(self, reader: ShardReader, clips: Numbers, config: ClipsData, seed: int) -> None:
         super().__init__(reader, clips, config, seed)
         self._reached = (-1, -1)
 
@@ -120,7 +128,7 @@ class HeldOutPairs(ClipPairs):
     """A fixed number of fixed pairs, crops and ratios."""
 
     def __init__(
-        self, reader: ShardReader, clips: Numbers, config: MixitData, seed: int, limit: int
+        self, reader: ShardReader, clips: Numbers, config: ClipsData, seed: int, limit: int
     ) -> None:
         # A few pairs of all shards, whatever the order of training.
         config = config.model_copy(update={"order": "clips"})
@@ -132,22 +140,55 @@ class HeldOutPairs(ClipPairs):
         return min(self._limit, super().__len__())
 
 
-def sources(
-    reader: ShardReader, config: MixitData, model: BsLocoformerConfig, seed: int, limit: int
-) -> tuple[TrainingPairs, HeldOutPairs]:
-    """Return the training and the validation source of a corpus.
+def open_sources(job: Job, config: TrainConfig) -> Sources:
+    """Return the training and the validation source of a job's corpus of clips.
 
-    Args:
-        reader: of the corpus.
-        config: batch, gains and order.
-        model: for its sample rate and channels.
-        seed: of the run.
-        limit: most validation examples.
+    The job's input `index` is the corpus's index; `home` and `corpus`, its folder relative to the
+    home, are needed where it lies in a bucket.
 
     Raises:
+        RunError: the job names no `index`.
         ConfigError: the clips are too short for the segments, or of another sample rate.
-        DataError: too few tracks to train on and to validate with.
+        DataError: too few tracks to train on and to validate with; a shard is damaged.
     """
+    data, model, seed = config.data, config.model, config.loop.seed
+    assert isinstance(data, ClipsData)
+    reader = open_clips(job, data)
+    limit = config.loop.validation_batches * data.batch_size
+    _require_fit(reader, data, model)
+    training, held_out = split_tracks(reader.clips, data.validation_share, seed)
+    if reader.read(int(training[0]), 0, 1).shape[0] != model.audio_channels:
+        raise ConfigError(
+            f"model.audio_channels is {model.audio_channels}, but the corpus's clips have another "
+            "number of channels; set it to theirs"
+        )
+    return Sources(
+        TrainingPairs(reader, training, data, seed),
+        HeldOutPairs(reader, held_out, data, seed, limit),
+    )
+
+
+def open_clips(job: Job, config: ClipsData) -> ShardReader:
+    """Open the clips of a job: beside their index, or in the bucket of the home.
+
+    Raises:
+        RunError: the job names no `index`.
+        ConfigError: the home's address is malformed.
+        DataError: a shard or a sidecar is missing or damaged.
+    """
+    index = job.path("index")
+    if not {"corpus", "home"} <= job.inputs.keys():
+        return ShardReader(index)
+    home = Home.open(job.inputs["home"])
+    if not home.remote:
+        return ShardReader(index)
+    folder = Path(config.cache).expanduser() if config.cache else home.cache
+    cache = ShardCache(folder, round(config.cache_gb * GIGABYTE)) if config.cache_gb else None
+    shards = home.relative(Corpus(home.path(job.inputs["corpus"])).shards)
+    return ShardReader(index, home.store, shards, cache)
+
+
+def _require_fit(reader: ShardReader, config: ClipsData, model: ModelSettings) -> None:
     rate, frames = reader.index.sample_rate, reader.index.clip_frames
     if rate != model.sample_rate:
         raise ConfigError(
@@ -159,16 +200,6 @@ def sources(
             f"data.segment_seconds is {config.segment_seconds:g}, but the corpus's clips last "
             f"{frames / rate:g} s; set data.segment_seconds to {frames / rate:g} or less"
         )
-    training, held_out = split_tracks(reader.clips, config.validation_share, seed)
-    if reader.read(int(training[0]), 0, 1).shape[0] != model.audio_channels:
-        raise ConfigError(
-            f"model.audio_channels is {model.audio_channels}, but the corpus's clips have another "
-            "number of channels; set it to theirs"
-        )
-    return (
-        TrainingPairs(reader, training, config, seed),
-        HeldOutPairs(reader, held_out, config, seed, limit),
-    )
 
 
 def split_tracks(clips: ClipTable, share: float, seed: int) -> tuple[Numbers, Numbers]:
@@ -207,7 +238,7 @@ def _clips_of(tracks: npt.NDArray[np.bool_], clips: ClipTable) -> Numbers:
     return np.flatnonzero(tracks[clips.tracks]).astype(np.uint32)
 
 
-def _order(reader: ShardReader, clips: Numbers, config: MixitData, seed: int) -> EpochOrder:
+def _order(reader: ShardReader, clips: Numbers, config: ClipsData, seed: int) -> EpochOrder:
     tracks = reader.clips.tracks[clips]
     starts = np.array(reader.clips.shard_starts, np.uint32)
     shards = (np.searchsorted(starts, clips, "right") - 1).astype(np.uint32)
