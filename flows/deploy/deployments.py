@@ -19,17 +19,6 @@ from flows.studies.request import RunRequest
 from flows.ui.states import STEMWORKS_TAG
 from storage.errors import ConfigError
 from storage.home.layout import Home
-from training import recipes as training
-
-SIZES = {
-    "small": training.SMALL,
-    "medium": training.MEDIUM,
-    "large": training.LARGE,
-    "tiny": training.TINY,
-    "micro": training.MICRO,
-}
-WIDTHS = ("blocks", "width", "hidden", "heads", "groups")
-"""Fields of a separator's configuration in which its sizes differ; outputs are not one."""
 
 
 def deployment_of(
@@ -65,9 +54,8 @@ def name_of(flow: str, config: StudyConfig) -> str:
 
 def tags_of(request: RunRequest) -> list[str]:
     """Return the tags of a flow's runs: Stemworks' own, the recipe, the flow, the model's size."""
-    model = request.config.pretraining.model.model_dump(include=set(WIDTHS))
-    sizes = [name for name, size in SIZES.items() if size.model_dump(include=set(WIDTHS)) == model]
-    return [STEMWORKS_TAG, request.recipe, request.flow, *sizes]
+    size = request.config.pretraining.model.size_name
+    return [STEMWORKS_TAG, request.recipe, request.flow, *([size] if size else [])]
 
 
 def deploy(timed: Iterable[tuple[RunRequest, Timing]], pool: Pool) -> list[tuple[str, str]]:

@@ -32,6 +32,11 @@ class ModelSettings(Config):
     sample_rate: PositiveInt = 44_100
     """Hz."""
 
+    @property
+    def size_name(self) -> str:
+        """The name of the published size that these settings have; empty if none."""
+        return ""
+
     def operations(self, samples: int) -> float:
         """Return the floating-point operations of one forward pass over one example.
 

@@ -48,6 +48,14 @@ class BsLocoformerConfig(ModelSettings):
                 raise ValueError(f"width {self.width} must be a multiple of {name}")
         return self
 
+    @property
+    def size_name(self) -> str:
+        """The name of the published size that these settings have, whatever their outputs."""
+        own = self.model_dump(include=WIDTHS)
+        return next(
+            (name for name, size in SIZES.items() if size.model_dump(include=WIDTHS) == own), ""
+        )
+
     def operations(self, samples: int) -> float:
         """Return the floating-point operations of a forward pass over `samples` samples."""
         frames = samples // self.hop
@@ -83,3 +91,7 @@ MICRO = BsLocoformerConfig(
     outputs=6, blocks=1, width=16, hidden=8, kernel=4, heads=2, groups=2, dropout=0
 )
 """For tests."""
+
+SIZES = {"small": SMALL, "medium": MEDIUM, "large": LARGE, "tiny": TINY, "micro": MICRO}
+WIDTHS = {"blocks", "width", "hidden", "heads", "groups"}
+"""Fields in which the sizes differ."""
