@@ -27,5 +27,10 @@ def union_of(kinds: Iterable[type[Config]]) -> Any:
 
 def implementation_of(table: Mapping[type[Any], str], settings: Config) -> Any:
     """Import and return what a table names for these settings."""
-    module, _, name = table[type(settings)].partition(":")
+    return imported(table[type(settings)])
+
+
+def imported(entry: str) -> Any:
+    """Import and return what `module:name` names."""
+    module, _, name = entry.partition(":")
     return getattr(import_module(module), name)

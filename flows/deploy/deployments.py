@@ -54,7 +54,7 @@ def name_of(flow: str, config: StudyConfig) -> str:
 
 def tags_of(request: RunRequest) -> list[str]:
     """Return the tags of a flow's runs: Stemworks' own, the recipe, the flow, the model's size."""
-    size = request.config.pretraining.model.size_name
+    size = request.config.pretraining.model.size
     return [STEMWORKS_TAG, request.recipe, request.flow, *([size] if size else [])]
 
 

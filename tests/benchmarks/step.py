@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tests.training.models.bs_locoformer.transcription import PublishedAttention, copied_from
 from training.config import RuntimeConfig
-from training.models.acceleration import accelerate, compile_bodies
+from training.engine.acceleration import accelerate, compile_bodies
 from training.models.bs_locoformer.config import (
     LARGE,
     MEDIUM,

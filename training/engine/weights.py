@@ -120,6 +120,8 @@ def load_model(folder: Path) -> Separator:
         ) from error
     weights = folder / WEIGHTS
     fit_into(model, read_weights(weights, explanation.get("sha256")), weights)
+    model.chunk_seconds = explanation.get("chunk_seconds") or model.chunk_seconds
+    model.hop_seconds = explanation.get("hop_seconds") or model.chunk_seconds / 2
     return model.eval()
 
 

@@ -69,10 +69,9 @@ def separated(
     that stems no longer sum to the song; here they are shared out equally.
     """
     rate = model.config.sample_rate
-    seconds = config.chunk_seconds or model.config.CHUNK_SECONDS
-    chunk = min(signal.length, max(1, round(seconds * rate)))
-    hop_samples = round((config.hop_seconds or seconds / 2) * rate)
-    hop = max(1, min(chunk, hop_samples) // config.shifts)
+    chunk_seconds, hop_seconds = chunks_of(model, config)
+    chunk = min(signal.length, max(1, round(chunk_seconds * rate)))
+    hop = max(1, min(chunk, round(hop_seconds * rate)) // config.shifts)
     spans = chunk_spans(signal.length, chunk, hop)
     level_C1 = _level(signal.mean_square)
     overlap = _Overlap((model.config.outputs, len(level_C1)), chunk + hop * (config.batch_size - 1))
@@ -91,6 +90,13 @@ def separated(
         yield piece_SCT
         if progress:
             progress(done, len(spans))
+
+
+def chunks_of(model: Separator, config: SeparateConfig) -> tuple[float, float]:
+    """Return the length of a chunk and the hop to the next in seconds: as set, or the model's."""
+    if config.chunk_seconds is None:
+        return model.chunk_seconds, config.hop_seconds or model.hop_seconds
+    return config.chunk_seconds, config.hop_seconds or config.chunk_seconds / 2
 
 
 def add_up(stems_SCT: Tensor, mixture_CT: Tensor) -> Tensor:

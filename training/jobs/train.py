@@ -10,6 +10,7 @@ from training.config import TrainConfig
 from training.data.loading import loader
 from training.distributed import ProcessRank, join, require_examples
 from training.engine import optim
+from training.engine.acceleration import accelerate
 from training.engine.checkpoint import Checkpoints, State
 from training.engine.ema import MovingAverage
 from training.engine.loop import Work, fit
@@ -17,7 +18,6 @@ from training.engine.snapshots import Snapshots
 from training.engine.start import initial_model
 from training.engine.telemetry import Telemetry
 from training.engine.weights import EXPLANATION, fit_into, save_model
-from training.models.acceleration import accelerate
 from training.objectives.objective import build
 
 PLACES = ("home", "corpus")

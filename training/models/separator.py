@@ -31,6 +31,20 @@ Forward = Callable[[Tensor], Tensor | Separation]
 """`x_BICT -> y_BSCT`, with or without side products."""
 
 
+class Imported(NamedTuple):
+    """A model read of somebody else's checkpoint."""
+
+    config: ModelSettings
+    weights: dict[str, Tensor]
+    """By the names of our model."""
+    stems: tuple[str, ...] = ()
+    """Names of its outputs, where the checkpoint's settings tell."""
+    chunk_seconds: float | None = None
+    """Length of the chunks that it was made for, where they tell."""
+    hop_seconds: float | None = None
+    """From the start of one chunk to the next, where they tell."""
+
+
 class Separator(nn.Module, ABC):
     """A map from waveforms to waveforms, `x_BICT -> y_BSCT`, with its config as an attribute.
 
@@ -41,6 +55,10 @@ class Separator(nn.Module, ABC):
     def __init__(self, config: ModelSettings) -> None:
         super().__init__()
         self.config: ModelSettings = config
+        self.chunk_seconds: float = config.CHUNK_SECONDS
+        """Length of the chunks that a song is separated in, unless it is said otherwise."""
+        self.hop_seconds: float = config.CHUNK_SECONDS / 2
+        """From the start of one chunk to the next."""
 
     @property
     def outputs(self) -> int:

@@ -33,8 +33,8 @@ class ModelSettings(Config):
     """Hz."""
 
     @property
-    def size_name(self) -> str:
-        """The name of the published size that these settings have; empty if none."""
+    def size(self) -> str:
+        """Name of the published size that these settings are, whatever their outputs; or empty."""
         return ""
 
     def operations(self, samples: int) -> float:

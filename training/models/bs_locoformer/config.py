@@ -6,6 +6,8 @@ from pydantic import Field, PositiveInt, model_validator
 
 from training.models.settings import Ability, ModelSettings
 
+WIDTHS = {"blocks", "width", "hidden", "heads", "groups"}
+"""Settings in which sizes differ."""
 BANDS = 62
 """Of the published models; operations are counted as if there were as many always."""
 
@@ -49,11 +51,11 @@ class BsLocoformerConfig(ModelSettings):
         return self
 
     @property
-    def size_name(self) -> str:
-        """The name of the published size that these settings have, whatever their outputs."""
+    def size(self) -> str:
+        """Name of the size in `SIZES` that these settings are, whatever their outputs; or empty."""
         own = self.model_dump(include=WIDTHS)
         return next(
-            (name for name, size in SIZES.items() if size.model_dump(include=WIDTHS) == own), ""
+            (name for name, it in SIZES.items() if it.model_dump(include=WIDTHS) == own), ""
         )
 
     def operations(self, samples: int) -> float:
@@ -91,7 +93,5 @@ MICRO = BsLocoformerConfig(
     outputs=6, blocks=1, width=16, hidden=8, kernel=4, heads=2, groups=2, dropout=0
 )
 """For tests."""
-
 SIZES = {"small": SMALL, "medium": MEDIUM, "large": LARGE, "tiny": TINY, "micro": MICRO}
-WIDTHS = {"blocks", "width", "hidden", "heads", "groups"}
-"""Fields in which the sizes differ."""
+"""Every size by its name."""

@@ -20,6 +20,7 @@ from storage.errors import CheckpointError, ConfigError
 from training.models.bs_roformer.config import BANDS, BsRoformerConfig
 from training.models.bs_roformer.model import BsRoformer
 from training.models.bs_roformer.transformer import Rotary
+from training.models.separator import Imported
 
 FIRST = "band_split.to_features.0.0.gamma"
 """A name that every checkpoint has, after whatever prefix its training framework gave."""
@@ -107,6 +108,21 @@ def read_community(checkpoint: Path, settings: Path) -> CommunityModel:
     stems = _stems(parts, config.outputs, settings)
     weights = fitted(read_weights(checkpoint), config, checkpoint)
     return CommunityModel(config, weights, stems, chunk, hop)
+
+
+def read_checkpoint(checkpoint: Path, settings: Path | None) -> Imported:
+    """Return the model in a community checkpoint, for our own use.
+
+    Raises:
+        ConfigError: the YAML is not named, cannot be read, or describes another kind of model.
+        CheckpointError: the checkpoint cannot be read as plain tensors, or is not of that model.
+    """
+    if settings is None:
+        raise ConfigError(
+            f"checkpoint {checkpoint} of the community form needs the YAML that was published "
+            "beside it; name it with --settings FILE.yaml"
+        )
+    return Imported(*read_community(checkpoint, settings))
 
 
 def read_settings(path: Path) -> dict[str, dict[str, Any]]:

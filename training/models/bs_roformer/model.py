@@ -18,7 +18,7 @@ from storage.errors import ConfigError
 from training.models.bs_roformer.config import BsRoformerConfig
 from training.models.bs_roformer.transformer import Recompute, RMSNorm, Transformer
 from training.models.separator import Separator
-from training.models.spectral import istft, stft
+from training.spectral import istft, stft
 
 
 class BandSplit(nn.Module):
@@ -118,10 +118,6 @@ class BsRoformer(Separator):
         """Yield the parameters between band split and masks: the transformers and the last norm."""
         yield from self.layers.parameters()
         yield from self.final_norm.parameters()
-
-    def separator_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield what `frozen_parameters` yields: the base's present name for it."""
-        return self.frozen_parameters()
 
     def bodies(self) -> Iterator[nn.Module]:
         """Yield what may be compiled, one at a time: band split, transformers, mask estimators."""

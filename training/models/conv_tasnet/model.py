@@ -81,10 +81,6 @@ class ConvTasNet(Separator):
             yield from part.parameters()
         yield from self.mask_generator.conv_layers.parameters()
 
-    def separator_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield what `frozen_parameters` yields: the base's present name for it."""
-        return self.frozen_parameters()
-
     def bodies(self) -> Iterator[nn.Module]:
         """Yield what may be compiled: the mask network."""
         yield self.mask_generator

@@ -65,10 +65,6 @@ class Hdemucs(Separator):
             y_BSCT: Tensor = self.network(x_BCT)
             return y_BSCT[..., :length]
 
-    def separator_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield nothing: a U-Net has no body between encoder and decoder."""
-        yield from ()
-
     def bodies(self) -> Iterator[nn.Module]:
         """Yield nothing: LSTMs and spectra leave no graph worth a compilation."""
         yield from ()

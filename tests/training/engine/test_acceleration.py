@@ -4,7 +4,7 @@ from torch import Tensor
 
 from tests.training.models.bs_locoformer.test_parity import noise, relative_error, tiny
 from training.config import RuntimeConfig
-from training.models.acceleration import accelerate
+from training.engine.acceleration import accelerate
 from training.models.bs_locoformer.model import BsLocoformer
 
 CPU = torch.device("cpu")
