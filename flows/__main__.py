@@ -18,7 +18,7 @@ from flows.cli.options import AsJson, Flow, HomeAt, MusicFrom, Recipe, Settings
 from flows.cli.origins import origins
 from flows.cli.watch import watching
 from storage.errors import StemworksError
-from storage.home.layout import Home
+from storage.home.open import open_home
 
 if TYPE_CHECKING:
     from flows.cli.views import View
@@ -71,7 +71,7 @@ def plan(
     from flows.studies.request import RunRequest  # noqa: PLC0415
 
     order = RunRequest(flow, recipe, _settings(settings, source), home)
-    views.show_plan(order.config, Home.open(home), order.look(), _view(as_json))
+    views.show_plan(order.config, open_home(home), order.look(), _view(as_json))
 
 
 @app.command()
@@ -80,7 +80,7 @@ def status(home: HomeAt = "home", as_json: AsJson = False) -> None:
     from flows.cli import recover, views  # noqa: PLC0415
 
     recover.tell_of_lost_runs(start=False)
-    views.show_status(Home.open(home), _view(as_json))
+    views.show_status(open_home(home), _view(as_json))
 
 
 @app.command()
@@ -92,7 +92,7 @@ def census(
     """Say what became of every track of an archive."""
     from flows.cli import views  # noqa: PLC0415
 
-    views.show_census(Home.open(home), study, _view(as_json))
+    views.show_census(open_home(home), study, _view(as_json))
 
 
 @app.command()
@@ -104,7 +104,7 @@ def retry(
     """Let the next run pack again what is quarantined for a reason."""
     from flows.cli import views  # noqa: PLC0415
 
-    views.retry(Home.open(home), reason, _view(as_json))
+    views.retry(open_home(home), reason, _view(as_json))
 
 
 @app.command()
@@ -116,7 +116,7 @@ def verify(
     """Check every output of every finished stage. Exit code 3 if any is gone or altered."""
     from flows.cli import views  # noqa: PLC0415
 
-    views.verify(Home.open(home), deep, _view(as_json))
+    views.verify(open_home(home), deep, _view(as_json))
 
 
 @app.command(name="janitor")
@@ -128,7 +128,7 @@ def clean(
     """Delete what nothing in a home refers to, after asking. With --json: only with --yes."""
     from flows.cli import views  # noqa: PLC0415
 
-    views.tidy(Home.open(home), agreed, _view(as_json))
+    views.tidy(open_home(home), agreed, _view(as_json))
 
 
 @app.command()
@@ -226,7 +226,7 @@ def doctor(
         return
     from flows.cli.examine import examine  # noqa: PLC0415
 
-    examine(Home.open(home), _view(as_json))
+    examine(open_home(home), _view(as_json))
 
 
 def _settings(given: list[str] | None, source: str) -> list[str]:

@@ -12,7 +12,7 @@ from flows.server.server import connect
 from flows.studies.graph import EVERYTHING, Part
 from flows.studies.request import RunRequest
 from storage.config import Json, assigned
-from storage.home.layout import Home
+from storage.home.open import open_home
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def serve(wish: DeploySpec, view: View) -> None:
         ConfigError: a flow, a setting or a schedule is refused.
         MachineError: this machine lacks what a study needs.
     """
-    timed, home = wish.timed, Home.open(wish.order.home)
+    timed, home = wish.timed, open_home(wish.order.home)
     check_machine(home, wish.order.config)
     address = connect()
     tell_of_lost_runs()

@@ -15,6 +15,7 @@ from storage.errors import ConfigError
 from storage.files import hash_file
 from storage.home.layout import Home
 from storage.home.marks import Mark
+from storage.home.open import open_home
 from storage.records import plain
 from training.report.markup import count, duration
 
@@ -61,7 +62,7 @@ def home_around(path: Path) -> Home | None:
         return None
     where = path.resolve()
     roots = [folder for folder in (where, *where.parents) if (folder / "marks").is_dir()]
-    return Home.open(str(roots[0])) if roots else None
+    return open_home(str(roots[0])) if roots else None
 
 
 def recognise(ancestry: LineageGraph, what: str) -> Found:

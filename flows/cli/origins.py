@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from flows.cli.options import AsJson, HomeAt
-from storage.home.layout import Home
+from storage.home.open import open_home
 
 if TYPE_CHECKING:
     from flows.cli.views import View
@@ -24,7 +24,7 @@ def lineage(
     """Say what made something, out of what, by which recipe and code."""
     from flows.cli import lineage as lineages  # noqa: PLC0415
 
-    lineages.show(Home.open(home), what, _view(as_json))
+    lineages.show(open_home(home), what, _view(as_json))
 
 
 @origins.command()

@@ -18,6 +18,7 @@ from storage.config import Json
 from storage.errors import ConfigError, DataError, MachineError, RunError, StoppedError
 from storage.files import disk_errors, require_space
 from storage.home.layout import Home
+from storage.home.open import open_home
 
 SPACE = 200_000_000
 """Bytes free below which no run is begun."""
@@ -25,7 +26,7 @@ SPACE = 200_000_000
 
 def run(order: RunRequest, force: list[str], view: View) -> None:
     """Run a flow under Prefect and say what came of it."""
-    config, home = order.config, Home.open(order.home)
+    config, home = order.config, open_home(order.home)
     check_machine(home, config)
     # A missing archive, a name taken or a stage that is none is said before anything starts.
     outlooks = order.look()

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.options import HomeAt
-from storage.home.layout import Home
+from storage.home.open import open_home
 
 watching = typer.Typer()
 
@@ -22,7 +22,7 @@ def metrics(
     from flows.cli import views  # noqa: PLC0415
     from flows.ui.metrics import Numbers, write  # noqa: PLC0415
 
-    place = Home.open(home)
+    place = open_home(home)
     states = {
         (study, outlook.label): outlook.state
         for study, outlooks in views.outlooks_of(place).items()

@@ -18,7 +18,7 @@ from flows.recovery.machine_limits import limit_names
 from flows.studies.request import RunRequest
 from flows.ui.states import STEMWORKS_TAG
 from storage.errors import ConfigError
-from storage.home.layout import Home
+from storage.home.open import open_home
 
 
 def deployment_of(
@@ -84,7 +84,7 @@ def _timing_of(deployment: RunnerDeployment) -> str:
 
 def _parameters(request: RunRequest, pool: Pool | None) -> dict[str, object]:
     if pool is None or pool.is_local:
-        home, overrides = Home.open(request.home).url, request.overrides
+        home, overrides = open_home(request.home).url, request.overrides
     else:
         home, overrides = _remote_home(request, pool), request.settings
     return {"recipe": request.recipe, "overrides": overrides, "home": home, "part": request.part}

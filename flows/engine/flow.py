@@ -39,6 +39,7 @@ from storage.config import Config, Json
 from storage.errors import LockedError, RunError, StemworksError
 from storage.home.layout import Home
 from storage.home.marks import Mark
+from storage.home.open import open_home
 from training.report import published
 
 THREADS = 8
@@ -93,7 +94,7 @@ def stemworks(
     with run_heartbeat(run, deployed), stopped_when_cancelled(run):
         mark_crashed()
         try:
-            return _run(config, Home.open(home), part)
+            return _run(config, open_home(home), part)
         except TerminationSignal:
             if not is_cancelled(run):
                 raise

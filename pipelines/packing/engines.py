@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pipelines.config import FmaConfig
 from pipelines.packing.pack import PackRequest, pack_units
 from storage.errors import LockedError
-from storage.home.layout import Home
 from storage.home.marks import Mark
+from storage.home.open import open_home
 
 POLL_SECONDS = 1.0
 """Between two looks at a unit that another packer has in hand."""
@@ -73,7 +73,7 @@ def _await_others(requests: Sequence[PackRequest]) -> None:
 
 
 def _is_held(request: PackRequest) -> bool:
-    home = Home.open(request.home)
+    home = open_home(request.home)
     try:
         with home.alone(request.work.name, f"looking at unit {request.unit.id}"):
             return False

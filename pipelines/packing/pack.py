@@ -27,8 +27,9 @@ from storage.config import Json, digest_of
 from storage.errors import ConfigError
 from storage.files import disk_errors
 from storage.home.failures import recording_failure
-from storage.home.layout import Corpus, Home, shard_offsets
+from storage.home.layout import Corpus, shard_offsets
 from storage.home.marks import Mark, Work, commit, lookup
+from storage.home.open import open_home
 from storage.manifests import write_rows
 from storage.records import LedgerRow, Unit
 from storage.shards.writer import ShardWriter, Written
@@ -49,7 +50,7 @@ class PackRequest:
     """Everything that packing one unit takes, on whatever machine."""
 
     home: str
-    """What `Home.open` takes."""
+    """What `open_home` takes."""
     corpus: str
     """The corpus's folder, whose name is its `corpus_key`, as the home's marks spell it."""
     source: Source
@@ -172,7 +173,7 @@ def _gather(futures: Sequence[Future[Mark]], on_done: OnDone | None) -> list[Mar
 def _pack_once(
     request: PackRequest, fetcher: Fetcher, child: Isolated[TrackTask, TrackResult]
 ) -> Mark:
-    home, work = Home.open(request.home), request.work
+    home, work = open_home(request.home), request.work
     if done := lookup(home, work).mark:
         return done
     with home.alone(work.name, f"packing unit {request.unit.id}"):

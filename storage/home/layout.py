@@ -1,17 +1,11 @@
 """`Home`: every path of a home, spelled here and nowhere else, and the store of its bytes."""
 
-import os
 import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from storage.config import digest_of
-from storage.errors import ConfigError, MachineError
 from storage.files import hash_file
 from storage.stores.base import FolderStore, Seen, Store
-
-WORKING_COPIES = "STEMWORKS_SCRATCH"
-"""Environment variable: the folder for working copies of homes in buckets."""
 
 
 class Home:
@@ -44,27 +38,6 @@ class Home:
     def __init__(self, root: Path, store: Store | None = None) -> None:
         self.root = root
         self.store: Store = store or FolderStore(root)
-
-    @classmethod
-    def open(cls, text: str) -> "Home":
-        """Return the home at a folder's path or an `s3://bucket/prefix`; it need not exist yet.
-
-        Raises:
-            ConfigError: the address is malformed, or of an unknown kind.
-            MachineError: something other than a folder is there.
-        """
-        if text.startswith("s3://"):
-            # A home in a folder needs no S3 library, which takes a second to import.
-            from storage.stores.s3 import open_store  # noqa: PLC0415
-
-            store = open_store(text)
-            return cls(_working_copy(store.url), store)
-        if "://" in text:
-            raise ConfigError(f"--home {text}: give a folder, or s3://BUCKET/PREFIX")
-        root = Path(text).expanduser().resolve()
-        if root.exists() and not root.is_dir():
-            raise MachineError(f"--home {root} is a file; give a folder")
-        return cls(root)
 
     @property
     def url(self) -> str:
@@ -246,9 +219,3 @@ class Corpus:
 def shard_offsets(shard: Path) -> Path:
     """Return the sidecar file with the offset of each sample in a shard."""
     return shard.with_suffix(".idx.json")
-
-
-def _working_copy(url: str) -> Path:
-    """Return this machine's folder for a home in a bucket."""
-    folder = os.environ.get(WORKING_COPIES) or "~/.cache/stemworks"
-    return Path(folder).expanduser().resolve() / digest_of(url)[:16]

@@ -22,7 +22,7 @@ from flows.recipes import RECIPES, smoke
 from flows.studies.graph import Part
 from flows.studies.request import RunRequest
 from storage.errors import ConfigError
-from storage.home.layout import Home
+from storage.home.open import open_home
 from tests.flows.conftest import EVALUATIONS, HOST, REDONE, Works
 from tests.flows.deploy.test_serve import wait_for
 
@@ -148,7 +148,7 @@ def test_a_schedule_fires_and_a_worker_runs_it(
     [deployment] = deployed(works, "smoke").values()
     assert deployment["tags"] == ["stemworks", "smoke", "study", "micro"]
     assert {next(iter(one["schedule"])) for one in deployment["schedules"]} == {"cron", "interval"}
-    with Home.open(str(unevaluated)).alone("study-smoke", "study 'smoke'"):
+    with open_home(str(unevaluated)).alone("study-smoke", "study 'smoke'"):
         skipped = wait_for(lambda: _fired(works, deployment["id"], "CANCELLED"), worker)
     assert skipped["state"]["name"] == "Skipped"
     assert f"is being done by another process (pid {os.getpid()})" in skipped["state"]["message"]
