@@ -90,8 +90,7 @@ def stemworks(
     """
     config = (config or named(recipe)).override(overrides)
     run = UUID(flow_run.get_id())
-    deployed = deployment.get_id() is not None
-    with run_heartbeat(run, deployed), stopped_when_cancelled(run):
+    with run_heartbeat(run, deployment.get_id() is not None), stopped_when_cancelled(run):
         mark_crashed()
         try:
             return _run(config, open_home(home), part)
