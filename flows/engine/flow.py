@@ -34,6 +34,7 @@ from flows.studies.variants import TABLES, Table
 from flows.ui.artifacts import Artifact
 from flows.ui.progress import Board, Terminal
 from flows.ui.run_card import report_link
+from flows.ui.states import SCHEDULED_TAG, StateName
 from pipelines.config import FmaConfig
 from storage.config import Config, Json
 from storage.errors import LockedError, RunError, StemworksError
@@ -100,10 +101,10 @@ def stemworks(
             return Cancelled(message="Cancelled. Run it again: it goes on from what is done.")
         except LockedError as error:
             # A study of days on a schedule of nights: nobody is to be woken by that.
-            if "auto-scheduled" not in flow_run.get_tags():
+            if SCHEDULED_TAG not in flow_run.get_tags():
                 raise
             who = str(error).partition(";")[0]
-            return Cancelled(name="Skipped", message=f"Not needed this time: {who}.")
+            return Cancelled(name=StateName.SKIPPED, message=f"Not needed this time: {who}.")
 
 
 def _run(config: StudyConfig, place: Home, part: Part) -> Json:
