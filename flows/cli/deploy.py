@@ -8,7 +8,7 @@ import typer
 
 from flows.cli.options import AsJson, CronAt, Every, Flows, HomeAt, Recipe, Settings, Timezone
 from flows.cli.output import View, stdout_view, table_of
-from flows.cli.recover import report_lost_run, report_lost_runs
+from flows.cli.recover import report_crash, report_crashes
 from flows.cli.run import check_machine
 from flows.deploy.schedule import NEVER, Timing
 from flows.server.server import connect, stop
@@ -17,7 +17,7 @@ from flows.studies.graph import EVERYTHING, Part
 from flows.studies.request import RunRequest
 from storage.config import Json, assigned
 from storage.errors import ConfigError
-from storage.home.layout import Home
+from storage.home.open import open_home
 
 app = typer.Typer()
 PoolKind = Literal["process", "docker", "kubernetes"]
@@ -59,7 +59,7 @@ class DeploySpec:
 def ui() -> None:
     """Start the Prefect server if none runs, and print the address of its UI."""
     stdout_view().console.print(f"The UI is at {connect()}", soft_wrap=True)
-    report_lost_runs()
+    report_crashes()
 
 
 @app.command()
@@ -92,7 +92,7 @@ def prepare_server(resumes: int, given: DatabaseName | None, view: View) -> None
     connect()
     from prefect.client.orchestration import get_client
 
-    from flows.recovery import automations, concurrency_limits, notifications
+    from flows.recovery import automations, concurrency_limits, machine_limits, notifications
 
     with get_client(sync_client=True) as client:
         kind = given or database()
@@ -102,7 +102,7 @@ def prepare_server(resumes: int, given: DatabaseName | None, view: View) -> None
                 "--database postgresql or --database sqlite"
             )
         concurrency_limits.ensure_limits(client)
-        rows: list[tuple[str, str]] = [("limit", name) for name in concurrency_limits.own_limits()]
+        rows: list[tuple[str, str]] = [("limit", name) for name in machine_limits.limit_names()]
         note = ""
         try:
             rows += [("automation", name) for name in automations.install(client, kind, resumes)]
@@ -136,10 +136,10 @@ def serve_flows(spec: DeploySpec, view: View) -> None:
         ConfigError: a flow, a setting or a schedule is refused.
         MachineError: this machine lacks what a study needs.
     """
-    timed, home = spec.timed, Home.open(spec.request.home)
+    timed, home = spec.timed, open_home(spec.request.home)
     check_machine(home, spec.request.config)
     address = connect()
-    report_lost_runs()
+    report_crashes()
     # Prefect reads its settings when it is imported.
     from flows.deploy.deployments import deployment_of
     from flows.deploy.serve import serve
@@ -147,7 +147,7 @@ def serve_flows(spec: DeploySpec, view: View) -> None:
     deployments = [deployment_of(request, timing) for request, timing in timed]
     names = ", ".join(deployment.name for deployment in deployments)
     view.show({}, f"Serving {names} at {address}/deployments. Ctrl-C ends it.")
-    serve(deployments, report_lost_run)
+    serve(deployments, report_crash)
 
 
 @app.command()
@@ -213,9 +213,9 @@ def work(
 ) -> None:
     """Run what waits in a work pool, until Ctrl-C, which stops its runs, too."""
     address = connect()
-    report_lost_runs()
+    report_crashes()
     from flows.deploy import serve
 
     worker = serve.worker_of(pool, name, limit)
     stdout_view().show({}, f"Working for pool '{pool}' at {address}/work-pools. Ctrl-C ends it.")
-    serve.work(worker, report_lost_run)
+    serve.work(worker, report_crash)

@@ -10,7 +10,7 @@ import typer
 
 from flows.cli.options import AsJson, Flow, HomeAt, MusicFrom, Recipe, Settings, all_settings
 from flows.cli.output import View, stdout_view
-from flows.cli.recover import report_lost_runs
+from flows.cli.recover import report_crashes
 from flows.cli.views import show_outcome
 from flows.config import StudyConfig
 from flows.server.server import connect, have
@@ -22,6 +22,7 @@ from storage.config import Json
 from storage.errors import ConfigError, DataError, MachineError, RunError, StoppedError
 from storage.files import disk_errors, require_space
 from storage.home.layout import Home
+from storage.home.open import open_home
 
 app = typer.Typer()
 SPACE = 200_000_000
@@ -56,7 +57,7 @@ def run_flow(request: RunRequest, force: list[str], view: View) -> None:
         MachineError: this machine lacks what the study needs.
         StoppedError: the run was cancelled.
     """
-    config, home = request.config, Home.open(request.home)
+    config, home = request.config, open_home(request.home)
     check_machine(home, config)
     # A missing archive, a taken name or an unknown stage is an error before anything starts.
     statuses = request.look()
@@ -74,7 +75,7 @@ def run_flow(request: RunRequest, force: list[str], view: View) -> None:
     from flows.deploy.deployments import tags_of
     from flows.engine.flow import stemworks
 
-    report_lost_runs()
+    report_crashes()
     try:
         with tags(*tags_of(request)):
             outcome = stemworks(request.recipe, request.overrides, home.url, request.part)

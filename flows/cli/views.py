@@ -9,7 +9,7 @@ import typer
 
 from flows.cli.options import AsJson, Flow, HomeAt, MusicFrom, Recipe, Settings, all_settings
 from flows.cli.output import View, stdout_view, table_of
-from flows.cli.recover import report_lost_runs
+from flows.cli.recover import report_crashes
 from flows.config import StudyConfig
 from flows.recipes import RECIPES
 from flows.stages import data
@@ -24,6 +24,7 @@ from storage.errors import ConfigError, DataError, StemworksError
 from storage.home import marks
 from storage.home.layout import Home
 from storage.home.marks import Mark
+from storage.home.open import open_home
 from storage.home.runs import Run
 from storage.manifests import read_rows
 from storage.records import SongScore
@@ -44,7 +45,7 @@ def plan(
 ) -> None:
     """Show what a run would do and what it would cost. Does nothing."""
     request = RunRequest(flow, recipe, all_settings(settings, source), home)
-    show_plan(request.config, Home.open(home), request.look(), stdout_view(as_json))
+    show_plan(request.config, open_home(home), request.look(), stdout_view(as_json))
 
 
 def show_plan(config: StudyConfig, home: Home, statuses: list[StageStatus], view: View) -> None:
@@ -83,8 +84,8 @@ def describe(status: StageStatus) -> Json:
 @app.command(name="status")
 def status_of_home(home: HomeAt = "home", as_json: AsJson = False) -> None:
     """Show how far each study of a home is, and this machine's crashed runs."""
-    report_lost_runs(start=False)
-    show_status(Home.open(home), stdout_view(as_json))
+    report_crashes(start=False)
+    show_status(open_home(home), stdout_view(as_json))
 
 
 def show_status(home: Home, view: View) -> None:
@@ -107,7 +108,7 @@ def census(
     as_json: AsJson = False,
 ) -> None:
     """Count an archive's tracks: kept, filtered and quarantined, by reason."""
-    show_census(Home.open(home), study, stdout_view(as_json))
+    show_census(open_home(home), study, stdout_view(as_json))
 
 
 def show_census(home: Home, study: str, view: View) -> None:
@@ -180,7 +181,7 @@ def verify_home(
     as_json: AsJson = False,
 ) -> None:
     """Check every output of every finished stage. Exit code 3 if any is missing or altered."""
-    verify(Home.open(home), deep, stdout_view(as_json))
+    verify(open_home(home), deep, stdout_view(as_json))
 
 
 def verify(home: Home, deep: bool, view: View) -> None:
@@ -217,7 +218,7 @@ def metrics(
     """Print a home's metrics for Prometheus: work done, rates, errors, GPU-hours."""
     from flows.ui.metrics import Numbers, write  # it imports Prefect
 
-    opened = Home.open(home)
+    opened = open_home(home)
     states = {
         (study, status.label): status.state
         for study, statuses in statuses_of(opened).items()

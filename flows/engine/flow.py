@@ -22,9 +22,9 @@ from flows.engine.tasks import PrefectRunner
 from flows.jobs.deadlines import obeyed
 from flows.recipes import RecipeName, named
 from flows.recovery import notifications
-from flows.recovery.cancel import heeded, is_cancelled
+from flows.recovery.cancel import is_cancelled, stopped_when_cancelled
 from flows.recovery.crash_detection import mark_crashed
-from flows.recovery.heartbeats import registered
+from flows.recovery.heartbeats import run_heartbeat
 from flows.stages import report
 from flows.stages.stage import Stage
 from flows.studies import tables
@@ -34,11 +34,13 @@ from flows.studies.variants import TABLES, Table
 from flows.ui.artifacts import Artifact
 from flows.ui.progress import Board, Terminal
 from flows.ui.run_card import report_link
+from flows.ui.states import SCHEDULED_TAG, StateName
 from pipelines.config import FmaConfig
 from storage.config import Config, Json
 from storage.errors import LockedError, RunError, StemworksError
 from storage.home.layout import Home
 from storage.home.marks import Mark
+from storage.home.open import open_home
 from training.report import published
 
 THREADS = 8
@@ -89,20 +91,20 @@ def stemworks(
     """
     config = (config or named(recipe)).override(overrides)
     run = UUID(flow_run.get_id())
-    with registered(run, deployed=deployment.get_id() is not None), heeded(run):
+    with run_heartbeat(run, deployment.get_id() is not None), stopped_when_cancelled(run):
         mark_crashed()
         try:
-            return _run(config, Home.open(home), part)
+            return _run(config, open_home(home), part)
         except TerminationSignal:
             if not is_cancelled(run):
                 raise
             return Cancelled(message="Cancelled. Run it again: it goes on from what is done.")
         except LockedError as error:
             # A study of days on a schedule of nights: nobody is to be woken by that.
-            if "auto-scheduled" not in flow_run.get_tags():
+            if SCHEDULED_TAG not in flow_run.get_tags():
                 raise
             who = str(error).partition(";")[0]
-            return Cancelled(name="Skipped", message=f"Not needed this time: {who}.")
+            return Cancelled(name=StateName.SKIPPED, message=f"Not needed this time: {who}.")
 
 
 def _run(config: StudyConfig, place: Home, part: Part) -> Json:

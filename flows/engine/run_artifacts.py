@@ -158,7 +158,7 @@ class RunArtifacts:
                 get_run_logger().warning("%s", what)
                 announce("stemworks.stage.stalled", label, {"minutes": silent / 60})
                 page = flow_run.get_flow_run_ui_url() or ""
-                notifications.tell("stalled", self._title, what, ui=page)
+                notifications.notify("stalled", self._title, what, ui=page)
         for label in made.keys() - self._told:
             mark = made[label]
             self._told.add(label)

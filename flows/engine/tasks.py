@@ -18,12 +18,13 @@ from prefect.states import Cancelled, Completed, Failed
 from flows.config import LimitsConfig
 from flows.engine.shared_slot import SharedSlot
 from flows.jobs.deadlines import TimeLimit, stopping, within
-from flows.recovery.concurrency_limits import capacity, limit_of
+from flows.recovery.machine_limits import capacity, limit_name
 from flows.stages.stage import Inputs, Performed, Site, Stage, perform
 from flows.stages.training import processes_of
 from flows.stages.units import PACKING_TASKS, Units, batched, merge_marks
 from flows.studies.runner import Product
 from flows.ui.progress import Board, StageWatch
+from flows.ui.states import StateName
 from pipelines.config import FmaConfig
 from storage.config import Config, Json
 from storage.errors import (
@@ -165,7 +166,7 @@ class PrefectRunner:
                 mark = units.gather(done)
                 watch.reuse(mark)
                 message = f"{len(done)} units were packed before"
-                return Completed(name="Cached", message=message, data=mark)
+                return Completed(name=StateName.CACHED, message=message, data=mark)
             with watch.working():
                 found = {name: stand.mark for name, stand in units.look().items() if stand.mark}
                 mark = units.gather(found)
@@ -191,7 +192,7 @@ class PrefectRunner:
                     mark, cached = patiently(lambda: perform(site, stage, config, marks), log.info)
         if cached:
             watch.reuse(mark)
-            return Completed(name="Cached", message=f"{stage.name} {mark.key}", data=mark)
+            return Completed(name=StateName.CACHED, message=f"{stage.name} {mark.key}", data=mark)
         get_run_logger().info("%s done in %.1f s: %s", stage.name, mark.seconds, mark.facts)
         watch.finish(f"done in {mark.seconds:.1f} s", mark)
         return mark
@@ -241,7 +242,7 @@ def _truthful(body: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return body(**given)
         except TimeLimitError as error:
-            return Failed(name="TimedOut", message=str(error), data=error)
+            return Failed(name=StateName.TIMED_OUT, message=str(error), data=error)
         except StoppedError as error:
             return Cancelled(message=str(error))
 
@@ -254,7 +255,7 @@ def _batch_label(names: list[str]) -> str:
 
 @contextmanager
 def _slots(kind: str, count: int = 1) -> Iterator[None]:
-    limit = limit_of(kind)
+    limit = limit_name(kind)
     if not limit:
         yield
         return

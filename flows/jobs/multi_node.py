@@ -19,8 +19,9 @@ import sys
 from pathlib import Path
 
 from storage.errors import ConfigError, StemworksError
-from storage.home.layout import WORKING_COPIES, Home
+from storage.home.layout import Home
 from storage.home.mirror import Mirror
+from storage.home.open import WORKING_COPIES, open_home
 from storage.home.runs import Job, Run
 from storage.processes import BOUND_BELOW
 
@@ -111,7 +112,7 @@ def main(words: list[str]) -> None:
     try:
         rank = node()
         if rank:
-            bring(Home.open(words[0]), Run(Path(words[1])))
+            bring(open_home(words[0]), Run(Path(words[1])))
     except StemworksError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(error.exit_code)

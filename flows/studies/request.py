@@ -9,7 +9,7 @@ from flows.recipes import named
 from flows.studies.graph import Part, build_graph
 from flows.studies.runner import DryRun, StageStatus
 from storage.errors import ConfigError
-from storage.home.layout import Home
+from storage.home.open import open_home
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class RunRequest:
 
     def look(self) -> list[StageStatus]:
         """Look every stage up, in order; nothing is done."""
-        home = Home.open(self.home)
+        home = open_home(self.home)
         prospect = DryRun(home)
         build_graph(prospect, self.config, home, self.part)
         return prospect.outlooks

@@ -155,7 +155,7 @@ def test_verify_finds_every_fault(damaged: Home) -> None:
     page = census.path(damaged, "census.json")
     page.write_bytes(page.read_bytes()[:-1] + b" ")
     console = Console(file=io.StringIO())
-    with pytest.raises(DataError, match=r"report.html is gone.*run the study again"):
+    with pytest.raises(DataError, match=r"report.html is missing.*run the study again"):
         views.verify(damaged, False, View(console, as_json=True))
     assert isinstance(console.file, io.StringIO)
     faults = json.loads(console.file.getvalue())["faults"]
