@@ -144,11 +144,16 @@ def report(
 
 @app.command()
 def recipes() -> None:
-    """List the recipes."""
-    from flows.recipes import RECIPES  # noqa: PLC0415
+    """List the recipes, and each study's flows."""
+    from flows.studies.table import STUDIES  # noqa: PLC0415
 
-    for name, function in RECIPES.items():
-        console.print(f"[bold]{name:<14}[/] {function.__doc__}")
+    for study in STUDIES:
+        for name, function in study.recipes.items():
+            console.print(f"[bold]{name:<14}[/] {function.__doc__}")
+    for study in STUDIES:
+        console.print(f"\nFlows of study {study.name}, for its recipes {', '.join(study.recipes)}:")
+        for part, description in study.parts.items():
+            console.print(f"[bold]{part:<14}[/] {description}")
 
 
 @app.command()

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from storage.errors import RunError, StemworksError
 from storage.files import only_one, read_json
+from storage.home.job_events import EventLog, write_failure
 from storage.home.runs import Run
 from training.config import DeliveryConfig, SeparateConfig, TrainConfig
 from training.engine.weights import import_published
@@ -35,27 +36,42 @@ VERBS: dict[str, Callable[[Run], None]] = {"train": train, "select": select, "ev
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do one job; return the exit code, having said in one line what went wrong if it did."""
     parsed = _parser().parse_args(arguments)
-    rank = int(os.environ.get("RANK", "0"))
-    _configure_logging(logging.INFO if rank == 0 else logging.WARNING)
+    run = Run(parsed.run) if parsed.verb in VERBS else None
+    _configure_logging(logging.INFO if _leads() else logging.WARNING, run)
     try:
-        if parsed.verb == "fit":
-            recipe = TrainConfig.parse(read_json(parsed.recipe))
-            sys.stdout.write(json.dumps(probe(recipe, round(parsed.memory_gb * GIGABYTE))) + "\n")
-        elif parsed.verb == "separate":
-            _separate(parsed)
-        elif parsed.verb == "import":
-            import_published(parsed.checkpoint, parsed.model)
-        elif rank == 0:
-            _lead(parsed.verb, Run(parsed.run))
-        elif parsed.verb == "train":
-            train(Run(parsed.run))
+        _do(parsed, run)
     except StemworksError as error:
+        if run:
+            write_failure(run, error, error.exit_code, _rank())
         sys.stderr.write(f"error: {_rank()}{' '.join(str(error).split())}\n")
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         return 130
+    except Exception as error:
+        if run:
+            write_failure(run, error, 1, f"{_rank()}{type(error).__name__}: ")
+        raise
     return 0
+
+
+def _do(parsed: argparse.Namespace, run: Run | None) -> None:
+    if run and _leads():
+        _lead(parsed.verb, run)
+    elif run and parsed.verb == "train":
+        train(run)
+    elif parsed.verb == "fit":
+        recipe = TrainConfig.parse(read_json(parsed.recipe))
+        sys.stdout.write(json.dumps(probe(recipe, round(parsed.memory_gb * GIGABYTE))) + "\n")
+    elif parsed.verb == "separate":
+        _separate(parsed)
+    elif parsed.verb == "import":
+        import_published(parsed.checkpoint, parsed.model)
+
+
+def _leads() -> bool:
+    """Say whether this process leads its job; torchrun starts several."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _separate(parsed: argparse.Namespace) -> None:
@@ -131,10 +147,12 @@ def _rank() -> str:
     return "" if alone else f"rank {os.environ.get('RANK', '0')}: "
 
 
-def _configure_logging(level: int) -> None:
-    handler = logging.StreamHandler(sys.stderr)
+def _configure_logging(level: int, run: Run | None = None) -> None:
+    """Log to standard error for people and, of a run, to its events for whoever waits for it."""
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    events = [EventLog(run, _rank())] if run and run.root.is_dir() else []
+    logging.basicConfig(level=level, handlers=[handler, *events], force=True)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import get_args
 
 from flows.cli.recover import tell, tell_of_lost_runs
 from flows.cli.run import check_machine
 from flows.cli.views import View, table_of
 from flows.deploy.schedule import NEVER, Timing
 from flows.server.server import connect
-from flows.studies.graph import EVERYTHING, Part
 from flows.studies.request import RunRequest
+from flows.studies.table import study_of_recipe
 from storage.config import Json, assigned
 from storage.home.layout import Home
 
@@ -30,7 +29,7 @@ class DeploySpec:
         cls, study: tuple[str, list[str], str], flows: Sequence[str], when: tuple[str, str, str]
     ) -> "DeploySpec":
         """Return a wish of a study (recipe, settings, home) and a time (cron, every, timezone)."""
-        return cls(RunRequest(EVERYTHING, *study), flows, Timing(*when))
+        return cls(RunRequest(study_of_recipe(study[0]).whole, *study), flows, Timing(*when))
 
     @property
     def timed(self) -> list[tuple[RunRequest, Timing]]:
@@ -39,9 +38,9 @@ class DeploySpec:
         Raises:
             ConfigError: a flow, the recipe or a setting is unknown.
         """
-        found = [replace(self.order, flow=flow) for flow in self.flows or get_args(Part)]
+        found = [replace(self.order, flow=flow) for flow in self.flows or self.order.study.parts]
         return [
-            (order, self.timing if self.flows or order.part == EVERYTHING else NEVER)
+            (order, self.timing if self.flows or order.flow == order.study.whole else NEVER)
             for order in found
         ]
 

@@ -1,15 +1,12 @@
 """`stemworks export`: a trained model out of its home, with what explains it."""
 
-import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from flows.cli.lineage import Found, home_around, value_of
 from flows.cli.views import View
-from flows.config import StudyConfig
 from flows.stages.lineage import LineageGraph
-from flows.studies.variants import TABLES, variants_of
+from flows.studies import claims
 from storage.config import Json
 from storage.errors import CheckpointError, ConfigError
 from storage.files import arriving, disk_errors, hash_file, read_json, write_bytes, write_json
@@ -109,36 +106,9 @@ def _scores(home: Home, mark: Mark, ancestry: LineageGraph) -> ScoreTable:
 
 
 def _study(home: Home, mark: Mark, ancestry: LineageGraph) -> Json:
-    """Return what of a study's configuration made this model, if a study here is of its recipe.
-
-    Of a table's variants each is such a study.
-    """
-    parts = _PRETRAINED if "index" in mark.inputs else _TUNED
-    foundation = mark if parts is _PRETRAINED else ancestry.parents(mark).get("model")
-    census = ancestry.parents(foundation).get("index") if foundation else None
-    made = {
-        parts[0]: mark.config,
-        **({"pretraining": foundation.config} if foundation else {}),
-        **({"fma": census.config} if census else {}),
-    }
-    for study in map(StudyConfig.what_matters, _studies(home)):
-        if all(study[part] == config for part, config in made.items()):
-            scratch = "model" not in mark.inputs and parts is _TUNED
-            return {part: study[part] for part in (_SCRATCH if scratch else parts)}
+    """Return the settings of a study here that made this model, or of a variant of its tables."""
+    for held in claims.read_all(home):
+        for config in held.study.configs(held.config, held.parts):
+            if settings := held.study.settings_of(config, mark, ancestry):
+                return settings
     return {}
-
-
-def _studies(home: Home) -> Iterator[StudyConfig]:
-    """Yield every study of a home, and every variant of the tables that were run of it."""
-    for name in sorted(home.store.listing("studies")):
-        held = json.loads(home.read(home.path(name)))
-        config = StudyConfig.parse(held["config"])
-        yield config
-        for table in TABLES:
-            if table in held["parts"]:
-                yield from (variant.config for variant in variants_of(table, config))
-
-
-_PRETRAINED = ("pretraining", "fma", "synthesis")
-_SCRATCH = ("finetuning", "musdb", "synthesis")
-_TUNED = (*_SCRATCH, "pretraining", "fma")

@@ -11,13 +11,14 @@ from flows.cli.views import View, show_outcome
 from flows.config import StudyConfig
 from flows.server.server import connect, have
 from flows.stages.stage import forget
-from flows.studies.graph import claim
+from flows.studies.claims import claim
 from flows.studies.request import RunRequest
 from flows.studies.runner import StageStatus
 from storage.config import Json
 from storage.errors import ConfigError, DataError, MachineError, RunError, StoppedError
 from storage.files import disk_errors, require_space
 from storage.home.layout import Home
+from training.config import EvaluateConfig
 
 SPACE = 200_000_000
 """Bytes free below which no run is begun."""
@@ -32,7 +33,7 @@ def run(order: RunRequest, force: list[str], view: View) -> None:
     for outlook in outlooks:
         if outlook.lacks:
             raise DataError(outlook.lacks)
-    claim(home, config, order.part)
+    claim(home, config, order.flow)
     for label in force:
         _force(home, outlooks, label)
     connect()
@@ -46,7 +47,7 @@ def run(order: RunRequest, force: list[str], view: View) -> None:
     tell_of_lost_runs()
     try:
         with tags(*tags_of(order)):
-            outcome = stemworks(order.recipe, order.overrides, home.url, order.part)
+            outcome = stemworks(order.recipe, order.overrides, home.url, order.flow)
     except CancelledRun as error:
         raise StoppedError("the run was cancelled; the same command goes on from here") from error
     show_outcome(cast("Json", outcome), view)
@@ -62,7 +63,7 @@ def check_machine(home: Home, config: StudyConfig) -> None:
     home.remove(probe)
     require_space(home.root, SPACE, "a study")
     missing = [name for name in ("ffmpeg", "ffprobe") if not have(name)]
-    if config.evaluation.museval and missing:
+    if missing and any(one.museval for one in config.parts_of(EvaluateConfig).values()):
         raise MachineError(
             f"museval needs {' and '.join(missing)} on the PATH; install ffmpeg ('apt-get install "
             "ffmpeg'), or leave evaluation.museval off"

@@ -11,12 +11,10 @@ from rich.table import Table
 
 from flows.cli import garbage_collection
 from flows.config import StudyConfig
-from flows.stages import data
+from flows.stage_id import Role, StageId
+from flows.studies import claims
 from flows.studies.estimates import Cost, cost_of, progress_of
-from flows.studies.graph import EVERYTHING, build_graph
 from flows.studies.runner import DryRun, StageStatus
-from flows.studies.variants import TABLES
-from pipelines.config import FmaConfig
 from storage.config import Json
 from storage.errors import ConfigError, DataError, StemworksError
 from storage.home import marks
@@ -58,7 +56,7 @@ def table_of(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) 
 
 def show_plan(config: StudyConfig, home: Home, outlooks: list[StageStatus], view: View) -> None:
     """Show what a run would do: each stage's state, why, and what it still costs."""
-    costs = [cost_of(home, outlook, _archive(config, outlook)) for outlook in outlooks]
+    costs = [cost_of(home, outlook, outlook.archive) for outlook in outlooks]
     total = sum(costs, Cost())
     pairs = list(zip(outlooks, costs, strict=True))
     rows = [(outlook.label, _coloured(outlook.state), *_cost(cost)) for outlook, cost in pairs]
@@ -74,12 +72,6 @@ def show_plan(config: StudyConfig, home: Home, outlooks: list[StageStatus], view
     # That a stage waits for another is seen in the table; why else it is not done is said.
     whys = [f"{outlook.label}: {_why(outlook)}" for outlook in outlooks if _is_odd(outlook)]
     view.show(value, table, *dict.fromkeys(whys))
-
-
-def _archive(config: StudyConfig, outlook: StageStatus) -> Path:
-    """Return where the archive may be that a packing reads; a table packs several."""
-    fma = outlook.config if isinstance(outlook.config, FmaConfig) else config.fma
-    return Path(config.data.root).expanduser() / fma.archive
 
 
 def describe(outlook: StageStatus) -> Json:
@@ -203,8 +195,7 @@ def show_outcome(outcome: Mapping[str, Any], view: View) -> None:
 
 def outlooks_of(home: Home) -> dict[str, list[StageStatus]]:
     """Return how far each study of a home is, and the tables that were run of it; may be none."""
-    names = sorted(home.store.listing("studies"))
-    return {Path(name).stem: _outlooks(home, home.read(home.path(name))) for name in names}
+    return {name: _outlooks(home, name) for name in claims.names(home)}
 
 
 def _studies(home: Home) -> dict[str, list[StageStatus]]:
@@ -214,16 +205,15 @@ def _studies(home: Home) -> dict[str, list[StageStatus]]:
     return studies
 
 
-def _outlooks(home: Home, study: bytes) -> list[StageStatus]:
-    prospect = DryRun(home)
+def _outlooks(home: Home, name: str) -> list[StageStatus]:
+    dry_run = DryRun(home)
     try:
-        held = json.loads(study)
-        config = StudyConfig.parse(held["config"])
-        for part in (EVERYTHING, *(part for part in held.get("parts", ()) if part in TABLES)):
-            build_graph(prospect, config, home, part)
+        held = claims.read(home, name)
+        for part in dict.fromkeys((held.study.whole, *held.parts)):
+            held.study.build_graph(dry_run, held.config, home, part)
     except StemworksError as error:
-        prospect.outlooks.append(StageStatus("archives", "failed", str(error)))
-    return prospect.outlooks
+        dry_run.statuses.append(StageStatus(StageId("archives"), "failed", str(error)))
+    return dry_run.statuses
 
 
 def _census(home: Home, study: str) -> Mark:
@@ -234,7 +224,10 @@ def _census(home: Home, study: str) -> Mark:
         name: outlook.mark
         for name, outlooks in studies.items()
         for outlook in outlooks
-        if outlook.label == data.CENSUS.name and outlook.mark and study in ("", name)
+        if outlook.stage
+        and outlook.stage.role is Role.CENSUS
+        and outlook.mark
+        and study in ("", name)
     }
     if not found:
         raise ConfigError(f"{home.url} has no census yet; run the flow 'fma' or 'study' first")

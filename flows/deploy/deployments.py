@@ -12,13 +12,14 @@ from flows.config import StudyConfig
 from flows.deploy.schedule import Timing
 from flows.deploy.work_pools import Pool
 from flows.engine.flow import stemworks
-from flows.recipes import named
 from flows.recovery.automations import TAG
 from flows.recovery.concurrency_limits import ensure_limits, own_limits
 from flows.studies.request import RunRequest
+from flows.studies.table import named
 from storage.errors import ConfigError
 from storage.home.layout import Home
 from training import recipes as training
+from training.config import TrainConfig
 
 SIZES = {
     "small": training.SMALL,
@@ -62,8 +63,10 @@ def name_of(flow: str, config: StudyConfig) -> str:
 
 def tags_of(order: RunRequest) -> list[str]:
     """Return the tags of a flow's runs: whose they are, recipe, part, size of the separator."""
-    model = order.config.pretraining.model.model_dump(include=set(WIDTHS))
-    sizes = [name for name, size in SIZES.items() if size.model_dump(include=set(WIDTHS)) == model]
+    # A study's trainings are of one size.
+    jobs = list(order.config.parts_of(TrainConfig).values())[:1]
+    models = [job.model.model_dump(include=set(WIDTHS)) for job in jobs]
+    sizes = [name for name, size in SIZES.items() if size.model_dump(include=set(WIDTHS)) in models]
     return [TAG, order.recipe, order.flow, *sizes]
 
 
@@ -96,7 +99,7 @@ def _parameters(order: RunRequest, pool: Pool | None) -> dict[str, object]:
         home, overrides = Home.open(order.home).url, order.overrides
     else:
         home, overrides = _elsewhere(order, pool), order.settings
-    return {"recipe": order.recipe, "overrides": overrides, "home": home, "part": order.part}
+    return {"recipe": order.recipe, "overrides": overrides, "home": home, "part": order.flow}
 
 
 def _elsewhere(order: RunRequest, pool: Pool) -> str:

@@ -161,7 +161,7 @@ def _check(site: Site, config: ArchiveConfig, inputs: Inputs) -> Built:
 def _list(site: Site, config: ArchiveConfig, inputs: Inputs) -> Built:
     """Read every song of a folder once and list them."""
     path = Path(config.path)
-    tracks = read_folder(path, counter(site.watch, config.bytes), site.watch.say)
+    tracks = read_folder(path, counter(site.watch, config.bytes), site.watch.log)
     listed = site.home.archives / f"{site.key}.jsonl"
     write_rows(listed, tracks)
     facts = {"archive": path.name, "bytes": config.bytes, "tracks": len(tracks)}

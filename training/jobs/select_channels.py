@@ -12,6 +12,7 @@ from torch import Tensor
 
 from storage.errors import CheckpointError, ConfigError, DataError, ManifestError
 from storage.files import read_json, write_json
+from storage.home.job_events import progress
 from storage.home.runs import Run
 from storage.records import STEMS, ChannelMap, plain
 from training.config import RuntimeConfig, SelectConfig
@@ -76,7 +77,8 @@ def choose(model: Separator, segments: StemSegments) -> ChannelMap:
             quality[active] += snr_SN
             chunks += 1
         if (number + 1) % max(1, len(segments) // LINES) == 0:
-            logger.info("chunk %d/%d", number + 1, len(segments))
+            done = progress(number + 1, len(segments), "chunks")
+            logger.info("chunk %d/%d", number + 1, len(segments), extra=done)
     if not chunks:
         raise DataError(
             f"no stem sounds in any of {len(segments)} chunks of the validation songs; check them"
