@@ -175,7 +175,12 @@ def obstacle(tmp_path: Path) -> Path:
     (tmp_path / "sitecustomize.py").write_text(
         "import sys, pathlib\n"
         f"if 'evaluate' in sys.orig_argv and pathlib.Path({str(flag)!r}).exists():\n"
-        "    sys.exit(print('error: no test songs today', file=sys.stderr) or 9)\n"
+        "    from storage.errors import DataError\n"
+        "    from storage.home.job_events import write_failure\n"
+        "    from storage.home.runs import Run\n"
+        "    run = Run(pathlib.Path(sys.orig_argv[-1]))\n"
+        "    write_failure(run, DataError('no test songs today'), 9)\n"
+        "    sys.exit(9)\n"
     )
     return flag
 

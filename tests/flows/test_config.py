@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.config import LimitsConfig, StudyConfig
-from flows.recipes import named
-from flows.studies.graph import claim
+from flows.studies.claims import claim
+from flows.studies.mixit.config import MixitStudyConfig
+from flows.studies.mixit.recipes import RECIPES
 from flows.studies.request import RunRequest
 from storage.config import Config
 from storage.errors import ConfigError, HomeConflictError
 from storage.home.layout import Home
 
-SMOKE = named("smoke")
+SMOKE = RECIPES["smoke"]()
 
 RUNTIME = {
     "finetuning.runtime.compile",
@@ -105,7 +106,7 @@ def leaves(values: Any, path: str = "") -> dict[str, Any]:
 LEAVES = leaves(SMOKE.model_dump(mode="json"))
 
 
-def other(path: str, value: Any) -> StudyConfig | None:
+def other(path: str, value: Any) -> MixitStudyConfig | None:
     """Return the study with one setting changed, or nothing if every change is refused."""
     changes: list[Any] = [not value] if isinstance(value, bool) else []
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -166,7 +167,7 @@ def test_limits_are_refused_at_once(setting: str) -> None:
 
 def test_defaults_are_documented() -> None:
     """Every setting of the study's own configs says what it is, or is itself a config."""
-    for kind in (StudyConfig, LimitsConfig):
+    for kind in (StudyConfig, MixitStudyConfig, LimitsConfig):
         for name, field in kind.model_fields.items():
             is_config = isinstance(field.default, Config)
             assert field.description or is_config or name in ("finetuning",), name
@@ -188,16 +189,16 @@ def test_an_order_for_no_flow() -> None:
 
 def test_a_home_keeps_one_configuration_under_a_name(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    claim(home, SMOKE)
+    claim(home, SMOKE, "study")
     faster = SMOKE.override(["fma.workers=3"])
-    claim(home, faster)
+    claim(home, faster, "study")
     held = json.loads(home.study("smoke").read_text())
-    assert StudyConfig.parse(held["config"]) == faster, "the last one's runtime settings are kept"
+    assert MixitStudyConfig.parse(held["config"]) == faster, "the last runtime settings are kept"
     before = home.study("smoke").read_bytes()
     with pytest.raises(HomeConflictError, match=r"fma\.seed: 0 -> 1"):
-        claim(home, SMOKE.override(["fma.seed=1"]))
+        claim(home, SMOKE.override(["fma.seed=1"]), "study")
     assert home.study("smoke").read_bytes() == before
-    claim(home, SMOKE.override(["fma.seed=1", "name=other"]))
+    claim(home, SMOKE.override(["fma.seed=1", "name=other"]), "study")
 
 
 @pytest.mark.parametrize("address", ["https://me:mine@host/fma", "https://host/fma?token=mine"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.jobs.deadlines import TimeLimit, obeyed, stop, stopping, within
+from flows.jobs.deadlines import TimeLimit, interruptible, stop, stopping, within
 from pipelines.workers.fan_out import fan_out
 from storage.errors import StoppedError, TimeLimitError
 from storage.processes import children
@@ -112,7 +112,7 @@ def test_whatever_ends_the_flow_waits_until_its_work_has_ended() -> None:
                 time.sleep(0.5)
                 ended.set()
 
-    with pytest.raises(KeyboardInterrupt), obeyed():
+    with pytest.raises(KeyboardInterrupt), interruptible():
         thread, _ = in_thread(work)
         assert begun.wait(30)
         raise KeyboardInterrupt

@@ -1,5 +1,6 @@
 """A job is a supervised child: heard, timed, stopped politely, and never left behind."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from flows.jobs import launch
 from flows.jobs.deadlines import TimeLimit, stop, stopping, within
+from flows.jobs.multi_node import TORCHRUN
 from storage.errors import (
     LaunchError,
     MachineError,
@@ -21,6 +23,7 @@ from storage.errors import (
     StoppedError,
     TimeLimitError,
 )
+from storage.home.job_events import JobEvent, MessageEvent, ProgressEvent
 from storage.home.runs import Run
 from storage.processes import children, start_time
 from tests.small_disk import on_small_disks, small_disk
@@ -38,18 +41,29 @@ if "training" in sys.orig_argv[2:4] and "-m" in sys.orig_argv[1:3]:
 """
 """A sitecustomize.py that puts a run directory's child.py in the place of a job."""
 
-SLEEPER = "import time\nprint('begun')\ntime.sleep(60)"
-SAVER = """
+REPORT = """
+import logging, os, pathlib, sys
+from storage.home.job_events import EventLog
+from storage.home.runs import Run
+root = pathlib.Path(__file__).parent
+logging.getLogger("job").addHandler(EventLog(Run(root)))
+print("begun")
+logging.getLogger("job").warning("begun")
+"""
+SLEEPER = f"{REPORT}\nimport time\ntime.sleep(60)"
+SAVER = (
+    """
 import pathlib, signal, sys, time
 def save(*_):
     pathlib.Path(sys.orig_argv[-1], "saved").touch()
     raise SystemExit(0)
 signal.signal(signal.SIGTERM, save)
-print("begun")
-time.sleep(60)
 """
+    + SLEEPER
+)
 STUBBORN = f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{SLEEPER}"
 SECONDS = 30
+BEGUN = MessageEvent(level=logging.WARNING, message="begun")
 
 
 @pytest.fixture
@@ -84,32 +98,51 @@ def wait_until(so: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def do(run: Run, child: str, hours: float = 1.0, verb: str = "select") -> list[str]:
-    """Launch a job that is this script; return its lines."""
+REPORTER = """
+import logging, pathlib, sys
+from storage.errors import DataError
+from storage.home.job_events import EventLog, progress, write_failure
+from storage.home.runs import Run
+run = Run(pathlib.Path(sys.orig_argv[-1]))
+log = logging.getLogger("job")
+log.setLevel(logging.INFO)
+log.addHandler(EventLog(run))
+"""
+"""How a job begins that reports events."""
+
+
+def do(run: Run, child: str, hours: float = 1.0, verb: str = "select") -> list[JobEvent]:
+    """Launch a job that is this script; return its events."""
     run.root.mkdir(exist_ok=True)
     (run.root / "child.py").write_text(child)
-    lines: list[str] = []
+    events: list[JobEvent] = []
     with within(TimeLimit(hours, "limits.evaluation_hours"), "stage evaluate"):
-        launch.launch(run, verb, 1, lines.append)
-    return lines
+        launch.launch(run, verb, 1, events.append)
+    return events
 
 
-def test_every_line_is_heard_in_order(run: Run) -> None:
-    child = "import sys\nfor i in range(500): print('step', i)\nprint('é\\udcff', end='')"
-    child = f"import sys\nsys.stdout.reconfigure(errors='surrogateescape')\n{child}"
-    lines = do(run, child)
-    assert lines[:-1] == [f"step {i}" for i in range(500)]
-    assert lines[-1] == "é\N{REPLACEMENT CHARACTER}", "the last one has no newline"
+def test_every_event_is_heard_in_order(run: Run) -> None:
+    steps = "for i in range(500): log.info('x', extra=progress(i, 500, 'steps', 'é'))"
+    events = do(run, f"{REPORTER}{steps}\nlog.warning('error %d', 3)\nprint('step 7/9')")
+    assert events[:-1] == [
+        ProgressEvent(done=step, total=500, unit="steps", note="é") for step in range(500)
+    ]
+    assert events[-1] == MessageEvent(level=logging.WARNING, message="error 3")
 
 
 def test_a_second_launch_goes_on_in_the_same_log(run: Run) -> None:
-    assert do(run, "print('one')") == ["one"]
-    assert do(run, "print('two')") == ["two"]
+    [one] = do(run, f"{REPORTER}log.info('one')\nprint('one')")
+    # As of a job that was killed while it wrote.
+    with run.events.open("a") as stream:
+        stream.write('{"kind": "mess')
+    [two] = do(run, f"{REPORTER}log.info('two')\nprint('two')")
+    assert [one, two] == [MessageEvent(level=20, message=text) for text in ("one", "two")]
     assert run.log.read_text() == "one\ntwo\n"
 
 
 def test_a_failure_carries_the_childs_own_sentence(run: Run) -> None:
-    child = "print('step 1')\nprint('error: no shards in here')\nprint('bye')\nraise SystemExit(3)"
+    child = f"{REPORTER}print('step 1')\nwrite_failure(run, DataError('no shards in here'), 3)\n"
+    child += "print('error: bye')\nraise SystemExit(3)"
     with pytest.raises(LaunchError, match="exit code 3: no shards in here") as caught:
         do(run, child)
     assert caught.value.returncode == caught.value.exit_code == 3
@@ -146,34 +179,34 @@ def test_whoever_was_told_to_stop_may_go_on(run: Run, code: int) -> None:
 
 
 @pytest.mark.parametrize("oom_kills", [[3, 3], [3, 4]])
-def test_a_killed_child_is_told_from_a_starved_one(
+def test_a_killed_child_is_told_from_a_oom_kills_one(
     run: Run, monkeypatch: pytest.MonkeyPatch, oom_kills: list[int]
 ) -> None:
-    """The kernel counts whom it kills for want of memory; trying again would not help these."""
+    """The kernel counts whom it kills because memory ran out; trying again would not help these."""
     counts = iter(oom_kills)
-    monkeypatch.setattr(launch, "_starved", lambda: next(counts))
+    monkeypatch.setattr(launch, "_oom_kills", lambda: next(counts))
     with pytest.raises(LaunchError, match="exit code -9") as caught:
         do(run, "import os\nos.kill(os.getpid(), 9)")
     assert caught.value.returncode == -signal.SIGKILL
     starved = oom_kills[0] != oom_kills[1]
     assert isinstance(caught.value, PreemptedError) != starved
-    assert ("want of memory" in str(caught.value)) == starved
+    assert ("memory ran out" in str(caught.value)) == starved
 
 
 def test_the_kernel_is_asked_about_memory() -> None:
     vmstat = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
-    assert launch._starved() >= int(vmstat["oom_kill"])
+    assert launch._oom_kills() >= int(vmstat["oom_kill"])
 
 
 def test_what_a_worker_of_torchrun_died_of(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Torchrun itself ends with 1 whatever happened; its report has the worker's own code."""
+    """Torchrun alone would end with 1 whatever happened to its worker."""
     (run.root).mkdir()
     child = run.root / "worker.py"
     child.write_text("import os\nos.kill(os.getpid(), 9)")
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", str(child)]
+    words = [sys.executable, "-m", TORCHRUN, "--standalone", str(child)]
     monkeypatch.setattr(launch, "torchrun", lambda *_: words)
-    monkeypatch.setattr(launch, "_starved", lambda: 0)
-    with pytest.raises(PreemptedError, match="train job ended with exit code -9: it was killed"):
+    monkeypatch.setattr(launch, "_oom_kills", lambda: 0)
+    with pytest.raises(PreemptedError, match="train job ended with exit code 137: it was killed"):
         launch.launch(run, "train", 1, lambda _: None)
 
 
@@ -188,7 +221,7 @@ def test_a_real_job_without_a_job(tmp_path: Path, verb: str) -> None:
 
 
 def test_past_its_time_it_is_stopped_politely(run: Run) -> None:
-    with pytest.raises(TimeLimitError, match=r"past its time limit.*limits\.evaluation_hours"):
+    with pytest.raises(TimeLimitError, match=r"exceeded its time limit.*limits\.evaluation_hours"):
         do(run, SAVER, hours=1.5 / 3600)
     assert (run.root / "saved").exists()
 
@@ -200,14 +233,12 @@ def test_torchrun_does_not_cut_a_checkpoint_short(
     run.root.mkdir()
     child = run.root / "worker.py"
     child.write_text(SAVER.replace("sys.orig_argv[-1]", repr(str(run.root))))
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", str(child)]
+    words = [sys.executable, "-m", TORCHRUN, "--standalone", str(child)]
     monkeypatch.setattr(launch, "torchrun", lambda *_: words)
-    lines: list[str] = []
 
-    def hear(line: str) -> None:
-        lines.append(line)
-        if "begun" in line:
-            raise KeyboardInterrupt
+    def hear(event: JobEvent) -> None:
+        assert event == BEGUN
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         launch.launch(run, "train", 1, hear)
@@ -221,9 +252,8 @@ def test_no_worker_outlives_its_torchrun(run: Run, number: signal.Signals) -> No
     run.root.mkdir()
     (run.root / "child.py").write_text(SLEEPER)
 
-    def strike(line: str) -> None:
-        if "begun" not in line:
-            return
+    def strike(event: JobEvent) -> None:
+        assert event == BEGUN
         [torchrun] = [pid for pid in children() if len(children(pid)) == 1]
         [worker] = children(torchrun)
         assert worker in living(run.root)
@@ -251,14 +281,14 @@ def test_a_stopped_flow_stops_its_job(run: Run) -> None:
 
 def test_one_that_does_not_listen_is_killed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "GRACE_SECONDS", 0.3)
-    with pytest.raises(TimeLimitError, match="past its time limit"):
+    with pytest.raises(TimeLimitError, match="exceeded its time limit"):
         do(run, STUBBORN, hours=1.5 / 3600)
     assert run.log.read_text() == "begun\n"
 
 
 def test_whatever_ends_us_ends_the_child(run: Run) -> None:
-    def fall(line: str) -> None:
-        raise KeyboardInterrupt(line)
+    def fall(event: JobEvent) -> None:
+        raise KeyboardInterrupt(event)
 
     run.root.mkdir()
     (run.root / "child.py").write_text(SAVER)
@@ -268,8 +298,8 @@ def test_whatever_ends_us_ends_the_child(run: Run) -> None:
 
 
 def test_the_child_is_in_a_session_of_its_own(run: Run) -> None:
-    lines = do(run, "import os\nprint(os.getsid(0) == os.getpid(), os.getppid())")
-    assert lines == [f"True {os.getpid()}"]
+    do(run, "import os\nprint(os.getsid(0) == os.getpid(), os.getppid())")
+    assert run.log.read_text() == f"True {os.getpid()}\n"
 
 
 def test_a_killed_parent_leaves_no_child(run: Run) -> None:
@@ -277,7 +307,7 @@ def test_a_killed_parent_leaves_no_child(run: Run) -> None:
     (run.root / "child.py").write_text(SLEEPER)
     code = (
         "import sys; from pathlib import Path; from flows.jobs.launch import *\n"
-        "launch(Run(Path(sys.argv[1])), 'select', 1, lambda line: print(line, flush=True))"
+        "launch(Run(Path(sys.argv[1])), 'select', 1, lambda one: print(one.message, flush=True))"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(run.root)], stdout=subprocess.PIPE, text=True

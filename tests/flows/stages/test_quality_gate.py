@@ -27,8 +27,8 @@ class Notes(Silent):
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def say(self, line: str) -> None:
-        self.said.append(line)
+    def log(self, message: str, level: int = 20) -> None:
+        self.said.append(message)
 
 
 @pytest.mark.parametrize(

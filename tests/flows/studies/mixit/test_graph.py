@@ -88,9 +88,14 @@ def test_failed_stage_alone_runs_again(works: Works, copied: Path, tmp_path: Pat
             mark.unlink()
     sabotage = tmp_path / "sitecustomize.py"
     sabotage.write_text(
-        "import sys\n"
+        "import pathlib, sys\n"
         "if 'evaluate' in sys.orig_argv:\n"
-        "    sys.exit(print('error: no test songs today', file=sys.stderr) or 9)\n"
+        "    from storage.errors import DataError\n"
+        "    from storage.home.job_events import write_failure\n"
+        "    from storage.home.runs import Run\n"
+        "    run = Run(pathlib.Path(sys.orig_argv[-1]))\n"
+        "    write_failure(run, DataError('no test songs today'), 9)\n"
+        "    sys.exit(9)\n"
     )
     answer = works(*works.order("study", copied), environment={"PYTHONPATH": str(tmp_path)})
     assert answer.returncode == 4
