@@ -20,6 +20,7 @@ from pathlib import Path
 
 from storage.errors import ConfigError, StemworksError
 from storage.home.layout import WORKING_COPIES, Home
+from storage.home.job_events import write_failure
 from storage.home.mirror import Mirror
 from storage.home.runs import Job, Run
 from storage.processes import BOUND_BELOW
@@ -115,6 +116,7 @@ def main(words: list[str]) -> None:
         if rank:
             fetch(Home.open(words[0]), Run(Path(words[1])))
     except StemworksError as error:
+        write_failure(Run(Path(words[1])), error, error.exit_code)
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(error.exit_code)
     command = [sys.executable, "-m", TORCHRUN, "--node-rank", str(rank)]

@@ -173,13 +173,11 @@ def obstacle(tmp_path: Path) -> Path:
     flag = tmp_path / "obstacle"
     flag.touch()
     (tmp_path / "sitecustomize.py").write_text(
-        "import sys, pathlib\n"
+        "import json, pathlib, sys\n"
         f"if 'evaluate' in sys.orig_argv and pathlib.Path({str(flag)!r}).exists():\n"
-        "    from storage.errors import DataError\n"
-        "    from storage.home.job_events import write_failure\n"
-        "    from storage.home.runs import Run\n"
-        "    run = Run(pathlib.Path(sys.orig_argv[-1]))\n"
-        "    write_failure(run, DataError('no test songs today'), 9)\n"
+        "    failure = pathlib.Path(sys.orig_argv[-1], 'failure.json')\n"
+        "    why = {'error': 'DataError', 'message': 'no test songs today', 'exit_code': 9}\n"
+        "    failure.write_text(json.dumps(why))\n"
         "    sys.exit(9)\n"
     )
     return flag

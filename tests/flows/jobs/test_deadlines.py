@@ -56,7 +56,7 @@ def at_work() -> list[int]:
 
 
 def test_past_its_time_it_ends_and_says_which_setting() -> None:
-    said = r"pack 0001 ran past .*raise limits\.packing_hours"
+    said = r"pack 0001 exceeded .*raise limits\.packing_hours"
     with pytest.raises(TimeLimitError, match=said), within(SHORT, "pack 0001"):
         sleep_on()
 

@@ -6,19 +6,16 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from flows.jobs import launch
-from flows.jobs.deadlines import TimeLimit, stop, stopping, within
+from flows.jobs.deadlines import stop
 from flows.jobs.multi_node import TORCHRUN
 from storage.errors import (
     LaunchError,
-    MachineError,
     PreemptedError,
     StoppedError,
     TimeLimitError,
@@ -26,20 +23,7 @@ from storage.errors import (
 from storage.home.job_events import JobEvent, MessageEvent, ProgressEvent
 from storage.home.runs import Run
 from storage.processes import children, start_time
-from tests.small_disk import on_small_disks, small_disk
-
-SUBSTITUTE = """
-import os, runpy, sys, traceback
-if "training" in sys.orig_argv[2:4] and "-m" in sys.orig_argv[1:3]:
-    try:
-        runpy.run_path(os.path.join(sys.orig_argv[-1], "child.py"))
-        code = 0
-    except SystemExit as stop:
-        code = stop.code
-    sys.stdout.flush()
-    os._exit(code)
-"""
-"""A sitecustomize.py that puts a run directory's child.py in the place of a job."""
+from tests.flows.jobs.conftest import REPORTER, do, living, wait_until
 
 REPORT = """
 import logging, os, pathlib, sys
@@ -62,63 +46,7 @@ signal.signal(signal.SIGTERM, save)
     + SLEEPER
 )
 STUBBORN = f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{SLEEPER}"
-SECONDS = 30
 BEGUN = MessageEvent(level=logging.WARNING, message="begun")
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """A run directory whose job is its child.py; nothing of it may live on."""
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(SUBSTITUTE)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
-    stopping.clear()
-    yield Run(tmp_path / "run")
-    stopping.clear()
-    wait_until(lambda: not living(tmp_path / "run"))
-
-
-def living(root: Path) -> list[int]:
-    """Return the processes whose command line ends in this run directory."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if str(root).encode() in words:
-            found.append(int(entry.name))
-    return found
-
-
-def wait_until(so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-REPORTER = """
-import logging, pathlib, sys
-from storage.errors import DataError
-from storage.home.job_events import EventLog, progress, write_failure
-from storage.home.runs import Run
-run = Run(pathlib.Path(sys.orig_argv[-1]))
-log = logging.getLogger("job")
-log.setLevel(logging.INFO)
-log.addHandler(EventLog(run))
-"""
-"""How a job begins that reports events."""
-
-
-def do(run: Run, child: str, hours: float = 1.0, verb: str = "select") -> list[JobEvent]:
-    """Launch a job that is this script; return its events."""
-    run.root.mkdir(exist_ok=True)
-    (run.root / "child.py").write_text(child)
-    events: list[JobEvent] = []
-    with within(TimeLimit(hours, "limits.evaluation_hours"), "stage evaluate"):
-        launch.launch(run, verb, 1, events.append)
-    return events
 
 
 def test_every_event_is_heard_in_order(run: Run) -> None:
@@ -138,64 +66,6 @@ def test_a_second_launch_goes_on_in_the_same_log(run: Run) -> None:
     [two] = do(run, f"{REPORTER}log.info('two')\nprint('two')")
     assert [one, two] == [MessageEvent(level=20, message=text) for text in ("one", "two")]
     assert run.log.read_text() == "one\ntwo\n"
-
-
-def test_a_failure_carries_the_childs_own_sentence(run: Run) -> None:
-    child = f"{REPORTER}print('step 1')\nwrite_failure(run, DataError('no shards in here'), 3)\n"
-    child += "print('error: bye')\nraise SystemExit(3)"
-    with pytest.raises(LaunchError, match="exit code 3: no shards in here") as caught:
-        do(run, child)
-    assert caught.value.returncode == caught.value.exit_code == 3
-    assert caught.value.tail.splitlines()[0] == "step 1"
-    # What the last launch said is not what this one says.
-    with pytest.raises(LaunchError, match=r"exit code 7: see the end of .*log\.txt") as caught:
-        do(run, "raise SystemExit(7)")
-    assert caught.value.tail == ""
-    assert caught.value.exit_code == LaunchError.exit_code
-
-
-@on_small_disks
-def test_a_job_that_finds_no_room_for_its_words(tmp_path: Path, run: Run) -> None:
-    with small_disk(tmp_path / "disk", 1 << 20) as disk:
-        child = f"""
-import os
-print("step 1", flush=True)
-with open({str(disk.root / "ballast")!r}, "wb") as ballast:
-    room = os.statvfs(ballast.fileno())
-    os.posix_fallocate(ballast.fileno(), 0, room.f_bavail * room.f_frsize)
-print("step 2 " * 1000 + "\\nerror: cannot write a checkpoint", flush=True)
-"""
-        said = r"select job ended with exit code 1, and could not say why: no space is left under "
-        with pytest.raises(MachineError, match=rf"{said}{disk.root}/full; free some, or use anoth"):
-            do(Run(disk.root / "full"), child)
-
-
-@pytest.mark.parametrize("code", [75, 130, 143, -signal.SIGTERM])
-def test_whoever_was_told_to_stop_may_go_on(run: Run, code: int) -> None:
-    end = f"os.kill(os.getpid(), {-code})" if code < 0 else f"raise SystemExit({code})"
-    with pytest.raises(PreemptedError, match=f"exit code {code}: it was told to stop") as caught:
-        do(run, f"import os\n{end}")
-    assert caught.value.returncode == code
-
-
-@pytest.mark.parametrize("oom_kills", [[3, 3], [3, 4]])
-def test_a_killed_child_is_told_from_a_oom_kills_one(
-    run: Run, monkeypatch: pytest.MonkeyPatch, oom_kills: list[int]
-) -> None:
-    """The kernel counts whom it kills because memory ran out; trying again would not help these."""
-    counts = iter(oom_kills)
-    monkeypatch.setattr(launch, "_oom_kills", lambda: next(counts))
-    with pytest.raises(LaunchError, match="exit code -9") as caught:
-        do(run, "import os\nos.kill(os.getpid(), 9)")
-    assert caught.value.returncode == -signal.SIGKILL
-    starved = oom_kills[0] != oom_kills[1]
-    assert isinstance(caught.value, PreemptedError) != starved
-    assert ("memory ran out" in str(caught.value)) == starved
-
-
-def test_the_kernel_is_asked_about_memory() -> None:
-    vmstat = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
-    assert launch._oom_kills() >= int(vmstat["oom_kill"])
 
 
 def test_what_a_worker_of_torchrun_died_of(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

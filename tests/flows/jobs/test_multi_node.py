@@ -59,14 +59,14 @@ def test_a_host_that_fails_fails_the_job(
     Path(launcher).write_text(TWICE.replace("STEMWORKS_NODE", "ANOTHER_NAME"))
     for name in NODES:
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(LaunchError, match="nothing says which host of the job this is"):
+    with pytest.raises(LaunchError, match="no variable says which host of the job this is"):
         launch(run, "train", 1, lambda _: None, hosts=2)
 
 
 def test_several_hosts_need_a_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(LAUNCHER, raising=False)
     assert "--standalone" in torchrun(Run(tmp_path), 4, 1)
-    with pytest.raises(ConfigError, match="STEMWORKS_LAUNCHER names nothing"):
+    with pytest.raises(ConfigError, match="STEMWORKS_LAUNCHER names no command"):
         torchrun(Run(tmp_path), 4, 2)
 
 

@@ -147,7 +147,7 @@ def counted_operations(config: TrainConfig) -> float:
 
 
 @pytest.mark.parametrize("state", ["missing", "failed", "waiting"])
-def test_whatever_is_not_done_costs(tmp_path: Path, state: str) -> None:
+def test_whatever_is_not_done_costs(tmp_path: Path, state: State) -> None:
     config = RECIPES["paper_small"]().pretraining
     assert cost_of(Home(tmp_path), training(state, config)).gpu_hours > 0
 
