@@ -4,9 +4,10 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Any, ClassVar, Self
+from contextlib import suppress
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from storage.errors import ConfigError
 
@@ -58,7 +59,7 @@ class Config(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigError(_explain(error, cls, what)) from error
+            raise ConfigError(_explain(error, values, what or cls.__name__)) from error
 
     def override(self, assignments: Iterable[str]) -> Self:
         """Return a copy with dotted assignments applied, such as `optim.lr=3e-4`.
@@ -69,9 +70,36 @@ class Config(BaseModel):
             ConfigError: an assignment has no `=`, names no field, or has a value the field refuses.
         """
         values = self.model_dump(mode="json")
-        for assignment in assignments:
-            _assign(values, *assigned(assignment, "--set optim.lr=3e-4"))
+        given = [assigned(assignment, "--set optim.lr=3e-4") for assignment in assignments]
+        # Another kind has other settings, which may be assigned too: kinds come first.
+        for path, value in sorted(given, key=lambda one: not one[0].endswith(".kind")):
+            if path.endswith(".kind"):
+                self._turn_into(values, path.removesuffix(".kind"), value)
+            _assign(values, path, value)
         return type(self).parse(values, "setting")
+
+    def _turn_into(self, values: Json, path: str, kind: Any) -> None:
+        """Put another kind's defaults where a setting of several kinds is.
+
+        What all kinds have in common, a model's outputs for one, stays as it is.
+        """
+        owner: Any = self
+        node: Any = values
+        *parents, last = path.split(".")
+        for name in parents:
+            owner, node = getattr(owner, name, None), node.get(name)
+            if not isinstance(owner, Config) or not isinstance(node, dict):
+                return
+        own = getattr(owner, last, None)
+        if not isinstance(own, Config) or kind == getattr(own, "kind", None):
+            return
+        common = getattr(type(own).__mro__[1], "model_fields", {})
+        wanted = {**{name: node[last][name] for name in common}, "kind": kind}
+        known: Any = type(owner).model_fields[last].annotation
+        kinds: Any = Annotated[known, Field(discriminator="kind")]
+        with suppress(ValidationError):
+            wanted = TypeAdapter(kinds).validate_python(wanted).model_dump(mode="json")
+        node[last] = wanted
 
 
 def assigned(assignment: str, example: str) -> tuple[str, Any]:
@@ -129,10 +157,27 @@ def _assign(values: Json, path: str, value: Any) -> None:
         if not isinstance(node, dict) or name not in node:
             known = sorted(node) if isinstance(node, dict) else []
             where = ".".join(path.split(".")[:depth]) or "the recipe"
-            raise ConfigError(f"unknown setting '{path}': {_suggest(name, known, where)}")
+            hint = _suggest(name, known, where)
+            near = [other for other in _paths_of(name, values) if _shares_beginning(other, path)]
+            if near:
+                hint = f"{where} has no '{name}'; did you mean '{near[0]}'?"
+            raise ConfigError(f"unknown setting '{path}': {hint}")
         if depth < len(parents):
             node = node[name]
     node[last] = value
+
+
+def _paths_of(name: str, values: Json, prefix: str = "") -> list[str]:
+    """Return where in nested values a name stands, as dotted paths."""
+    found = [f"{prefix}{name}"] if name in values else []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found += _paths_of(name, value, f"{prefix}{key}.")
+    return found
+
+
+def _shares_beginning(path: str, other: str) -> bool:
+    return path.partition(".")[0] == other.partition(".")[0]
 
 
 def _suggest(name: str, known: list[str], where: str) -> str:
@@ -143,15 +188,36 @@ def _suggest(name: str, known: list[str], where: str) -> str:
     return f"{where} has no '{name}'; {hint}"
 
 
-def _explain(error: ValidationError, cls: type[Config], what: str) -> str:
+def _explain(error: ValidationError, values: Any, what: str) -> str:
     """Say every refusal in words: which setting, which value, which rule."""
     parts = []
     for problem in error.errors():
-        path = ".".join(str(part) for part in problem["loc"]) or cls.__name__
-        if problem["type"] == "extra_forbidden":
-            parts.append(f"unknown {what} '{path}'")
-        elif problem["type"] == SECRET:
-            parts.append(f"{what} '{path}': {problem['msg']}")
+        path = ".".join(_path_of(problem["loc"], values))
+        named = f"{what} '{path}'" if path else what
+        rule = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "union_tag_invalid":
+            tag, known = problem["ctx"]["tag"], problem["ctx"]["expected_tags"]
+            kind = ".".join(filter(None, (path, "kind")))
+            parts.append(f"{what} '{kind}' = '{tag}': there are {known.replace(chr(39), '')}")
+        elif problem["type"] == "extra_forbidden":
+            parts.append(f"unknown {named}")
+        elif problem["type"] == SECRET or isinstance(problem["input"], dict):
+            # Settings that contradict each other are named by the rule, which knows which they are.
+            parts.append(f"{named}: {rule}")
         else:
-            parts.append(f"{what} '{path}' = {problem['input']!r}: {problem['msg']}")
+            parts.append(f"{named} = {problem['input']!r}: {rule}")
     return "; ".join(parts)
+
+
+def _path_of(location: Iterable[int | str], values: Any) -> list[str]:
+    """Return a refusal's path as `--set` spells it: without the kinds that pydantic puts in it."""
+    parts: list[str] = []
+    node, rest = values, list(location)
+    while rest:
+        part = rest.pop(0)
+        is_kind = isinstance(node, dict) and node.get("kind") == part
+        if is_kind and (part not in node or (rest and rest[0] in node)):
+            continue
+        parts.append(str(part))
+        node = node.get(part) if isinstance(node, dict) else None
+    return parts

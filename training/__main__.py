@@ -2,7 +2,7 @@
 
     python -m training train|select|evaluate RUN
     python -m training separate MODEL DESTINATION SONG...
-    python -m training import CHECKPOINT MODEL
+    python -m training import CHECKPOINT MODEL [--settings FILE.yaml]
     python -m training fit RECIPE.json [--memory-gb GB]
 
 Under torchrun every process runs this; only the leading one writes.
@@ -22,9 +22,9 @@ from storage.files import only_one, read_json
 from storage.home.job_events import EventLog, write_failure
 from storage.home.runs import Run
 from training.config import DeliveryConfig, SeparateConfig, TrainConfig
-from training.engine.weights import import_published
 from training.jobs.evaluate import evaluate
 from training.jobs.fit_memory import GIGABYTE, probe
+from training.jobs.import_checkpoint import import_checkpoint
 from training.jobs.progress import songs_progress
 from training.jobs.select_channels import select
 from training.jobs.separate_songs import separate_songs
@@ -66,7 +66,7 @@ def _do(parsed: argparse.Namespace, run: Run | None) -> None:
     elif parsed.verb == "separate":
         _separate(parsed)
     elif parsed.verb == "import":
-        import_published(parsed.checkpoint, parsed.model)
+        import_checkpoint(parsed.checkpoint, parsed.model, parsed.settings, parsed.form)
 
 
 def _leads() -> bool:
@@ -106,9 +106,11 @@ def _parser() -> argparse.ArgumentParser:
     fit = verbs.add_parser("fit", help="find the largest micro-batch of a recipe; print JSON")
     fit.add_argument("recipe", type=Path, help="a training recipe as JSON")
     fit.add_argument("--memory-gb", type=float, default=0.0, help="try it on the CPU, in so much")
-    published = verbs.add_parser("import", help="turn the authors' published weights into a model")
-    published.add_argument("checkpoint", type=Path, help="their .pth, or .safetensors")
-    published.add_argument("model", type=Path, help="the model's folder, to be written")
+    foreign = verbs.add_parser("import", help="turn somebody else's checkpoint into a model")
+    foreign.add_argument("checkpoint", type=Path, help="a PyTorch file, or .safetensors")
+    foreign.add_argument("model", type=Path, help="the model's folder, to be written")
+    foreign.add_argument("--settings", type=Path, help="the YAML published beside it")
+    foreign.add_argument("--form", default="", help="published or community; told by --settings")
     return parser
 
 

@@ -5,32 +5,17 @@ processes, steps are optimiser steps.
 """
 
 from storage.records import STEMS
-from training.config import (
-    BsLocoformerConfig,
-    LoopConfig,
-    MixitData,
-    MixitObjective,
-    OptimConfig,
-    RuntimeConfig,
-    StemsData,
-    SupervisedObjective,
-    TrainConfig,
-)
-
-SMALL = BsLocoformerConfig(blocks=4, width=96, hidden=128, heads=4, groups=4)
-"""5.02 M parameters in the separator."""
-MEDIUM = BsLocoformerConfig(blocks=6, width=128, hidden=192, heads=8, groups=8)
-"""14.96 M parameters in the separator."""
-LARGE = BsLocoformerConfig(blocks=9, width=192, hidden=256, heads=8, groups=8)
-"""45.16 M parameters in the separator."""
-TINY = BsLocoformerConfig(
-    outputs=8, blocks=2, width=32, hidden=32, kernel=4, heads=2, groups=2, dropout=0
-)
-"""For minutes on two cores, where dropout would triple the time of a step."""
-MICRO = BsLocoformerConfig(
-    outputs=6, blocks=1, width=16, hidden=8, kernel=4, heads=2, groups=2, dropout=0
-)
-"""For tests."""
+from training.config import LoopConfig, RuntimeConfig, TrainConfig
+from training.data.clips.config import ClipsData
+from training.data.settings import DataSettings
+from training.data.stems.config import StemsData
+from training.models.bs_locoformer.config import LARGE, MEDIUM, MICRO, SMALL, TINY
+from training.models.settings import ModelSettings
+from training.objectives.mixit.config import MixitObjective
+from training.objectives.settings import ObjectiveSettings
+from training.objectives.supervised.config import SupervisedObjective
+from training.optimisers import AdamWConfig
+from training.schedules import ExponentialSchedule
 
 LARGE_LR = 5e-4
 FROZEN_STEPS = 22_000
@@ -77,7 +62,7 @@ def frozen(config: TrainConfig) -> TrainConfig:
 
 def pretrain_demo() -> TrainConfig:
     """A tiny model that visibly learns from synthesised music in minutes on two cores."""
-    data = MixitData(batch_size=4, segment_seconds=2, validation_share=0.1)
+    data = ClipsData(batch_size=4, segment_seconds=2, validation_share=0.1)
     return _brief(TINY, data, MixitObjective(), steps=100)
 
 
@@ -89,7 +74,7 @@ def finetune_demo() -> TrainConfig:
 
 def pretrain_tiny() -> TrainConfig:
     """A tiny model on a handful of real recordings."""
-    data = MixitData(batch_size=4, segment_seconds=2, validation_share=0.2)
+    data = ClipsData(batch_size=4, segment_seconds=2, validation_share=0.2)
     return _brief(TINY, data, MixitObjective(), steps=40)
 
 
@@ -101,7 +86,7 @@ def finetune_tiny() -> TrainConfig:
 
 def pretrain_gain(seed: int = 0) -> TrainConfig:
     """What pre-training is worth, at our scale: a quarter of an hour on two cores."""
-    data = MixitData(batch_size=4, segment_seconds=2, validation_share=0.1)
+    data = ClipsData(batch_size=4, segment_seconds=2, validation_share=0.1)
     return _gain(_brief(TINY, data, MixitObjective(), steps=1000), seed)
 
 
@@ -113,7 +98,7 @@ def finetune_gain(seed: int = 0) -> TrainConfig:
 
 def pretrain_smoke() -> TrainConfig:
     """A micro model for a handful of steps: does every part run?"""
-    return _smoke(MICRO, MixitData(batch_size=2, segment_seconds=1), MixitObjective())
+    return _smoke(MICRO, ClipsData(batch_size=2, segment_seconds=1), MixitObjective())
 
 
 def finetune_smoke() -> TrainConfig:
@@ -121,16 +106,19 @@ def finetune_smoke() -> TrainConfig:
     return _smoke(_four(MICRO), StemsData(batch_size=2, segment_seconds=1), SupervisedObjective())
 
 
-def _pretrain(model: BsLocoformerConfig, lr: float = 1e-3) -> TrainConfig:
-    return TrainConfig(model=model, optim=OptimConfig(lr=lr), runtime=PUBLISHED)
+def _pretrain(model: ModelSettings, lr: float = 1e-3) -> TrainConfig:
+    return TrainConfig(model=model, optim=AdamWConfig(lr=lr), runtime=PUBLISHED)
 
 
-def _finetune(model: BsLocoformerConfig, lr: float = 1e-3) -> TrainConfig:
+def _finetune(model: ModelSettings, lr: float = 1e-3) -> TrainConfig:
     return TrainConfig(
         model=_four(model),
         data=StemsData(),
         objective=SupervisedObjective(),
-        optim=OptimConfig(lr=lr, warmup_steps=5000, hold_steps=60_500, decay=0.98, decay_every=220),
+        optim=AdamWConfig(lr=lr),
+        schedule=ExponentialSchedule(
+            warmup_steps=5000, hold_steps=60_500, decay=0.98, decay_every=220
+        ),
         # Every 5 epochs of 110 steps.
         loop=LoopConfig(steps=99_000, validate_every=550, checkpoint_every=550),
         runtime=PUBLISHED,
@@ -138,17 +126,17 @@ def _finetune(model: BsLocoformerConfig, lr: float = 1e-3) -> TrainConfig:
 
 
 def _brief(
-    model: BsLocoformerConfig,
-    data: MixitData | StemsData,
-    objective: MixitObjective | SupervisedObjective,
+    model: ModelSettings,
+    data: DataSettings,
+    objective: ObjectiveSettings,
     steps: int,
 ) -> TrainConfig:
     return TrainConfig(
         model=model,
         data=data,
         objective=objective,
-        optim=OptimConfig(
-            lr=2e-3,
+        optim=AdamWConfig(lr=2e-3),
+        schedule=ExponentialSchedule(
             warmup_steps=steps // 10,
             hold_steps=steps // 2,
             decay=0.8,
@@ -183,15 +171,15 @@ def _gain(config: TrainConfig, seed: int) -> TrainConfig:
 
 
 def _smoke(
-    model: BsLocoformerConfig,
-    data: MixitData | StemsData,
-    objective: MixitObjective | SupervisedObjective,
+    model: ModelSettings,
+    data: DataSettings,
+    objective: ObjectiveSettings,
 ) -> TrainConfig:
     return TrainConfig(
         model=model,
         data=data,
         objective=objective,
-        optim=OptimConfig(warmup_steps=2, hold_steps=4, decay=0.9, decay_every=1),
+        schedule=ExponentialSchedule(warmup_steps=2, hold_steps=4, decay=0.9, decay_every=1),
         loop=LoopConfig(
             steps=6,
             validate_every=3,
@@ -203,5 +191,5 @@ def _smoke(
     )
 
 
-def _four(model: BsLocoformerConfig) -> BsLocoformerConfig:
+def _four(model: ModelSettings) -> ModelSettings:
     return model.model_copy(update={"outputs": len(STEMS)})

@@ -12,24 +12,12 @@ from flows.config import StudyConfig
 from flows.deploy.schedule import Timing
 from flows.deploy.work_pools import Pool
 from flows.engine.flow import stemworks
-from flows.recovery.automations import TAG
 from flows.recovery.concurrency_limits import ensure_limits, own_limits
 from flows.studies.request import RunRequest
 from flows.studies.table import named
 from storage.errors import ConfigError
 from storage.home.layout import Home
-from training import recipes as training
 from training.config import TrainConfig
-
-SIZES = {
-    "small": training.SMALL,
-    "medium": training.MEDIUM,
-    "large": training.LARGE,
-    "tiny": training.TINY,
-    "micro": training.MICRO,
-}
-WIDTHS = ("blocks", "width", "hidden", "heads", "groups")
-"""By which sizes of the separator differ, whatever it puts out."""
 
 
 def deployment_of(order: RunRequest, timing: Timing, pool: Pool | None = None) -> RunnerDeployment:
@@ -64,10 +52,9 @@ def name_of(flow: str, config: StudyConfig) -> str:
 def tags_of(order: RunRequest) -> list[str]:
     """Return the tags of a flow's runs: whose they are, recipe, part, size of the separator."""
     # A study's trainings are of one size.
-    jobs = list(order.config.parts_of(TrainConfig).values())[:1]
-    models = [job.model.model_dump(include=set(WIDTHS)) for job in jobs]
-    sizes = [name for name, size in SIZES.items() if size.model_dump(include=set(WIDTHS)) in models]
-    return [TAG, order.recipe, order.flow, *sizes]
+    models = [job.model for job in order.config.parts_of(TrainConfig).values()]
+    sizes = [model.size for model in models[:1] if model.size]
+    return ["stemworks", order.recipe, order.flow, *sizes]
 
 
 def deploy(timed: Iterable[tuple[RunRequest, Timing]], pool: Pool) -> list[tuple[str, str]]:

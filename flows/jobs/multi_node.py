@@ -19,8 +19,8 @@ import sys
 from pathlib import Path
 
 from storage.errors import ConfigError, StemworksError
-from storage.home.layout import WORKING_COPIES, Home
 from storage.home.job_events import write_failure
+from storage.home.layout import WORKING_COPIES, Home
 from storage.home.mirror import Mirror
 from storage.home.runs import Job, Run
 from storage.processes import BOUND_BELOW

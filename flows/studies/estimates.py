@@ -19,7 +19,7 @@ from pipelines.workers.fan_out import cores
 from storage.home import marks
 from storage.home.layout import Home
 from storage.home.marks import Mark
-from training.config import BsLocoformerConfig, TrainConfig
+from training.config import TrainConfig
 
 PACK_SECONDS_PER_MB = 0.2
 """Core-seconds to unzip, decode, resample and encode a megabyte of MP3: seventeen real recordings
@@ -33,8 +33,6 @@ WRITTEN_PER_BYTE = {
 """Bytes of shards for a byte of MP3, at the FMA's mean of 263 kbit/s, half of each clip shared."""
 ROUGHLY = {"fma_full.zip": 879 << 30}
 """Bytes of archives whose publisher gives a rounded size."""
-BANDS = 62
-"""Of the published models."""
 RECENT = 200
 """Units by whose times the present rate of packing is told."""
 IDLE_SECONDS = 120.0
@@ -213,7 +211,8 @@ def _training_hours(home: Home, config: TrainConfig) -> float:
 def training_operations(config: TrainConfig) -> float:
     """Return the floating-point operations of a whole training run."""
     examples = config.loop.steps * config.data.batch_size
-    return passes(config) * operations(config.model, segment_frames(config)) * examples
+    samples = int(config.data.segment_seconds * config.model.sample_rate)
+    return passes(config) * config.model.operations(samples) * examples
 
 
 def passes(config: TrainConfig) -> int:
@@ -230,32 +229,3 @@ def _step_seconds(mark: Mark, config: TrainConfig) -> float:
     same = all(mark.config.get(part) == wanted[part] for part in parts)
     steps = mark.facts.get("steps", 0)
     return mark.seconds / steps if mark.stage == "train" and same and steps else 0.0
-
-
-def segment_frames(config: TrainConfig) -> int:
-    """Return how many STFT frames a training segment has."""
-    return int(config.data.segment_seconds * config.model.sample_rate) // config.model.hop
-
-
-def operations(model: BsLocoformerConfig, frames: int) -> float:
-    """Return the floating-point operations of one forward pass (two per multiply-accumulate).
-
-    Of convolutions, linear maps and attention products; all else counts as nothing.
-    """
-    bins, width, inner = model.n_fft // 2 + 1, model.width, 4 * model.width
-    encoder = 2 * model.audio_channels * bins * width
-    hidden = BANDS * (width * inner + inner * inner)
-    # Real and imaginary part, each with its gate.
-    masks = inner * 4 * model.outputs * model.audio_channels * bins
-    return separator_operations(model, frames) + 2.0 * frames * (encoder + hidden + masks)
-
-
-def separator_operations(model: BsLocoformerConfig, frames: int) -> float:
-    """Return those of the blocks alone, 94 to 97 % of the published models'."""
-    tokens = frames * BANDS
-    convolutions = 2 * 3 * model.hidden * model.width * model.kernel
-    # They are padded by kernel - 1 on both sides, in half of the paths over bands.
-    edge = 1 + (model.kernel - 1) * (1 / frames + 1 / BANDS) / 2
-    projections = 4 * model.width**2
-    attention = 2 * model.width * (frames + BANDS) / 2
-    return 2.0 * tokens * 2 * model.blocks * (convolutions * edge + projections + attention)

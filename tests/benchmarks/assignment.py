@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from tests.benchmarks.measure import Result, Variant, in_turns
-from training.config import MixitObjective
 from training.losses.mixit import assign
 from training.losses.snr import thresholded_snr_loss
+from training.objectives.mixit.config import MixitObjective
 
 BATCH, OUTPUTS, SAMPLES = 4, 8, 88_200
 ROUNDS = 15

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from flows.studies.estimates import operations, segment_frames
 from tests.benchmarks.operations import MatrixProducts
 from tests.training.models.bs_locoformer.transcription import copied_from
-from training.engine.objectives import build
 from training.models.bs_locoformer.model import BsLocoformer
+from training.objectives.objective import build
 from training.recipes import pretrain_demo
 
 CONFIG = pretrain_demo()

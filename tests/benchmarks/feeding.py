@@ -8,8 +8,9 @@ from storage.home.runs import Job
 from tests.benchmarks.step import Lab, Step
 from tests.shards import Form, write_corpus
 from tests.synthesised import tune
-from training.config import MixitData, RuntimeConfig, TrainConfig
-from training.data import loader
+from training.config import RuntimeConfig, TrainConfig
+from training.data.clips.config import ClipsData
+from training.data.loading import loader
 from training.distributed import ProcessRank
 
 SONGS, SONG_SECONDS, CLIP_SECONDS = 8, 21.0, 10
@@ -20,7 +21,7 @@ def waiting(lab: Lab, step: Step, workers: int, steps: int) -> float:
     """Return the share of `steps` steps that passes before their batch is on the device."""
     rate = lab.config.sample_rate
     songs = {f"{n:06d}": tune(SONG_SECONDS, 200.0 + n, rate) for n in range(SONGS)}
-    data = MixitData(
+    data = ClipsData(
         batch_size=lab.setup.batch, segment_seconds=lab.setup.seconds, validation_share=0.3
     )
     config = TrainConfig(model=lab.config, data=data, runtime=RuntimeConfig(loader_workers=workers))

@@ -15,8 +15,8 @@ from storage.shards.reader import ShardReader
 from tests.benchmarks.material import music, workplace
 from tests.benchmarks.measure import Result, Variant, in_turns
 from tests.shards import Form, write_corpus
-from training.config import MixitData
-from training.data.clips import ClipPairs
+from training.data.clips.config import ClipsData
+from training.data.clips.source import ClipPairs
 
 RATE = 44_100
 CLIP, CROP = 10 * RATE, 6 * RATE
@@ -65,7 +65,7 @@ class _Bench:
         pieces = _audio(Corpus(home / "segments").shard("0000", 0))
         firsts = self._readers["segments"].clips._firsts.tolist()
         self._pieces = [pieces[first : first + 2] for first in firsts]
-        data = MixitData(batch_size=1, segment_seconds=CROP / RATE)
+        data = ClipsData(batch_size=1, segment_seconds=CROP / RATE)
         self._pairs = ClipPairs(clips, np.arange(len(clips)), data, seed=0)
 
     def clips(self) -> None:

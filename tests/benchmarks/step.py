@@ -8,16 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from tests.training.models.bs_locoformer.transcription import PublishedAttention, copied_from
-from training.config import (
+from training.config import RuntimeConfig
+from training.engine.acceleration import accelerate, compile_bodies
+from training.models.bs_locoformer.config import (
+    LARGE,
+    MEDIUM,
+    MICRO,
+    SMALL,
+    TINY,
     BsLocoformerConfig,
-    MixitObjective,
-    OptimConfig,
-    RuntimeConfig,
 )
-from training.engine.objectives import build
-from training.models.acceleration import accelerate, compile_bodies
 from training.models.bs_locoformer.model import BsLocoformer
-from training.recipes import LARGE, MEDIUM, MICRO, SMALL, TINY
+from training.objectives.mixit.config import MixitObjective
+from training.objectives.objective import build
+from training.optimisers import AdamWConfig
 
 SIZES = {"micro": MICRO, "demo": TINY, "small": SMALL, "medium": MEDIUM, "large": LARGE}
 PRODUCTS = {"cpu": (1024, 20), "cuda": (8192, 50)}
@@ -62,7 +66,7 @@ class Step:
         self._model, self._forward, self._lab = model, forward, lab
         self._graphs = lab.device.type == "cuda"
         self._optimiser = torch.optim.AdamW(
-            model.parameters(), OptimConfig().lr, fused=lab.device.type == "cuda"
+            model.parameters(), AdamWConfig().lr, fused=lab.device.type == "cuda"
         )
 
     def __call__(self, batch: int | None = None) -> None:
@@ -76,7 +80,7 @@ class Step:
             # Tells CUDA graphs, where there are any, that the last step's tensors are free.
             torch.compiler.cudagraph_mark_step_begin()
         torch.autograd.backward(lab.objective(self._in_precision, references).loss)
-        nn.utils.clip_grad_norm_(self._model.parameters(), OptimConfig().clip_norm)
+        nn.utils.clip_grad_norm_(self._model.parameters(), AdamWConfig().clip_norm)
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
         wait(lab.device)

@@ -16,16 +16,12 @@ from storage.shards.writer import ClipPlace, Sample, ShardWriter
 from tests.shards import Form
 from tests.shards import write_index as write_shard_index
 from tests.synthesised import write_audio
-from training.config import (
-    BsLocoformerConfig,
-    LoopConfig,
-    MixitData,
-    OptimConfig,
-    RuntimeConfig,
-    StemsData,
-    SupervisedObjective,
-    TrainConfig,
-)
+from training.config import LoopConfig, RuntimeConfig, TrainConfig
+from training.data.clips.config import ClipsData
+from training.data.stems.config import StemsData
+from training.models.bs_locoformer.config import BsLocoformerConfig
+from training.objectives.supervised.config import SupervisedObjective
+from training.optimisers import AdamWConfig
 
 RATE = 8_000
 MODEL = BsLocoformerConfig(
@@ -34,8 +30,8 @@ MODEL = BsLocoformerConfig(
 )  # fmt: skip
 MIXIT = TrainConfig(
     model=MODEL,
-    data=MixitData(batch_size=4, segment_seconds=0.5, validation_share=0.3),
-    optim=OptimConfig(warmup_steps=2, hold_steps=3, decay=0.9, decay_every=1),
+    data=ClipsData(batch_size=4, segment_seconds=0.5, validation_share=0.3),
+    optim=AdamWConfig(warmup_steps=2, hold_steps=3, decay=0.9, decay_every=1),
     loop=LoopConfig(
         steps=6,
         validate_every=3,

@@ -12,9 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from flows.studies.estimates import operations
 from tests.benchmarks import budget, train_step
 from tests.benchmarks.step import Lab, Setup, Step
-from training.config import BsLocoformerConfig
 from training.models import build
-from training.recipes import MEDIUM, TINY
+from training.models.bs_locoformer.config import MEDIUM, TINY, BsLocoformerConfig
 
 
 def test_one_command_prints_every_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,9 @@ import sys
 import pytest
 
 from training import recipes
-from training.config import MixitData, StemsData, TrainConfig
+from training.config import TrainConfig
+from training.data.clips.config import ClipsData
+from training.data.stems.config import StemsData
 from training.models import build, separator_parameters
 
 NAMES = [
@@ -22,7 +24,7 @@ def test_every_recipe_is_whole_and_survives_json(name: str) -> None:
         assert isinstance(recipe.data, StemsData)
         assert recipe.model.outputs == 4
     else:
-        assert isinstance(recipe.data, MixitData)
+        assert isinstance(recipe.data, ClipsData)
         assert recipe.model.outputs >= 4
 
 

@@ -32,6 +32,34 @@ class Example(NamedTuple):
     """Drawn gains, in the form that the source's own `mix` takes."""
 
 
+class Batch(NamedTuple):
+    """Examples on the device."""
+
+    inputs: Tensor
+    """[B, I, C, T]: what the model is given. I is 1, the mixture, unless it mixes others' stems."""
+    references: Tensor
+    """[B, P, C, T]: what outputs are compared with, mixtures or stems."""
+
+    @property
+    def size(self) -> int:
+        """Examples B."""
+        return len(self.references)
+
+    def split(self, examples: int) -> "list[Batch]":
+        """Return the batch in pieces of so many examples; 0 leaves it whole."""
+        parts = (torch.split(part, examples or self.size) for part in self)
+        return [Batch(*pieces) for pieces in zip(*parts, strict=True)]
+
+    def first(self, examples: int) -> "Batch":
+        """Return the first so many examples."""
+        return Batch(self.inputs[:examples], self.references[:examples])
+
+    @classmethod
+    def of_sum(cls, references_BPCT: Tensor) -> "Batch":
+        """Return the batch whose one input is the sum of its references."""
+        return cls(references_BPCT.sum(dim=1, keepdim=True), references_BPCT)
+
+
 class Source(Protocol):
     """Examples by number; the same number always gives the same example."""
 
@@ -51,24 +79,26 @@ class Source(Protocol):
         """Return what an example is made of, to name it by when it does harm."""
         ...
 
-    def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Tensor:
-        """Return the references [B, P, C, T], whose sum over P is the mixture."""
+    def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Batch:
+        """Return inputs and references of examples that were stacked."""
         ...
+
+
+class Sources(NamedTuple):
+    """Where a run's examples come from."""
+
+    training: Source
+    validation: Source
 
 
 class Loader:
     """This process's share of every batch of a training source and a validation source."""
 
     def __init__(
-        self,
-        training: Source,
-        validation: Source,
-        batch_size: int,
-        place: ProcessRank,
-        workers: int = 0,
+        self, sources: Sources, batch_size: int, rank: ProcessRank, workers: int = 0
     ) -> None:
-        self._training, self._validation = training, validation
-        self._batch_size, self._place = batch_size, place
+        self._training, self._validation = sources
+        self._batch_size, self._rank = batch_size, rank
         self._workers = max(1, workers)
 
     @property
@@ -76,13 +106,13 @@ class Loader:
         """Examples per step over all processes."""
         return self._batch_size
 
-    def training(self, first_step: int) -> Iterator[Tensor]:
-        """Yield references [B, P, C, T] of step `first_step` (from 0) and all that follow.
+    def training(self, first_step: int) -> Iterator[Batch]:
+        """Yield the batches of step `first_step` (from 0) and all that follow.
 
         Step s holds the examples s * batch_size to (s + 1) * batch_size - 1 over all processes.
         """
         starts = (step * self._batch_size for step in itertools.count(first_step))
-        shares = (self._place.share(start, start + self._batch_size) for start in starts)
+        shares = (self._rank.share(start, start + self._batch_size) for start in starts)
         return self._stream(self._training, shares)
 
     def epoch(self) -> Json:
@@ -94,15 +124,15 @@ class Loader:
         numbers = range(step * self._batch_size, (step + 1) * self._batch_size)
         return [key for number in numbers for key in self._training.keys(number)]
 
-    def validation(self) -> Iterator[Tensor]:
-        """Yield references [B, P, C, T] of this process's share of all validation examples."""
-        mine = self._place.share(0, len(self._validation))
-        size = -(-self._batch_size // self._place.world)
+    def validation(self) -> Iterator[Batch]:
+        """Yield batches of this process's share of all validation examples."""
+        mine = self._rank.share(0, len(self._validation))
+        size = -(-self._batch_size // self._rank.world)
         return self._stream(
             self._validation, (mine[start : start + size] for start in range(0, len(mine), size))
         )
 
-    def _stream(self, source: Source, shares: Iterable[range]) -> Iterator[Tensor]:
+    def _stream(self, source: Source, shares: Iterable[range]) -> Iterator[Batch]:
         pending: deque[list[Future[Example]]] = deque()
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="loader")
         try:
@@ -115,8 +145,8 @@ class Loader:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _batch(self, source: Source, futures: list[Future[Example]]) -> Tensor:
+    def _batch(self, source: Source, futures: list[Future[Example]]) -> Batch:
         examples = [future.result() for future in futures]
         parts = torch.from_numpy(np.stack([example.parts for example in examples]))
         gains = torch.from_numpy(np.stack([example.gains_db for example in examples]))
-        return source.mix(self._place.move(parts), self._place.move(gains))
+        return source.mix(self._rank.move(parts), self._rank.move(gains))

@@ -11,12 +11,13 @@
 import logging
 import os
 import shutil
+from collections.abc import Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import Adam
 
 from storage.config import Json, differences
 from storage.errors import CheckpointError, ManifestError
@@ -46,6 +47,8 @@ class Progress:
     skipped_in_row: int = 0
     unjudged: bool = False
     """A validation is due at this step, and has not ended yet."""
+    validation_losses: list[float] = field(default_factory=list)
+    """Of all validations so far, oldest first."""
 
     @property
     def updates(self) -> int:
@@ -58,7 +61,7 @@ class State:
     """What training changes, beside its progress."""
 
     model: nn.Module
-    optimizer: AdamW
+    optimizer: Adam
     average: MovingAverage | None = None
 
 
@@ -162,10 +165,14 @@ class Checkpoints:
         ranked = sorted((loss, step) for step, loss in losses.items() if loss is not None)
         return [step for _, step in ranked[: self._keep_best]] or self.steps()[-1:]
 
-    def result(self) -> tuple[dict[str, Tensor], Json]:
+    def result(self, parameters: Set[str]) -> tuple[dict[str, Tensor], Json]:
         """Return the mean of the best checkpoints' weights, and which they are.
 
         Where a moving average was kept, its weights are taken: they are what was validated.
+
+        Args:
+            parameters: names of those tensors that are averaged; the others, a model's buffers,
+                are the best checkpoint's.
 
         Raises:
             CheckpointError: one of them is damaged, or there is none.
@@ -175,7 +182,8 @@ class Checkpoints:
             raise CheckpointError(f"{self._folder} holds no checkpoint; train first")
         notes = [self._check(step) for step in best]
         weights = average(
-            [self._validated(step, note) for step, note in zip(best, notes, strict=True)]
+            [self._validated(step, note) for step, note in zip(best, notes, strict=True)],
+            parameters,
         )
         losses = [note["validation_loss"] for note in notes]
         return weights, {"averaged_steps": best, "validation_losses": losses}
@@ -224,7 +232,7 @@ class Checkpoints:
                 shutil.rmtree(self._path(step), ignore_errors=True)
 
 
-def _moments(model: nn.Module, optimizer: AdamW) -> dict[str, Tensor]:
+def _moments(model: nn.Module, optimizer: Adam) -> dict[str, Tensor]:
     """Return the optimiser's tensors by the name of their parameter."""
     return {
         f"{name}/{key}": tensor
@@ -233,7 +241,7 @@ def _moments(model: nn.Module, optimizer: AdamW) -> dict[str, Tensor]:
     }
 
 
-def _restore(model: nn.Module, optimizer: AdamW, moments: dict[str, Tensor], source: Path) -> None:
+def _restore(model: nn.Module, optimizer: Adam, moments: dict[str, Tensor], source: Path) -> None:
     trained = optimizer.param_groups[0]["params"]
     position = {id(parameter): number for number, parameter in enumerate(trained)}
     numbers = {name: position.get(id(value)) for name, value in model.named_parameters()}

@@ -13,16 +13,15 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from storage.errors import MachineError, RunError
 from training import seeds
-from training.config import MixitObjective, TrainConfig
-from training.data import Loader
+from training.config import TrainConfig
+from training.data.batches import Batch, Loader
 from training.distributed import ProcessRank, naming_the_lost
 from training.engine import guards, memory, optim
 from training.engine.checkpoint import Checkpoints, Progress, State
 from training.engine.guards import Interruption
-from training.engine.objectives import Objective
-from training.engine.output_statistics import Numbers, OutputStatistics, RecordedForward
 from training.engine.snapshots import Snapshots
 from training.engine.telemetry import Telemetry, TrainRow
+from training.objectives.objective import Numbers, Objective
 
 logger = logging.getLogger(__name__)
 
@@ -49,13 +48,6 @@ class Work:
         """Have the model hold the weights that are judged: the moving average, if one is kept."""
         average = self.state.average
         return nullcontext() if average is None else average.standing_in()
-
-    def survey(self) -> OutputStatistics | None:
-        """Return what counts which outputs are alive; of stems, whose outputs are given, none."""
-        objective = self.config.objective
-        if isinstance(objective, MixitObjective):
-            return OutputStatistics(objective, self.config.model)
-        return None
 
 
 class Step(NamedTuple):
@@ -92,9 +84,9 @@ def fit(work: Work) -> None:
         batches = work.data.training(progress.step)
         while progress.step < work.config.loop.steps:
             began = time.perf_counter()
-            references = next(batches)
+            batch = next(batches)
             work.telemetry.stepped(time.perf_counter() - began)
-            step = _step_within_memory(work, forward, references, progress, interruption)
+            step = _step_within_memory(work, forward, batch, progress, interruption)
             _account(work, progress, step)
             _milestones(work, progress, step, interruption)
 
@@ -114,19 +106,19 @@ def _take_up(work: Work) -> Progress:
 def _step_within_memory(
     work: Work,
     forward: nn.Module,
-    references: Tensor,
+    batch: Batch,
     progress: Progress,
     interruption: Interruption,
 ) -> Step:
     """Take a step; where memory is full, find out how many examples would have fitted."""
     try:
-        return _step(work, forward, references, progress, interruption)
+        return _step(work, forward, batch, progress, interruption)
     except (MemoryError, RuntimeError) as error:
         if not guards.is_exhaustion(error):
             raise
         said = " ".join(str(error).split())[:200]
     # Only here, with the error gone, are the failed step's tensors free.
-    piece = _pieces(work, references)[0]
+    piece = _pieces(work, batch)[0]
     beside = [] if work.state.optimizer.state else memory.moments(work.model)
     advice = memory.advice(work.model, work.objective, work.place, piece)
     del beside
@@ -136,7 +128,7 @@ def _step_within_memory(
 def _step(
     work: Work,
     forward: nn.Module,
-    references: Tensor,
+    batch: Batch,
     progress: Progress,
     interruption: Interruption,
 ) -> Step:
@@ -144,8 +136,8 @@ def _step(
     config, place, optimizer, number = work.config, work.place, work.state.optimizer, progress.step
     work.model.train()
     seeds.seed_torch(config.loop.seed, "step", number, place.rank)
-    optim.set_learning_rate(optimizer, optim.learning_rate(config.optim, number))
-    loss, logs = _accumulate(work, forward, references, _is_logged(work, number + 1))
+    optim.set_learning_rate(optimizer, _rate(work, progress, number))
+    loss, logs = _accumulate(work, forward, batch, _is_logged(work, number + 1))
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
     total, *votes = place.sum(float(loss), *interruption.votes())
@@ -160,35 +152,41 @@ def _step(
 
 
 def _accumulate(
-    work: Work, forward: nn.Module, references: Tensor, logged: bool
+    work: Work, forward: nn.Module, batch: Batch, logged: bool
 ) -> tuple[Tensor, Numbers]:
     """Add up gradients over micro-batches; return this process's part of the batch's mean loss.
 
     Every example weighs the same however the batch is cut, over micro-batches and processes.
     """
-    place, survey = work.place, work.survey() if logged else None
-    pieces = _pieces(work, references)
+    place, statistics = work.place, work.objective.statistics() if logged else None
+    pieces = _pieces(work, batch)
     total = torch.zeros((), device=place.device)
     logs: dict[str, Tensor] = {}
     for number, piece in enumerate(pieces):
         last = number == len(pieces) - 1
-        weight = len(piece) / work.data.batch_size
-        listener = RecordedForward(place.in_precision(forward))
+        weight = piece.size / work.data.batch_size
         with nullcontext() if last else place.unsynchronised(forward):
-            loss, extra = work.objective(listener, piece)
+            outcome = work.objective(place.in_precision(forward), piece)
             # Gradients are averaged over processes, and the weights add up to 1 over all.
-            (loss * (weight * place.world)).backward()
-        total += loss.detach() * weight
-        share = len(piece) / len(references)
-        logs = {name: logs.get(name, 0.0) + share * value for name, value in extra.items()}
-        if survey is not None and last and listener.outputs_BSCT is not None:
-            survey.add(listener.outputs_BSCT, piece)
+            (outcome.loss * (weight * place.world)).backward()
+        total += outcome.loss.detach() * weight
+        share = piece.size / batch.size
+        logs = {name: logs.get(name, 0.0) + share * value for name, value in outcome.logs.items()}
+        if statistics is not None and last:
+            statistics.add(outcome)
     numbers: Numbers = {name: float(value) for name, value in logs.items()} if logged else {}
-    return total, numbers if survey is None else numbers | survey.numbers(survey.sums())
+    return total, numbers if statistics is None else numbers | statistics.numbers(statistics.sums())
 
 
-def _pieces(work: Work, references: Tensor) -> tuple[Tensor, ...]:
-    return torch.split(references, work.config.runtime.micro_batch or len(references))
+def _pieces(work: Work, batch: Batch) -> list[Batch]:
+    return batch.split(work.config.runtime.micro_batch)
+
+
+def _rate(work: Work, progress: Progress, step: int) -> float:
+    """Return the learning rate of a step."""
+    config = work.config
+    losses = progress.validation_losses
+    return config.schedule.rate(config.optim.lr, step, config.loop.steps, losses)
 
 
 def _account(work: Work, progress: Progress, step: Step) -> None:
@@ -226,6 +224,7 @@ def _conclude(work: Work, progress: Progress, interruption: Interruption) -> Non
     if progress.unjudged:
         loss = validate(work, progress, interruption)
         progress.unjudged = False
+        progress.validation_losses.append(loss)
         if work.place.leads:
             work.checkpoints.judge(progress, loss)
         work.telemetry.pause()
@@ -248,7 +247,7 @@ def _is_logged(work: Work, done: int) -> bool:
 def _log(work: Work, progress: Progress, step: Step) -> None:
     loss = math.fsum(progress.window) / len(progress.window)
     progress.window = []
-    rate = optim.learning_rate(work.config.optim, progress.step - 1)
+    rate = _rate(work, progress, progress.step - 1)
     norm, logs = (step.grad_norm, step.logs) if step.finite else (-1.0, {})
     if peak := work.place.peak_memory():
         logs = {**logs, "gpu_memory_gb": peak / 1e9}
@@ -272,19 +271,19 @@ def validate(work: Work, progress: Progress, interruption: Interruption) -> floa
         RunError: it is not finite.
         SystemExit: a signal came. A validation may take longer than a stop allows.
     """
-    began, total, count, survey = time.perf_counter(), 0.0, 0, work.survey()
+    began, total, count = time.perf_counter(), 0.0, 0
+    statistics = work.objective.statistics()
     work.model.eval()
     with work.judged():
-        for references in work.data.validation():
+        for batch in work.data.validation():
             if number := interruption.signal:
                 _leave(work, progress, number)
-            for piece in _pieces(work, references):
-                listener = RecordedForward(work.place.in_precision(work.model))
-                outcome = work.objective(listener, piece)
-                total, count = total + float(outcome.loss) * len(piece), count + len(piece)
-                if survey is not None and listener.outputs_BSCT is not None:
-                    survey.add(listener.outputs_BSCT, piece)
-    sums = [] if survey is None else survey.sums()
+            for piece in _pieces(work, batch):
+                outcome = work.objective(work.place.in_precision(work.model), piece)
+                total, count = total + float(outcome.loss) * piece.size, count + piece.size
+                if statistics is not None:
+                    statistics.add(outcome)
+    sums = [] if statistics is None else statistics.sums()
     total, examples, *sums = work.place.sum(total, count, *sums)
     loss = total / examples
     if not math.isfinite(loss):
@@ -292,7 +291,7 @@ def validate(work: Work, progress: Progress, interruption: Interruption) -> floa
             f"the validation loss at step {progress.step} is {loss}; lower optim.lr or set "
             "precision=float32"
         )
-    logs = {} if survey is None else survey.numbers(sums)
+    logs = {} if statistics is None else statistics.numbers(sums)
     seconds = time.perf_counter() - began
     work.telemetry.validation(
         progress.step, {"loss": loss, "examples": int(examples), **logs}, seconds

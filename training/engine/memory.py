@@ -11,24 +11,23 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from training.data.batches import Batch
 from training.distributed import ProcessRank
 from training.engine.guards import is_exhaustion
-from training.engine.objectives import Objective
+from training.objectives.objective import Objective
 
 Trial = Callable[[int], None]
 """Does what a step does with so many examples, and leaves no trace."""
 
 
-def rehearse(
-    model: nn.Module, objective: Objective, place: ProcessRank, references: Tensor
-) -> None:
+def rehearse(model: nn.Module, objective: Objective, place: ProcessRank, batch: Batch) -> None:
     """Do what a step does with a micro-batch, and leave no trace.
 
     Twice, because the second one's activations come on top of the first one's gradients.
     """
     try:
         for _ in range(2):
-            objective(place.in_precision(model), references).loss.backward()
+            objective(place.in_precision(model), batch).loss.backward()
     finally:
         model.zero_grad(set_to_none=True)
 
@@ -69,7 +68,7 @@ def halved(trial: Trial, examples: int) -> int:
     return 0
 
 
-def advice(model: nn.Module, objective: Objective, place: ProcessRank, references: Tensor) -> str:
+def advice(model: nn.Module, objective: Objective, place: ProcessRank, batch: Batch) -> str:
     """Say which part of a micro-batch that did not fit would have, having tried it."""
     model.zero_grad(set_to_none=True)
     if place.world > 1:
@@ -78,15 +77,15 @@ def advice(model: nn.Module, objective: Objective, place: ProcessRank, reference
     release()
 
     def trial(examples: int) -> None:
-        rehearse(model, objective, place, references[:examples])
+        rehearse(model, objective, place, batch.first(examples))
 
-    most = halved(trial, len(references))
+    most = halved(trial, batch.size)
     if most:
         return (
-            f"memory is full with {len(references)} examples at a time; {most} fit, as was just "
+            f"memory is full with {batch.size} examples at a time; {most} fit, as was just "
             f"measured: set runtime.micro_batch={most}, which changes no result, and run again"
         )
     return (
-        f"memory is full with {len(references)} examples at a time, and not even one fits; give "
+        f"memory is full with {batch.size} examples at a time, and not even one fits; give "
         "it more, or take a smaller model or data.segment_seconds"
     )

@@ -22,18 +22,19 @@ from torch import Tensor
 
 from storage.audio.waveforms import Waveform, encode
 from storage.files import disk_errors, write_bytes
-from storage.records import STEMS
 from training.config import TrainConfig
-from training.data import Loader
-from training.engine.objectives import Forward, Objective
-from training.engine.output_statistics import RecordedForward
-from training.models.spectral import stft
+from training.data.batches import Batch, Loader
+from training.models.separator import Forward
+from training.objectives.objective import Objective
+from training.spectral import stft
 
 Picture = npt.NDArray[np.uint8]
 """[height, width, 3]."""
 PEAK = 0.5
 ROWS, LOWEST_HZ = 192, 40.0
 """A picture's rows, from this frequency to the highest in equal steps of pitch."""
+N_FFT = 2048
+"""Window of the pictures' transform, in samples."""
 RANGE_DB = 80.0
 """From the mixture's loudest bin down to black."""
 
@@ -57,7 +58,7 @@ class Snapshots:
 
     def __init__(self, folder: Path, config: TrainConfig, data: Loader) -> None:
         self._folder, self._config, self._data = folder, config, data
-        self._references: Tensor | None = None
+        self._batch: Batch | None = None
 
     def due(self, step: int) -> bool:
         """Say whether one is due after so many steps."""
@@ -66,37 +67,30 @@ class Snapshots:
 
     def take(self, step: int, forward: Forward, objective: Objective) -> Snapshot:
         """Run the model on the fixed example, write what comes out, and return it."""
-        listener = RecordedForward(forward)
-        objective(listener, self._examples())
-        assert listener.mixture_BICT is not None and listener.outputs_BSCT is not None
-        mixture_1CT = listener.mixture_BICT[0].float()
+        outcome = objective(forward, self._examples())
+        mixture_1CT = outcome.inputs[0, :1].float()
+        names = objective.output_names(self._config.data.names)
         gain = PEAK / mixture_1CT.abs().max().clamp_min(1e-9)
-        signals_SCT = torch.cat([mixture_1CT, listener.outputs_BSCT[0].float()]) * gain
-        named = dict(zip(["mixture", *self._names()], signals_SCT.cpu(), strict=True))
-        model = self._config.model
-        decibels = {name: _decibels(x, model.n_fft, model.hop) for name, x in named.items()}
+        signals_SCT = torch.cat([mixture_1CT, outcome.separation.waveforms[0]]) * gain
+        named = dict(zip(["mixture", *names], signals_SCT.cpu(), strict=True))
+        rate = self._config.model.sample_rate
+        decibels = {name: _decibels(x, N_FFT) for name, x in named.items()}
         top = float(decibels["mixture"].max())
-        bins = _rows(model.sample_rate, model.n_fft)
+        bins = _rows(rate, N_FFT)
         snapshot = Snapshot(
-            model.sample_rate,
+            rate,
             {name: x.clamp(-1, 1).numpy() for name, x in named.items()},
             {name: _picture(level, top, bins) for name, level in decibels.items()},
         )
         self._write(step, snapshot)
         return snapshot
 
-    def _examples(self) -> Tensor:
+    def _examples(self) -> Batch:
         """Return as many examples as a validation takes at a time: compiled code has that shape."""
-        if self._references is None:
-            batches = self._data.validation()
-            references = next(iter(batches))
-            self._references = references[: self._config.runtime.micro_batch or len(references)]
-        return self._references
-
-    def _names(self) -> list[str]:
-        if self._config.objective.kind == "supervised":
-            return list(STEMS)
-        return [f"output-{number:02d}" for number in range(self._config.model.outputs)]
+        if self._batch is None:
+            batch = next(iter(self._data.validation()))
+            self._batch = batch.split(self._config.runtime.micro_batch)[0]
+        return self._batch
 
     def _write(self, step: int, snapshot: Snapshot) -> None:
         folder = self._folder / f"step-{step:08d}"
@@ -107,9 +101,9 @@ class Snapshots:
                 imsave(folder / f"{name}.png", snapshot.pictures[name])
 
 
-def _decibels(signal_CT: Tensor, n_fft: int, hop: int) -> npt.NDArray[np.float32]:
+def _decibels(signal_CT: Tensor, n_fft: int) -> npt.NDArray[np.float32]:
     """Return the power of each bin and frame, the mean over channels, [F, N] in dB."""
-    power_FN = stft(signal_CT, n_fft, hop).abs().square().mean(0)
+    power_FN = stft(signal_CT, n_fft, n_fft // 4).abs().square().mean(0)
     level: npt.NDArray[np.float32] = (10 * power_FN.clamp_min(1e-20).log10()).numpy()
     return level
 

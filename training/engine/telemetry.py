@@ -33,8 +33,8 @@ from storage.config import Json
 from storage.files import disk_errors, write_bytes
 from storage.home.job_events import progress
 from storage.home.runs import Run
-from training.engine.output_statistics import Numbers
 from training.engine.snapshots import Snapshot
+from training.objectives.objective import Numbers
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ was trained by, digests of what it was trained on, the step, and the weights' ow
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,22 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from storage.config import Json
+from storage.config import Config, Json
 from storage.errors import CheckpointError, ConfigError, ManifestError
 from storage.files import arriving, hash_file, read_json, write_json
-from training.config import BsLocoformerConfig
-from training.models import build
-from training.models.bs_locoformer.published import from_published, published_config, read_published
-from training.models.separator import Separator
+from storage.records import STEMS
+from training.models.separator import Separator, build
+from training.models.table import ModelConfig
 
 WEIGHTS = "model.safetensors"
 EXPLANATION = "model.json"
 Weights = Mapping[str, Tensor]
+
+
+class Explained(Config):
+    """The part of a model's explanation that says what to build."""
+
+    model: ModelConfig
 
 
 def write_weights(path: Path, weights: Weights) -> str:
@@ -107,36 +112,29 @@ def load_model(folder: Path) -> Separator:
     """
     explanation = read_explanation(folder)
     try:
-        config = BsLocoformerConfig.parse(explanation["model"], "model setting")
+        model = build(Explained.parse({"model": explanation["model"]}, "model setting").model)
     except (KeyError, TypeError, ConfigError) as error:
         raise CheckpointError(
             f"{folder / EXPLANATION} describes no model that this version knows ({error}); train "
             "it again"
         ) from error
-    model = build(config)
     weights = folder / WEIGHTS
     fit_into(model, read_weights(weights, explanation.get("sha256")), weights)
+    model.chunk_seconds = explanation.get("chunk_seconds") or model.chunk_seconds
+    model.hop_seconds = explanation.get("hop_seconds") or model.chunk_seconds / 2
     return model.eval()
 
 
-def import_published(checkpoint: Path, folder: Path) -> None:
-    """Write a model's folder from a checkpoint that the paper's authors have published.
-
-    Raises:
-        CheckpointError: the checkpoint cannot be read, or is no BS-Locoformer of a published size.
-    """
-    published = read_published(checkpoint)
-    config = published_config(published, checkpoint)
-    weights = from_published(published, config, checkpoint)
-    fit_into(build(config), weights, checkpoint)
-    save_model(
-        folder,
-        weights,
-        {
-            "model": config.model_dump(mode="json"),
-            "imported_from": {"name": checkpoint.name, "sha256": hash_file(checkpoint)},
-        },
-    )
+def stems_of(folder: Path) -> tuple[str, ...]:
+    """Return the names of a model's outputs; none where its explanation names none."""
+    explanation = read_explanation(folder)
+    named = explanation.get("stems")
+    if isinstance(named, list):
+        return tuple(str(name) for name in named)
+    # The first release named none: what it fine-tuned had the four stems in their order.
+    outputs = explanation.get("model", {}).get("outputs")
+    tuned = explanation.get("recipe", {}).get("objective", {}).get("kind") == "supervised"
+    return STEMS if tuned and outputs == len(STEMS) else ()
 
 
 def read_explanation(folder: Path) -> dict[str, Any]:
@@ -158,12 +156,16 @@ def read_explanation(folder: Path) -> dict[str, Any]:
     return explanation
 
 
-def average(all_weights: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the mean of each tensor over several models, in float64; of integers, the first."""
+def average(all_weights: list[dict[str, Tensor]], parameters: Set[str]) -> dict[str, Tensor]:
+    """Return the mean of each parameter over several models, in float64.
+
+    Buffers, whatever is not named in `parameters`, are the first model's: means of statistics or
+    of constants belong to no model.
+    """
     return {
         name: (
             torch.stack([weights[name].double() for weights in all_weights]).mean(0).to(first.dtype)
-            if first.is_floating_point()
+            if name in parameters and first.is_floating_point()
             else first
         )
         for name, first in all_weights[0].items()

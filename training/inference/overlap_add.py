@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from training.config import SeparateConfig
-from training.models.separator import Separator
+from training.models.separator import Separator, separation_of
 
 SILENT_PEAK = 2.0**-17
 """Peak below which a chunk is silent: half a 16-bit step, so nothing but dither and rounding."""
@@ -69,8 +69,9 @@ def separated(
     that stems no longer sum to the song; here they are shared out equally.
     """
     rate = model.config.sample_rate
-    chunk = min(signal.length, max(1, round(config.chunk_seconds * rate)))
-    hop = max(1, min(chunk, round(config.hop_seconds * rate)) // config.shifts)
+    chunk_seconds, hop_seconds = chunks_of(model, config)
+    chunk = min(signal.length, max(1, round(chunk_seconds * rate)))
+    hop = max(1, min(chunk, round(hop_seconds * rate)) // config.shifts)
     spans = chunk_spans(signal.length, chunk, hop)
     level_C1 = _level(signal.mean_square)
     overlap = _Overlap((model.config.outputs, len(level_C1)), chunk + hop * (config.batch_size - 1))
@@ -89,6 +90,13 @@ def separated(
         yield piece_SCT
         if progress:
             progress(done, len(spans))
+
+
+def chunks_of(model: Separator, config: SeparateConfig) -> tuple[float, float]:
+    """Return the length of a chunk and the hop to the next in seconds: as set, or the model's."""
+    if config.chunk_seconds is None:
+        return model.chunk_seconds, config.hop_seconds or model.hop_seconds
+    return config.chunk_seconds, config.hop_seconds or config.chunk_seconds / 2
 
 
 def add_up(stems_SCT: Tensor, mixture_CT: Tensor) -> Tensor:
@@ -155,12 +163,17 @@ def _outputs(model: Separator, chunks_KCT: Tensor, level_C1: Tensor, swap: bool)
     levelled_KCT = chunks_KCT / level_C1
     shared_KSCT = (levelled_KCT / outputs).unsqueeze(1).repeat(1, outputs, 1, 1)
     if loud_K.any():
-        given_KICT = levelled_KCT[loud_K].unsqueeze(1).to(device_of(model))
-        found_KSCT = model(given_KICT).float()
+        given_KICT = levelled_KCT[loud_K].unsqueeze(1)
+        found_KSCT = waveforms_of(model, given_KICT)
         if swap:
-            found_KSCT = (found_KSCT + model(given_KICT.flip(2)).float().flip(2)) / 2
+            found_KSCT = (found_KSCT + waveforms_of(model, given_KICT.flip(2)).flip(2)) / 2
         shared_KSCT[loud_K] = found_KSCT.cpu()
     return shared_KSCT
+
+
+def waveforms_of(model: Separator, x_BICT: Tensor) -> Tensor:
+    """Return what a model makes of inputs [B, I, C, T]: [B, S, C, T] in float32, on its device."""
+    return separation_of(model(x_BICT.to(device_of(model)))).waveforms.float()
 
 
 def device_of(model: nn.Module) -> torch.device:

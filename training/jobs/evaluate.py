@@ -9,16 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from storage.audio.waveforms import encode
+from storage.errors import ConfigError
 from storage.files import write_bytes, write_json
 from storage.home.job_events import progress
 from storage.home.runs import Run
 from storage.manifests import write_rows
 from storage.records import SongScore, StemSong
 from training.config import EvaluateConfig, RuntimeConfig
-from training.data.stems import StemCorpus
+from training.data.stems.corpus import StemCorpus
 from training.distributed import join
 from training.engine.weights import load_model
 from training.inference.overlap_add import separate
@@ -45,7 +47,9 @@ def evaluate(run: Run) -> None:
     config = EvaluateConfig.parse(job.recipe)
     with join(RuntimeConfig()) as place:
         model = load_model(job.path("model")).to(place.device)
-        corpus = StemCorpus.open(job.path("songs"), job.home().root, model.config.sample_rate)
+        require_outputs(model.config.outputs, config)
+        rate = model.config.sample_rate
+        corpus = StemCorpus.open(job.path("songs"), job.home().root, rate, config.stems)
         songs = corpus.of("test")
         separated = (_separate(model, corpus, song, config) for song in songs)
         scores: list[SongScore] = []
@@ -62,6 +66,21 @@ def evaluate(run: Run) -> None:
             judged.warn()
         write_json(run.excerpts / "excerpts.json", listed)
         write_rows(run.scores, scores)
+
+
+def require_outputs(outputs: int, config: EvaluateConfig) -> None:
+    """Raise `ConfigError` where a model's outputs and the stems to score do not fit."""
+    stems = len(config.stems)
+    if config.assignment == "named" and outputs != stems:
+        raise ConfigError(
+            f"the model has {outputs} outputs and evaluation.stems names {stems}; name one stem "
+            "per output, or set evaluation.assignment=oracle for a model whose outputs have none"
+        )
+    if outputs < stems:
+        raise ConfigError(
+            f"the model has {outputs} outputs, fewer than the {stems} of evaluation.stems; name "
+            "fewer stems"
+        )
 
 
 class Judged:
@@ -165,6 +184,24 @@ def score(
         yield {name: _defined(value) if sounds else None for name, value in values.items()}
 
 
+def oracle_assignment(references_RCT: Tensor, estimates_SCT: Tensor) -> list[int]:
+    """Return, for each of R references, the estimate that plays it, each at most once.
+
+    The choice has the highest mean SI-SDR over references and channels; silent references, which
+    have none, take what is left. It knows the answers, so its scores are a ceiling.
+    """
+    ratio_RS = torch.stack(
+        [
+            torch.stack(
+                [metrics.si_sdr(reference_CT, estimate_CT).mean() for estimate_CT in estimates_SCT]
+            )
+            for reference_CT in references_RCT
+        ]
+    )
+    _, chosen = linear_sum_assignment(ratio_RS.nan_to_num(0, 100, -100).numpy(), maximize=True)
+    return [int(number) for number in chosen]
+
+
 def loudest_start(references_SCT: Tensor, frames: int, step: int) -> int:
     """Return the first frame of the window, on a grid of `step`, whose quietest stem is loudest."""
     last = references_SCT.shape[-1] - frames
@@ -199,7 +236,10 @@ def _separate(
         song, corpus.stems, torch.from_numpy(corpus.read(song, "mixture", 0, song.frames))
     )
     judged.references = torch.from_numpy(corpus.read_stems(song, 0, song.frames))
-    judged.estimates = separate(model, judged.mixture, config.separate)
+    estimates_SCT = separate(model, judged.mixture, config.separate)
+    if config.assignment == "oracle":
+        estimates_SCT = estimates_SCT[oracle_assignment(judged.references, estimates_SCT)]
+    judged.estimates = estimates_SCT
     return judged
 
 

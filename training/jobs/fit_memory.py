@@ -10,14 +10,14 @@ import torch
 from storage.config import Json
 from storage.errors import MachineError
 from storage.home.runs import Job
-from storage.records import STEMS
-from training.config import MixitData, TrainConfig
+from training.config import TrainConfig
+from training.data.batches import Batch
 from training.distributed import ProcessRank, join
-from training.engine import objectives
+from training.engine.acceleration import accelerate
 from training.engine.ema import MovingAverage
 from training.engine.memory import fits, moments, rehearse
-from training.jobs.train import initial_model
-from training.models.acceleration import accelerate
+from training.engine.start import initial_model
+from training.objectives.objective import build
 
 GPU_SHARE = 0.92
 """Of a GPU's memory: the rest is for fragments, the back end of several processes, validation."""
@@ -113,7 +113,7 @@ class Rehearsal:
         self._config, self._place, self._memory_bytes = config, place, memory_bytes
         self._model = initial_model(config, job).to(place.device).train()
         accelerate(self._model, config.runtime, place.device)
-        self._objective = objectives.build(config.objective, config.model)
+        self._objective = build(config.objective, config.model)
         self._moments = moments(self._model)
         decay = config.loop.ema_decay
         self._average = MovingAverage(self._model, decay) if decay else None
@@ -132,11 +132,13 @@ class Rehearsal:
 
     def _trial(self, examples: int) -> None:
         config = self._config
-        parts = 2 if isinstance(config.data, MixitData) else len(STEMS)
         frames = round(config.data.segment_seconds * config.model.sample_rate)
-        shape = (examples, parts, config.model.audio_channels, frames)
-        references = 0.1 * torch.randn(shape, device=self._place.device)
-        rehearse(self._model, self._objective, self._place, references)
+        shape = (config.model.audio_channels, frames)
+        inputs, references = (
+            0.1 * torch.randn(examples, signals, *shape, device=self._place.device)
+            for signals in (config.data.inputs, config.data.references)
+        )
+        rehearse(self._model, self._objective, self._place, Batch(inputs, references))
 
 
 def _wall_in(memory_bytes: int) -> bool:

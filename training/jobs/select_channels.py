@@ -1,25 +1,24 @@
 """The verb `select`: which pre-trained output plays which stem (Saijo & Bando 2025, 4.3)."""
 
 import logging
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import ValidationError
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from storage.errors import CheckpointError, ConfigError, DataError, ManifestError
-from storage.files import read_json, write_json
+from storage.errors import ConfigError, DataError
+from storage.files import write_json
 from storage.home.job_events import progress
 from storage.home.runs import Run
-from storage.records import STEMS, ChannelMap, plain
+from storage.records import ChannelMap, plain
 from training.config import RuntimeConfig, SelectConfig
-from training.data.stems import StemCorpus, StemSegments
+from training.data.stems.corpus import StemCorpus
+from training.data.stems.source import StemSegments
 from training.distributed import join
 from training.engine.weights import load_model
-from training.inference.overlap_add import device_of
+from training.inference.overlap_add import waveforms_of
 from training.models.separator import Separator
 
 SILENT = 1e-6
@@ -42,7 +41,7 @@ def select(run: Run) -> None:
     with join(RuntimeConfig()) as place:
         model = load_model(job.path("model")).to(place.device)
         rate = model.config.sample_rate
-        corpus = StemCorpus.open(job.path("songs"), job.home().root, rate)
+        corpus = StemCorpus.open(job.path("songs"), job.home().root, rate, config.stems)
         songs = corpus.of("validation")
         segments = StemSegments(corpus, songs, round(config.chunk_seconds * rate))
         write_json(run.channels, plain(choose(model, segments)))
@@ -59,14 +58,14 @@ def choose(model: Separator, segments: StemSegments) -> ChannelMap:
         ConfigError: the model has fewer outputs than there are stems.
         DataError: no stem sounds in any chunk.
     """
-    outputs = model.config.outputs
-    if outputs < len(STEMS):
+    stems, outputs = segments.names, model.config.outputs
+    if outputs < len(stems):
         raise ConfigError(
-            f"the model has {outputs} outputs, but {len(STEMS)} stems need one each; pre-train "
-            f"with model.outputs of {len(STEMS)} or more"
+            f"the model has {outputs} outputs, but {len(stems)} stems need one each; pre-train "
+            f"with model.outputs of {len(stems)} or more"
         )
-    votes = np.zeros((len(STEMS), outputs), np.int64)
-    quality = np.zeros((len(STEMS), outputs))
+    votes = np.zeros((len(stems), outputs), np.int64)
+    quality = np.zeros((len(stems), outputs))
     chunks = 0
     for number in range(len(segments)):
         references_SCT = torch.from_numpy(segments.stems(number))
@@ -83,7 +82,7 @@ def choose(model: Separator, segments: StemSegments) -> ChannelMap:
             f"no stem sounds in any of {len(segments)} chunks of the validation songs; check them"
         )
     return ChannelMap(
-        stems=STEMS,
+        stems=stems,
         channels=tuple(majority(votes, quality)),
         votes=tuple(tuple(int(count) for count in row) for row in votes),
         chunks=chunks,
@@ -105,16 +104,6 @@ def majority(votes_SN: npt.NDArray[np.int64], quality_SN: npt.NDArray[np.float64
     return [int(column) for column in columns]
 
 
-def read_map(path: Path) -> ChannelMap:
-    """Read a channel map; raise `CheckpointError` that names the file if it is none."""
-    try:
-        return ChannelMap.model_validate(read_json(path))
-    except (ManifestError, ValidationError) as error:
-        raise CheckpointError(
-            f"{path} is no channel map ({error}); select the channels again"
-        ) from error
-
-
 @torch.inference_mode()
 def _snr_of_chunk(
     model: Separator, references_SCT: Tensor
@@ -129,7 +118,7 @@ def _snr_of_chunk(
     active = torch.nonzero(energy_S > max(floor, EPS)).flatten()
     if not len(active):
         return active.numpy(), np.zeros((0, model.config.outputs))
-    estimates_NCT = model(mixture_CT[None, None].to(device_of(model)))[0].float().cpu()
+    estimates_NCT = waveforms_of(model, mixture_CT[None, None])[0].cpu()
     rows = []
     for stem in active.tolist():
         error_N = (references_SCT[stem] - estimates_NCT).double().square().sum((1, 2))

@@ -16,10 +16,9 @@ from torch import Tensor
 from storage.audio.waveforms import Waveform
 from storage.errors import ConfigError, DataError
 from storage.files import disk_errors, require_space
-from storage.records import STEMS
 from training.config import DeliveryConfig, RuntimeConfig, SeparateConfig
 from training.distributed import join
-from training.engine.weights import load_model
+from training.engine.weights import load_model, stems_of
 from training.inference.overlap_add import Progress, Signal, add_up, separated
 from training.inference.song_files import (
     Shape,
@@ -44,6 +43,8 @@ class SongOptions(NamedTuple):
     separate: SeparateConfig = SeparateConfig()
     delivery: DeliveryConfig = DeliveryConfig()
     watch: Watch = lambda *_: lambda *_: None
+    stems: tuple[str, ...] = ()
+    """Names of the model's outputs; none numbers them."""
 
 
 def separate_songs(
@@ -67,7 +68,10 @@ def separate_songs(
     """
     _require_distinct(songs)
     options = SongOptions(
-        config or SeparateConfig(), delivery or DeliveryConfig(), watch or _unwatched
+        config or SeparateConfig(),
+        delivery or DeliveryConfig(),
+        watch or _unwatched,
+        stems_of(model_folder),
     )
     failed: list[DataError] = []
     with join(RuntimeConfig()) as place:
@@ -98,7 +102,7 @@ def separate_file(
     """
     with disk_errors(folder):
         song = read_song(path, folder.parent)
-    names = STEMS if model.config.outputs == len(STEMS) else _numbered(model.config.outputs)
+    names = options.stems or _numbered(model.config.outputs)
     shape = Shape(song.sample_rate, song.channels, song.frames, options.delivery.format)
     require_space(folder, (len(names) + 1) * shape.bytes, f"separating {path.name}")
     with stem_files(folder, names, shape) as files, disk_errors(folder):

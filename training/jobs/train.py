@@ -2,27 +2,23 @@
 
 from pathlib import Path
 
-from torch import nn
-
 from storage.config import Json
 from storage.errors import CheckpointError
 from storage.files import hash_file
 from storage.home.runs import Job, Run
-from storage.records import STEMS, ChannelMap
-from training import data, seeds
 from training.config import TrainConfig
+from training.data.loading import loader
 from training.distributed import ProcessRank, join, require_examples
-from training.engine import objectives, optim
+from training.engine import optim
+from training.engine.acceleration import accelerate
 from training.engine.checkpoint import Checkpoints, State
 from training.engine.ema import MovingAverage
 from training.engine.loop import Work, fit
 from training.engine.snapshots import Snapshots
+from training.engine.start import initial_model
 from training.engine.telemetry import Telemetry
-from training.engine.weights import EXPLANATION, fit_into, load_model, save_model
-from training.jobs.select_channels import read_map
-from training.models import build, select_outputs, separator_parameters
-from training.models.acceleration import accelerate
-from training.models.separator import Separator
+from training.engine.weights import EXPLANATION, fit_into, save_model
+from training.objectives.objective import build
 
 PLACES = ("home", "corpus")
 """Inputs that say where things are, not what they are."""
@@ -53,7 +49,8 @@ def assemble(run: Run, job: Job, config: TrainConfig, place: ProcessRank) -> Wor
     accelerate(model, config.runtime, place.device)
     decay = config.loop.ema_decay
     identity = {"config": config.digest(), **{f"input.{k}": v for k, v in digests(job).items()}}
-    loader = data.loader(config, job, place)
+    batches = loader(config, job, place)
+    objective = build(config.objective, config.model)
     return Work(
         config=config,
         place=place,
@@ -62,45 +59,25 @@ def assemble(run: Run, job: Job, config: TrainConfig, place: ProcessRank) -> Wor
             optim.build(model.parameters(), config.optim),
             MovingAverage(model, decay) if decay else None,
         ),
-        objective=objectives.build(config.objective, config.model),
-        data=loader,
+        objective=objective,
+        data=batches,
         checkpoints=Checkpoints(run.checkpoints, identity, config.loop.keep_best),
         telemetry=Telemetry(run, config.loop.steps, config.data.batch_size, place.leads),
-        snapshots=Snapshots(run.root / "snapshots", config, loader),
+        snapshots=Snapshots(run.root / "snapshots", config, batches),
     )
-
-
-def initial_model(config: TrainConfig, job: Job) -> Separator:
-    """Return the model to begin with.
-
-    Seeded random weights; or those of the input `model`, of whose outputs the input `channels`
-    (a channel map) chooses one per stem.
-
-    Raises:
-        CheckpointError: the given weights do not fit the recipe's model.
-    """
-    seeds.seed_torch(config.loop.seed, "model")
-    model = build(config.model)
-    if "model" in job.inputs:
-        source = job.path("model")
-        given = load_model(source)
-        if "channels" in job.inputs:
-            given = select_outputs(given, _chosen(job.path("channels")))
-        fit_into(model, given.state_dict(), source)
-    if config.freeze_separator:
-        _freeze(model)
-    return model
 
 
 def export(work: Work, run: Run, job: Job) -> None:
     """Write the mean of the best checkpoints; the same checkpoints give the same bytes."""
-    weights, chosen = work.checkpoints.result()
+    parameters = {name for name, _ in work.model.named_parameters()}
+    weights, chosen = work.checkpoints.result(parameters)
     fit_into(work.model, weights, run.checkpoints)
     explanation: Json = {
         "model": work.config.model.model_dump(mode="json"),
         "recipe": work.config.what_matters(),
         "recipe_digest": work.config.digest(),
         "inputs": digests(job),
+        "stems": work.objective.output_names(work.config.data.names),
         "steps": work.config.loop.steps,
         "epoch": work.data.epoch(),
         **chosen,
@@ -121,19 +98,3 @@ def _digest(path: Path) -> str:
         raise CheckpointError(
             f"input {file} cannot be read ({error.strerror}); run what makes it again"
         ) from error
-
-
-def _chosen(path: Path) -> tuple[int, ...]:
-    chosen: ChannelMap = read_map(path)
-    if chosen.stems != STEMS:
-        raise CheckpointError(
-            f"channel map {path} is for {', '.join(chosen.stems)}, but models are fine-tuned for "
-            f"{', '.join(STEMS)}; select the channels again"
-        )
-    return chosen.channels
-
-
-def _freeze(model: nn.Module) -> None:
-    assert isinstance(model, Separator)
-    for parameter in separator_parameters(model):
-        parameter.requires_grad_(False)

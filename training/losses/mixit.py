@@ -8,17 +8,17 @@ compared exactly without forming one waveform; the winner alone is scored with g
 Tensors: B batch, S outputs, M = 2 mixtures, C audio channels, T samples, P candidate assignments.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from storage.errors import ConfigError
-from training.config import MixitObjective
+from training.losses.limits import MOST_OUTPUTS
 from training.losses.snr import snr_loss_of_energies, thresholded_snr_loss
 
-MOST_OUTPUTS = 20
-"""Outputs up to which all 2^S assignments are searched (a million candidates)."""
+Solver = Literal["exact", "lstsq"]
+"""How the assignment is chosen."""
 
 CANDIDATES_AT_ONCE = 4096
 """Candidates scored together: bounds the search's memory."""
@@ -37,17 +37,21 @@ class MixitResult(NamedTuple):
     assignment: Tensor
 
 
-def mixit_loss(estimate_BSCT: Tensor, mixtures_BMCT: Tensor, config: MixitObjective) -> MixitResult:
+def mixit_loss(
+    estimate_BSCT: Tensor, mixtures_BMCT: Tensor, solver: Solver, soft_threshold_db: float
+) -> MixitResult:
     """Assign each output to one mixture, then score the two sums: mean over B, M and C, in dB."""
-    assignment_BMS = assign(estimate_BSCT, mixtures_BMCT, config)
+    assignment_BMS = assign(estimate_BSCT, mixtures_BMCT, solver, soft_threshold_db)
     with torch.autocast(estimate_BSCT.device.type, enabled=False):
         sums_BMCT = torch.einsum("bms,bsct->bmct", assignment_BMS, estimate_BSCT.float())
-        loss = thresholded_snr_loss(sums_BMCT, mixtures_BMCT, config.soft_threshold_db).mean()
+        loss = thresholded_snr_loss(sums_BMCT, mixtures_BMCT, soft_threshold_db).mean()
     return MixitResult(loss, assignment_BMS)
 
 
 @torch.no_grad()
-def assign(estimate_BSCT: Tensor, mixtures_BMCT: Tensor, config: MixitObjective) -> Tensor:
+def assign(
+    estimate_BSCT: Tensor, mixtures_BMCT: Tensor, solver: Solver, soft_threshold_db: float
+) -> Tensor:
     """Return the assignment [B, M, S], float32 zeros and ones, one mixture for each output.
 
     `exact` minimises the very loss that is then computed. `lstsq` is the paper's heuristic as its
@@ -59,10 +63,10 @@ def assign(estimate_BSCT: Tensor, mixtures_BMCT: Tensor, config: MixitObjective)
     assert mixtures_BMCT.shape[1] == 2, "MixIT assigns outputs to two mixtures"
     with torch.autocast(estimate_BSCT.device.type, enabled=False):
         gram_BCRR = _gram(estimate_BSCT, mixtures_BMCT)
-        if config.solver == "lstsq":
+        if solver == "lstsq":
             first_BS = _least_squares(gram_BCRR[:, 0])
         else:
-            first_BS = _exhaustive(gram_BCRR, config.soft_threshold_db)
+            first_BS = _exhaustive(gram_BCRR, soft_threshold_db)
     return torch.stack([first_BS, 1 - first_BS], dim=1).float()
 
 

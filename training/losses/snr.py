@@ -1,6 +1,6 @@
 """Thresholded SNR losses, in dB: lower is better, and a perfect estimate reaches the threshold.
 
-Waveforms are in the domain of `training.models.spectral.normalise`. Energies are sums over time
+Waveforms are in the domain of `training.losses.level`. Energies are sums over time
 only: every audio channel is a signal of its own, as in the authors' code.
 
 Tensors: B batch, S sources, C audio channels, T samples.
@@ -8,8 +8,6 @@ Tensors: B batch, S sources, C audio channels, T samples.
 
 import torch
 from torch import Tensor
-
-from training.config import SupervisedObjective
 
 EPS = 1e-8
 """Added to every energy inside a logarithm."""
@@ -35,7 +33,11 @@ def thresholded_snr_loss(
 
 
 def supervised_loss(
-    estimate_BSCT: Tensor, reference_BSCT: Tensor, config: SupervisedObjective
+    estimate_BSCT: Tensor,
+    reference_BSCT: Tensor,
+    soft_threshold_db: float = 30.0,
+    inactive_db: float = -60.0,
+    zero_reference_weight: float = 0.1,
 ) -> Tensor:
     """Return the mean loss over batch, sources in fixed order, and channels.
 
@@ -45,10 +47,10 @@ def supervised_loss(
     """
     signal_BSC = _energy(reference_BSCT)
     mixture_B1C = _energy(reference_BSCT.sum(1, keepdim=True))
-    active = signal_BSC >= 10 ** (config.inactive_db / 10) * (mixture_B1C + EPS)
-    heard = thresholded_snr_loss(estimate_BSCT, reference_BSCT, config.soft_threshold_db)
-    tau = 10 ** (-config.soft_threshold_db / 10)
-    silent = config.zero_reference_weight * _decibels(_energy(estimate_BSCT) + tau * mixture_B1C)
+    active = signal_BSC >= 10 ** (inactive_db / 10) * (mixture_B1C + EPS)
+    heard = thresholded_snr_loss(estimate_BSCT, reference_BSCT, soft_threshold_db)
+    tau = 10 ** (-soft_threshold_db / 10)
+    silent = zero_reference_weight * _decibels(_energy(estimate_BSCT) + tau * mixture_B1C)
     return torch.where(active, heard, silent).mean()
 
 

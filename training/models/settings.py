@@ -1,4 +1,4 @@
-"""What every model's settings are asked, torch-free: so that plans, checks and forms need no model.
+"""What every model's settings answer, torch-free: plans, checks and forms need no model.
 
 A model is a package `training/models/<kind>/`: `config.py` holds its settings (a `ModelSettings`),
 `model.py` its class (a `Separator`), and one line in `table.py` joins the two.
@@ -24,11 +24,18 @@ class ModelSettings(Config):
     INPUTS: ClassVar[int] = 1
     """Waveforms I that it takes: 1 for a separator of a mixture."""
 
+    kind: str
+    """Which model this is."""
     outputs: PositiveInt = 4
     """Separated signals S."""
     audio_channels: PositiveInt = 2
     sample_rate: PositiveInt = 44_100
     """Hz."""
+
+    @property
+    def size(self) -> str:
+        """Name of the published size that these settings are, whatever their outputs; or empty."""
+        return ""
 
     def operations(self, samples: int) -> float:
         """Return the floating-point operations of one forward pass over one example.

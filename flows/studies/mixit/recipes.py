@@ -6,13 +6,9 @@ from flows.config import SourceConfig
 from flows.studies.mixit.config import MixitStudyConfig, TablesConfig, VariantConfig
 from pipelines.config import FmaConfig, MusdbConfig, SynthesisConfig
 from training import recipes as training
-from training.config import (
-    BsLocoformerConfig,
-    EvaluateConfig,
-    SelectConfig,
-    SeparateConfig,
-    TrainConfig,
-)
+from training.config import EvaluateConfig, SelectConfig, SeparateConfig, TrainConfig
+from training.models.bs_locoformer.config import LARGE, MEDIUM, MICRO, SMALL, TINY
+from training.models.settings import ModelSettings
 
 DEMO_FMA = {"archive": "fma_demo.zip", "unit_tracks": 8, "error_budget": 0.2}
 DEMO_MUSDB = MusdbConfig(archive="musdb18hq_demo.zip")
@@ -31,9 +27,9 @@ def demo() -> MixitStudyConfig:
         evaluation=EvaluateConfig(separate=SeparateConfig(chunk_seconds=6, hop_seconds=3)),
         tables=TablesConfig(
             sizes=(
-                _size("small", training.TINY.model_copy(update={"blocks": 1})),
-                _size("medium", training.TINY),
-                _size("large", training.TINY.model_copy(update={"blocks": 3})),
+                _size("small", TINY.model_copy(update={"blocks": 1})),
+                _size("medium", TINY),
+                _size("large", TINY.model_copy(update={"blocks": 3})),
             ),
             scales=(_tracks("small", 12), _tracks("medium", 24), _tracks("large", 48)),
             frozen_steps=100,
@@ -77,9 +73,9 @@ def smoke() -> MixitStudyConfig:
         ),
         tables=TablesConfig(
             sizes=(
-                _size("small", training.MICRO.model_copy(update={"hidden": 4})),
-                _size("medium", training.MICRO),
-                _size("large", training.MICRO.model_copy(update={"blocks": 2})),
+                _size("small", MICRO.model_copy(update={"hidden": 4})),
+                _size("medium", MICRO),
+                _size("large", MICRO.model_copy(update={"blocks": 2})),
             ),
             scales=(_tracks("small", 4), _tracks("large", 6)),
             frozen_steps=4,
@@ -119,9 +115,9 @@ def paper() -> MixitStudyConfig:
         update={
             "tables": TablesConfig(
                 sizes=(
-                    _size("small", training.SMALL),
-                    _size("medium", training.MEDIUM),
-                    _size("large", training.LARGE, training.LARGE_LR),
+                    _size("small", SMALL),
+                    _size("medium", MEDIUM),
+                    _size("large", LARGE, training.LARGE_LR),
                 ),
                 scales=tuple(
                     VariantConfig(name=name, settings=(f"fma.archive=fma_{name}.zip",))
@@ -164,7 +160,7 @@ def _paper(name: str, pretraining: TrainConfig, finetuning: TrainConfig) -> Mixi
     )
 
 
-def _size(name: str, model: BsLocoformerConfig, lr: float | None = None) -> VariantConfig:
+def _size(name: str, model: ModelSettings, lr: float | None = None) -> VariantConfig:
     """Return a size of the separator, before and after channel selection alike."""
     halves = ("pretraining", "finetuning")
     size = [

@@ -16,7 +16,7 @@ from storage.records import STEMS
 from tests import synthesised
 from training.engine.weights import save_model
 from training.models import build
-from training.recipes import MICRO
+from training.models.bs_locoformer.config import MICRO
 
 pytestmark = pytest.mark.slow
 

@@ -20,8 +20,9 @@ from storage.home.runs import Run
 from storage.records import STEMS
 from tests.stem_archives import four_stems, moises_song, moisesdb, song_id, stem_folder, write_files
 from tests.synthesised import RATE, write_musdb, write_zip
-from training.config import StemsData
-from training.data.stems import DynamicMixes, StemCorpus, StemSegments
+from training.data.stems.config import StemsData
+from training.data.stems.corpus import StemCorpus
+from training.data.stems.source import DynamicMixes, StemSegments
 
 ACTIVITY = ActivityConfig(window_seconds=0.5, hop_seconds=0.25)
 TITLES = ("train/Ada - One", "train/Bo - Two", "train/Di - Three", "test/Cy - Four")

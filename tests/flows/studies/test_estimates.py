@@ -27,9 +27,9 @@ from flows.studies.runner import StageStatus, State
 from pipelines.config import FmaConfig
 from storage.home.layout import Home
 from storage.home.marks import Mark, Output, Work, commit
-from training.config import BsLocoformerConfig, TrainConfig
+from training.config import TrainConfig
 from training.models import build
-from training.recipes import LARGE, MEDIUM, SMALL
+from training.models.bs_locoformer.config import LARGE, MEDIUM, SMALL, BsLocoformerConfig
 
 PUBLISHED_GMAC = {"small": 197, "medium": 555, "large": 1630}
 """One forward pass over 6 s with four outputs, everything included."""

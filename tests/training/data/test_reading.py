@@ -22,7 +22,8 @@ from tests.fault_proxy import fault_proxy
 from tests.shards import Form, write_corpus
 from tests.training.conftest import MIXIT, RATE, tone
 from training.config import TrainConfig
-from training.data import loader, open_clips
+from training.data.clips.source import open_clips
+from training.data.loading import loader
 from training.distributed import ProcessRank
 
 CORPUS = "fma/0a1b"

@@ -15,14 +15,14 @@ from torch import Tensor
 from storage.errors import MachineError, RunError
 from tests.training.jobs.test_train import MakeRun, losses_of, rows, still
 from training.config import TrainConfig
-from training.data import Loader
+from training.data.batches import Loader
 from training.distributed import ProcessRank, join, naming_the_lost
 from training.engine.checkpoint import Progress
 from training.engine.guards import Interruption, account, elected, is_exhaustion, require_budget
 from training.engine.loop import Work, fit
 from training.engine.memory import advice
-from training.engine.objectives import Outcome
 from training.jobs.train import assemble, train
+from training.objectives.objective import Outcome
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

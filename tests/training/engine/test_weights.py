@@ -16,7 +16,7 @@ from training.engine.weights import (
     save_model,
 )
 from training.models import build
-from training.recipes import SMALL
+from training.models.bs_locoformer.config import SMALL
 
 
 @pytest.fixture

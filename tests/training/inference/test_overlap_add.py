@@ -4,9 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from training.config import BsLocoformerConfig, SeparateConfig, TrainConfig
+from training.config import SeparateConfig, TrainConfig
 from training.inference.overlap_add import add_up, chunk_spans, separate
 from training.models import build
+from training.models.bs_locoformer.config import BsLocoformerConfig
 
 CONFIG = BsLocoformerConfig(outputs=4, sample_rate=100)
 

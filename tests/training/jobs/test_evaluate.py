@@ -18,7 +18,7 @@ from storage.records import STEMS, SongScore, StemSong
 from tests.synthesised import write_audio
 from tests.training.conftest import write_songs
 from training.config import EvaluateConfig, SeparateConfig, TrainConfig
-from training.data.stems import StemCorpus
+from training.data.stems.corpus import StemCorpus
 from training.jobs.evaluate import Judged, evaluate, loudest_start, museval_frames, residual, score
 from training.jobs.train import train
 from training.scoring import metrics

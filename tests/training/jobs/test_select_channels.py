@@ -9,10 +9,12 @@ from torch import Tensor
 from storage.errors import CheckpointError, ConfigError, DataError
 from storage.home.runs import Run
 from storage.records import STEMS, ChannelMap
-from training.config import BsLocoformerConfig, SelectConfig, TrainConfig
-from training.data.stems import StemCorpus, StemSegments
+from training.config import SelectConfig, TrainConfig
+from training.data.stems.corpus import StemCorpus
+from training.data.stems.source import StemSegments
 from training.jobs.select_channels import choose, majority, read_map, select
 from training.jobs.train import train
+from training.models.bs_locoformer.config import BsLocoformerConfig
 
 ORDER = (4, 0, 5, 2)
 """The outputs that play bass, drums, vocals and other."""

@@ -17,7 +17,7 @@ from storage.audio.waveforms import Waveform, read_window
 from storage.errors import CheckpointError, ConfigError, DataError, DecodeError, MachineError
 from tests.synthesised import write_audio
 from tests.training.inference.test_overlap_add import Sharing
-from training.config import BsLocoformerConfig, DeliveryConfig, SeparateConfig, TrainConfig
+from training.config import DeliveryConfig, SeparateConfig, TrainConfig
 from training.engine.weights import save_model
 from training.inference.song_files import (
     Shape,
@@ -30,6 +30,7 @@ from training.inference.song_files import (
 from training.inference.spectrograms import COLUMNS, band_powers, draw_spectrograms
 from training.jobs.separate_songs import SongOptions, separate_file, separate_songs, separated_song
 from training.models import build
+from training.models.bs_locoformer.config import BsLocoformerConfig
 
 CONFIG = SeparateConfig(chunk_seconds=1, hop_seconds=0.5)
 MODEL_RATE = 100

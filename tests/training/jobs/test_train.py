@@ -21,9 +21,9 @@ from training.config import TrainConfig
 from training.distributed import join
 from training.engine.guards import Interruption
 from training.engine.loop import fit
-from training.engine.objectives import Outcome
 from training.engine.weights import load_model
 from training.jobs.train import assemble, train
+from training.objectives.objective import Outcome
 
 MakeRun = Callable[..., Run]
 TIMES = ("seconds_per_step", "examples_per_second", "data_wait", "eta_seconds", "seconds")

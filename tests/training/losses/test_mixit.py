@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from storage.errors import ConfigError
-from training.config import MixitObjective
 from training.losses import mixit
 from training.losses.mixit import assign, mixit_loss
 from training.losses.snr import thresholded_snr_loss
+from training.objectives.mixit.config import MixitObjective
 
 EXACT, LSTSQ = MixitObjective(), MixitObjective(solver="lstsq")
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from training.config import SupervisedObjective
 from training.losses.snr import supervised_loss, thresholded_snr_loss
+from training.objectives.supervised.config import SupervisedObjective
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

@@ -2,11 +2,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.config import BsLocoformerConfig, MixitObjective, ModelConfig
+from training.config import ModelConfig
 from training.losses.mixit import mixit_loss
 from training.losses.snr import thresholded_snr_loss
 from training.models import build
+from training.models.bs_locoformer.config import BsLocoformerConfig
 from training.models.separator import Separator
+from training.objectives.mixit.config import MixitObjective
 
 MODELS: list[ModelConfig] = [
     BsLocoformerConfig(outputs=2, blocks=1, width=8, hidden=8, kernel=4, heads=2, groups=2),

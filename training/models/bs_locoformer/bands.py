@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.config import BsLocoformerConfig
+from training.models.bs_locoformer.config import BsLocoformerConfig
 from training.models.bs_locoformer.memory_efficient_ops import masked_spectra
 
 RANGES = ((1_000, 2), (1_000, 4), (2_000, 12), (4_000, 24), (8_000, 48))

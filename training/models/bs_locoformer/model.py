@@ -12,7 +12,7 @@ N frames, D width, H heads, A sequences, L tokens of a sequence. Tokens are [B, 
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Literal, Self
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from storage.errors import ConfigError
-from training.config import BsLocoformerConfig
 from training.models.bs_locoformer.bands import OUTPUT_AXIS, BandDecoder, BandEncoder, band_groups
+from training.models.bs_locoformer.config import BsLocoformerConfig
 from training.models.bs_locoformer.memory_efficient_ops import rms_normalise, swiglu
-from training.models.separator import Separator
-from training.models.spectral import istft, kept_frames, spectral_rms, stft
+from training.models.separator import Recompute, Separator
+from training.spectral import istft, kept_frames, spectral_rms, stft
 
 TIME_AXIS, BAND_AXIS = 1, 2
 """Where frames and bands lie in tokens [B, N, K, D]."""
@@ -140,7 +140,7 @@ class Path(nn.Module):
         self.steps = nn.ModuleList(
             [ConvSwiGLU(config, axis), Attention(config, axis), ConvSwiGLU(config, axis)]
         )
-        self.recompute: Literal["nothing", "cheap", "everything"] = "nothing"
+        self.recompute: Recompute = "nothing"
 
     def forward(self, x_BNKD: Tensor) -> Tensor:
         """Refine tokens [B, N, K, D]."""
@@ -167,6 +167,8 @@ class BsLocoformer(Separator):
     Raises:
         ConfigError: the hop is too large for the window to be inverted at every sample.
     """
+
+    config: BsLocoformerConfig
 
     def __init__(self, config: BsLocoformerConfig) -> None:
         super().__init__(config)
@@ -206,7 +208,19 @@ class BsLocoformer(Separator):
             y_BSCT = istft(torch.view_as_complex(estimate_BSCNFP), n_fft, hop, length)
             return y_BSCT * level_BC[:, None, :, None]
 
-    def separator_parameters(self) -> Iterator[nn.Parameter]:
+    def bodies(self) -> Iterator[nn.Module]:
+        """Yield what may be compiled: encoder, each path, decoder."""
+        yield self.encoder
+        yield from (module for module in self.modules() if isinstance(module, Path))
+        yield self.decoder
+
+    def set_recompute(self, mode: Recompute) -> None:
+        """Choose what the backward pass computes anew, path by path."""
+        for module in self.modules():
+            if isinstance(module, Path):
+                module.recompute = mode
+
+    def frozen_parameters(self) -> Iterator[nn.Parameter]:
         """Yield the parameters of the blocks, neither encoder nor decoder."""
         return self.blocks.parameters()
 

@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from storage.errors import CheckpointError
-from training.config import BsLocoformerConfig
 from training.models.bs_locoformer.bands import band_groups
-from training.recipes import LARGE, MEDIUM, SMALL
+from training.models.bs_locoformer.config import LARGE, MEDIUM, SMALL, BsLocoformerConfig
+from training.models.separator import Imported
 
 Weights = Mapping[str, Tensor]
 Take = Callable[[str], Tensor]
@@ -65,6 +65,17 @@ def read_published(path: Path) -> dict[str, Tensor]:
         for name, tensor in weights.items()
         if name.startswith(prefix) and not name.endswith(".window")
     }
+
+
+def read_checkpoint(checkpoint: Path, settings: Path | None = None) -> Imported:
+    """Return the model in a checkpoint that the paper's authors have published.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, or is no BS-Locoformer of a published size.
+    """
+    published = read_published(checkpoint)
+    config = published_config(published, checkpoint)
+    return Imported(config, from_published(published, config, checkpoint))
 
 
 def published_config(weights: Weights, source: Path) -> BsLocoformerConfig:

@@ -10,7 +10,10 @@ from flows.studies.table import named
 from pipelines.archives.published import published
 from pipelines.config import MUSDB_VALIDATION
 from storage.errors import ConfigError
-from training.config import MixitData, MixitObjective, StemsData, SupervisedObjective
+from training.data.clips.config import ClipsData
+from training.data.stems.config import StemsData
+from training.objectives.mixit.config import MixitObjective
+from training.objectives.supervised.config import SupervisedObjective
 
 PAPER = ("paper_small", "paper_medium", "paper_large")
 SIZES = {
@@ -56,7 +59,7 @@ def test_both_halves_fit_each_other(name: str) -> None:
     before, after = config.pretraining.model, config.finetuning.model
     assert after == before.model_copy(update={"outputs": 4})
     assert before.outputs >= 4
-    assert isinstance(config.pretraining.data, MixitData)
+    assert isinstance(config.pretraining.data, ClipsData)
     assert isinstance(config.pretraining.objective, MixitObjective)
     assert isinstance(config.finetuning.data, StemsData)
     assert isinstance(config.finetuning.objective, SupervisedObjective)

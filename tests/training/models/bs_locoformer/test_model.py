@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 
 from storage.errors import ConfigError
-from training.config import BsLocoformerConfig
 from training.models import build, select_outputs, separator_parameters
+from training.models.bs_locoformer.config import BsLocoformerConfig
 from training.models.bs_locoformer.model import BsLocoformer, ConvSwiGLU, RMSGroupNorm
-from training.models.spectral import istft, kept_frames, normalise, spectral_rms, stft
+from training.spectral import istft, kept_frames, normalise, spectral_rms, stft
 
 TINY = BsLocoformerConfig(
     outputs=3, blocks=2, width=16, hidden=12, kernel=4, heads=2, groups=4, dropout=0.0

@@ -5,9 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.training.models.bs_locoformer.transcription import Transcription, copied_from, pairs
-from training.config import BsLocoformerConfig
+from training.models.bs_locoformer.config import LARGE, MEDIUM, SMALL, BsLocoformerConfig
 from training.models.bs_locoformer.model import BsLocoformer
-from training.recipes import LARGE, MEDIUM, SMALL
 
 TINY = BsLocoformerConfig(
     outputs=3, blocks=2, width=16, hidden=12, kernel=4, heads=2, groups=4, dropout=0.0

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.config import BsLocoformerConfig
 from training.models.bs_locoformer.bands import band_widths
+from training.models.bs_locoformer.config import BsLocoformerConfig
 from training.models.bs_locoformer.model import Attention, BsLocoformer, ConvSwiGLU, Path
 
 

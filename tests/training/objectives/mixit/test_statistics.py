@@ -1,0 +1,95 @@
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.config import TrainConfig
+from training.objectives.mixit.config import MixitObjective
+from training.objectives.mixit.statistics import (
+    OutputStatistics,
+    RecordedForward,
+    effective_number,
+    energy_shares,
+    mixture_snr,
+)
+
+
+@given(st.integers(1, 12), st.integers(0, 5), st.floats(1e-3, 1e3))
+def test_so_many_equal_outputs_count_as_so_many(alive: int, dead: int, level: float) -> None:
+    outputs = torch.zeros(1, alive + dead, 2, 16)
+    outputs[:, :alive] = level
+    shares = energy_shares(outputs)
+    assert shares.sum() == pytest.approx(1)
+    assert effective_number(shares)[0] == pytest.approx(alive, rel=1e-6)
+
+
+@given(st.lists(st.floats(0.01, 1), min_size=2, max_size=6))
+def test_the_number_is_between_one_and_all_and_ignores_order(weights: list[float]) -> None:
+    shares = torch.tensor(weights, dtype=torch.float64) / sum(weights)
+    number = float(effective_number(shares))
+    assert number + 1e-9 >= 1
+    assert number <= len(weights) + 1e-9
+    assert number == pytest.approx(float(effective_number(shares.flip(0))))
+
+
+def test_silence_has_no_outputs() -> None:
+    assert effective_number(energy_shares(torch.zeros(2, 3, 2, 8))).tolist() == [0, 0]
+
+
+def test_snr_is_of_the_best_assignment_louder_mixture_first() -> None:
+    torch.manual_seed(0)
+    outputs = torch.randn(3, 4, 1, 400)
+    references = torch.stack([outputs[:, [0, 2]].sum(1), outputs[:, [1, 3]].sum(1) * 3], dim=1)
+    references = references + 0.3 * torch.randn_like(references)
+    found = mixture_snr(outputs, references, MixitObjective(soft_threshold_db=200))
+    for example in range(3):
+        best = max(
+            (
+                tuple(snr(outputs[example, list(part)].sum(0), x) for part, x in parts)
+                for first in itertools.product([0, 1], repeat=4)
+                if (parts := list(zip(split(first), references[example], strict=True)))
+            ),
+            key=sum,
+        )
+        assert found[example].tolist() == pytest.approx([best[1], best[0]], abs=1e-3)
+
+
+def split(first: tuple[int, ...]) -> tuple[list[int], list[int]]:
+    chosen = [place for place, bit in enumerate(first) if bit]
+    return chosen, [place for place, bit in enumerate(first) if not bit]
+
+
+def snr(estimate: torch.Tensor, reference: torch.Tensor) -> float:
+    error = float((reference - estimate).square().sum())
+    return 10 * math.log10(float(reference.square().sum()) / error)
+
+
+def test_surveys_add_up(mixit: TrainConfig) -> None:
+    torch.manual_seed(0)
+    outputs, references = torch.randn(5, 4, 2, 4000), torch.randn(5, 2, 2, 4000)
+    assert isinstance(mixit.objective, MixitObjective)
+    whole, *parts = (OutputStatistics(mixit.objective, mixit.model) for _ in range(3))
+    whole.add(outputs, references)
+    parts[0].add(outputs[:2], references[:2])
+    parts[1].add(outputs[2:], references[2:])
+    sums = [a + b for a, b in zip(parts[0].sums(), parts[1].sums(), strict=True)]
+    for name, value in whole.numbers(whole.sums()).items():
+        assert value == pytest.approx(parts[0].numbers(sums)[name]), name
+    numbers = whole.numbers(whole.sums())
+    assert isinstance(numbers["energy_shares"], list)
+    assert sum(numbers["energy_shares"]) == pytest.approx(1)
+    assert numbers["alive_outputs"] == pytest.approx(4, abs=0.05)
+    assert numbers["dominance"] == pytest.approx(0.25, abs=0.05)
+
+
+def test_a_listener_passes_on_what_it_hears() -> None:
+    x = torch.ones(1, 1, 2, 8, requires_grad=True)
+    listener = RecordedForward(lambda x: x * 2)
+    y = listener(x)
+    assert y.requires_grad
+    assert listener.outputs_BSCT is not None
+    assert not listener.outputs_BSCT.requires_grad
+    assert torch.equal(listener.outputs_BSCT, y.detach())

@@ -1,0 +1,1 @@
+"""Clips from shards, in pairs: mixtures of mixtures."""

@@ -1,0 +1,1 @@
+"""Windows of whole songs' mixtures, in pairs: mixtures of mixtures."""

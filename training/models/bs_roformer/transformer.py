@@ -1,0 +1,167 @@
+"""The transformer of BS-RoFormer: gated attention with rotary positions, and feed-forward.
+
+Lu et al. (2023), RoPE transformer blocks; the gate on each head and the RMS norms are those of the
+community's form, whose names of weights are kept.
+
+Tensors: A sequences, L tokens of a sequence, D width, H heads, d features of a head.
+"""
+
+from functools import partial
+from typing import Literal, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
+
+from training.models.bs_roformer.config import FEED_FORWARD, BsRoformerConfig
+
+Recompute = Literal["nothing", "cheap", "everything"]
+"""What of a transformer's activations the backward pass computes again."""
+
+NORM_EPS = 1e-24
+"""Added to a mean square before its root: what is not digital silence is far above it."""
+
+ROTARY_BASE = 10_000.0
+"""Positions turn the slowest pair of features this many times more slowly than the fastest."""
+
+SEQUENCES_AT_ONCE = 65_535
+"""Most sequences of one attention call: CUDA's kernels lay them along a grid's y or z axis."""
+
+aten = torch.ops.aten
+KEPT = [
+    aten.mm.default,
+    aten.addmm.default,
+    aten._scaled_dot_product_flash_attention.default,
+    aten._scaled_dot_product_efficient_attention.default,
+    aten._scaled_dot_product_cudnn_attention.default,
+    aten._scaled_dot_product_flash_attention_for_cpu.default,
+]
+"""What `cheap` does not compute twice; norms, rotations, gates and dropout it does."""
+
+
+class RMSNorm(nn.Module):
+    """Divide a token's features by their root mean square, then scale; float32 whatever the
+    autocast."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise [..., D] to float32 [..., D]."""
+        with torch.autocast(x.device.type, enabled=False):
+            return F.rms_norm(x.float(), self.gamma.shape, self.gamma, NORM_EPS)
+
+
+class Rotary(nn.Module):
+    """Rotary positions: pair i of a head's features is turned by position * base^(-2i / d)."""
+
+    freqs: Tensor
+
+    def __init__(self, head_width: int) -> None:
+        super().__init__()
+        exponents = torch.arange(0, head_width, 2) / head_width
+        # Every attention has its own copy: weights at rest may not share memory.
+        self.register_buffer("freqs", ROTARY_BASE**-exponents)
+
+    def forward(self, x_AHLd: Tensor) -> Tensor:
+        """Turn the neighbouring pairs of queries or keys [A, H, L, d]; shape and dtype stay."""
+        with torch.autocast(x_AHLd.device.type, enabled=False):
+            positions = torch.arange(x_AHLd.shape[-2], device=x_AHLd.device, dtype=torch.float32)
+            angles = positions[:, None] * self.freqs
+            cosine, sine = angles.cos(), angles.sin()
+            first, second = torch.unflatten(x_AHLd.float(), -1, (-1, 2)).unbind(-1)
+            turned = (first * cosine - second * sine, second * cosine + first * sine)
+            return torch.stack(turned, dim=-1).flatten(-2).to(x_AHLd.dtype)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with rotary positions; each head's result passes a gate."""
+
+    def __init__(self, config: BsRoformerConfig) -> None:
+        super().__init__()
+        inner = config.heads * config.head_width
+        self.heads, self.rate = config.heads, config.attention_dropout
+        self.norm = RMSNorm(config.width)
+        self.rotary_embed = Rotary(config.head_width)
+        self.to_qkv = nn.Linear(config.width, 3 * inner, bias=False)
+        self.to_gates = nn.Linear(config.width, config.heads)
+        self.to_out = nn.Sequential(
+            nn.Linear(inner, config.width, bias=False), nn.Dropout(config.attention_dropout)
+        )
+
+    def forward(self, x_ALD: Tensor) -> Tensor:
+        """Attend among the tokens of each sequence [A, L, D]; shape unchanged."""
+        x_ALD = self.norm(x_ALD)
+        qkv = torch.unflatten(self.to_qkv(x_ALD), -1, (3, self.heads, -1))
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind()
+        mixed_AHLd = self._attend(self.rotary_embed(query), self.rotary_embed(key), value)
+        gates_ALH1 = self.to_gates(x_ALD).sigmoid().unsqueeze(-1)
+        merged: Tensor = self.to_out((mixed_AHLd.transpose(1, 2) * gates_ALH1).flatten(-2))
+        return merged
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        calls = -(-len(query) // SEQUENCES_AT_ONCE)
+        parts = zip(query.chunk(calls), key.chunk(calls), value.chunk(calls), strict=True)
+        mixed = [self._attend_at_once(*part) for part in parts]
+        return mixed[0] if calls == 1 else torch.cat(mixed)
+
+    def _attend_at_once(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        rate = self.rate if self.training else 0.0
+        if query.is_cuda:
+            return F.scaled_dot_product_attention(query, key, value, dropout_p=rate)
+        # On CPU the fused kernel's bfloat16 gradient takes twice as long as its float32 one.
+        with torch.autocast(query.device.type, enabled=False):
+            full = query.float(), key.float(), value.float()
+            return F.scaled_dot_product_attention(*full, dropout_p=rate)
+
+
+class FeedForward(nn.Module):
+    """Normalise, expand, GELU, contract."""
+
+    def __init__(self, config: BsRoformerConfig) -> None:
+        super().__init__()
+        hidden = FEED_FORWARD * config.width
+        self.net = nn.Sequential(
+            RMSNorm(config.width),
+            nn.Linear(config.width, hidden),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(hidden, config.width),
+            nn.Dropout(config.dropout),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [..., D] to [..., D]."""
+        mapped: Tensor = self.net(x)
+        return mapped
+
+
+class Transformer(nn.Module):
+    """Layers of attention and feed-forward along one axis, pre-norm, with residuals."""
+
+    def __init__(self, config: BsRoformerConfig, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.ModuleList([Attention(config), FeedForward(config)]) for _ in range(layers)
+        )
+        self.recompute: Recompute = "nothing"
+
+    def forward(self, x_ALD: Tensor) -> Tensor:
+        """Refine the tokens of each sequence [A, L, D]."""
+        again = self.recompute != "nothing" and torch.is_grad_enabled()
+        kept = KEPT if self.recompute == "cheap" else []
+        contexts = partial(create_selective_checkpoint_contexts, kept)
+        for layer in self.layers:
+            if again:
+                x_ALD = checkpoint(_refine, layer, x_ALD, use_reentrant=False, context_fn=contexts)
+            else:
+                x_ALD = _refine(cast(nn.ModuleList, layer), x_ALD)
+        return x_ALD
+
+
+def _refine(layer: nn.ModuleList, x_ALD: Tensor) -> Tensor:
+    for step in layer:
+        x_ALD = step(x_ALD) + x_ALD
+    return x_ALD

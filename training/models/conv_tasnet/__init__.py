@@ -1,0 +1,1 @@
+"""Conv-TasNet: a learned basis, masked by a stack of dilated convolutions."""

@@ -1,0 +1,1 @@
+"""Mean absolute error of each stem's waveform."""

@@ -1,0 +1,1 @@
+"""Mixture invariant training (Wisdom et al. 2020)."""

@@ -1,0 +1,1 @@
+"""Thresholded SNR of each stem."""
