@@ -3,7 +3,9 @@
 What all studies share is here; what one study adds is in its own `config.py`.
 """
 
-from typing import Annotated, ClassVar, Literal, TypeVar
+import json
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -13,11 +15,12 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from pipelines.config import SynthesisConfig
-from storage.config import SECRET, Config
+from storage.config import SECRET, Config, assigned
 from storage.records import STEMS
 
 Part = TypeVar("Part", bound=Config)
@@ -102,6 +105,10 @@ class StudyConfig(Config):
 
     RUNTIME: ClassVar[frozenset[str]] = frozenset({"limits", "gates"})
     NEUTRAL: ClassVar[frozenset[str]] = frozenset({"stems"})
+    STEMS_OF: ClassVar[tuple[str, ...]] = ()
+    """Settings of a study's parts that hold its stems, as dotted paths."""
+    OUTPUTS_OF: ClassVar[tuple[str, ...]] = ()
+    """Settings that hold their number."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
     """What this study is called in its home. One home holds one configuration under a name."""
@@ -112,6 +119,52 @@ class StudyConfig(Config):
     """What songs are separated into. `--set stems=[...]` sets it in every part of the study."""
     limits: LimitsConfig = LimitsConfig()
     gates: GatesConfig = GatesConfig()
+
+    @model_validator(mode="after")
+    def _same_stems(self) -> Self:
+        wrong = {
+            path: list(held)
+            for path in self.STEMS_OF
+            if (held := self._held(path)) is not None and tuple(held) != self.stems
+        }
+        if wrong:
+            said = " and ".join(f"{path} = {json.dumps(held)}" for path, held in wrong.items())
+            ours = json.dumps(list(self.stems))
+            raise ValueError(
+                f"stems = {ours}, but {said}; a study separates one list of stems: give "
+                f"'--set stems={ours}' alone, which sets them all"
+            )
+        return self
+
+    def override(self, assignments: Iterable[str]) -> Self:
+        """Return a copy with dotted assignments applied, such as `pretraining.optim.lr=3e-4`.
+
+        `stems=[...]` also sets the stems of every part and the outputs of the models that separate
+        them, except those assigned beside it.
+
+        Raises:
+            ConfigError: an assignment has no `=`, names no field, or has a value the field refuses.
+        """
+        given = list(assignments)
+        named = [assigned(one, '--set stems=["vocals","rest"]') for one in given]
+        for stems in [value for path, value in named if path == "stems"][-1:]:
+            values = dict.fromkeys(self.STEMS_OF, stems)
+            if isinstance(stems, list):
+                values |= dict.fromkeys(self.OUTPUTS_OF, len(stems))
+            given += [
+                f"{path}={json.dumps(value)}"
+                for path, value in values.items()
+                if self._held(path) is not None
+                and not any(path == other or path.startswith(f"{other}.") for other, _ in named)
+            ]
+        return super().override(given)
+
+    def _held(self, path: str) -> Any:
+        """Return the setting at a dotted path; None where this configuration has none."""
+        held: Any = self
+        for name in path.split("."):
+            held = getattr(held, name, None)
+        return held
 
     def parts_of(self, kind: type[Part]) -> dict[str, Part]:
         """Return the settings that are of one kind, such as every training job's, by name."""

@@ -17,6 +17,8 @@ from flows.studies.request import RunRequest
 from storage.config import Config
 from storage.errors import ConfigError, HomeConflictError
 from storage.home.layout import Home
+from storage.records import STEMS
+from training.data.stems.config import StemsData
 
 SMOKE = RECIPES["smoke"]()
 
@@ -115,9 +117,12 @@ def other(path: str, value: Any) -> MixitStudyConfig | None:
         changes = [word for word in WORDS if word != value]
     for change in changes:
         try:
-            return SMOKE.override([f"{path}={json.dumps(change)}"])
+            changed = SMOKE.override([f"{path}={json.dumps(change)}"])
         except ConfigError:
             continue
+        # A kind may be known by a former name, too.
+        if changed != SMOKE:
+            return changed
     return None
 
 
@@ -125,7 +130,8 @@ def other(path: str, value: Any) -> MixitStudyConfig | None:
 def test_a_setting_decides_the_result_or_the_runtime(path: str) -> None:
     changed = other(path, LEAVES[path])
     if changed is None:
-        assert path.endswith(".kind") or isinstance(LEAVES[path], list), "only these are fixed"
+        fixed = path.endswith(".kind") or path == "finetuning.model.outputs"
+        assert fixed or isinstance(LEAVES[path], list), "only these are fixed"
         return
     assert changed != SMOKE
     assert (changed.digest() == SMOKE.digest()) == (path in RUNTIME)
@@ -206,3 +212,40 @@ def test_an_address_with_a_secret_is_refused_and_not_repeated(address: str) -> N
     with pytest.raises(ConfigError, match="no place for secrets") as caught:
         SMOKE.override([f"data.mirror={address}"])
     assert "mine" not in str(caught.value)
+
+
+TWO = 'stems=["vocals","rest"]'
+
+
+def test_stems_are_set_everywhere_at_once() -> None:
+    two = SMOKE.override([TWO])
+    assert two.stems == two.selection.stems == two.evaluation.stems == ("vocals", "rest")
+    data = two.finetuning.data
+    assert isinstance(data, StemsData)
+    assert (data.stems, two.finetuning.model.outputs) == (("vocals", "rest"), 2)
+    assert two.pretraining == SMOKE.pretraining, "it knows no stems"
+    assert two.override(['stems=["vocals","bass","drums","other"]']).finetuning.model.outputs == 4
+    assert two.digest() != SMOKE.digest()
+
+
+def test_stems_that_are_the_default_key_nothing() -> None:
+    assert "stems" not in SMOKE.what_matters()
+    assert SMOKE.override([f"stems={json.dumps(STEMS)}"]) == SMOKE
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (['selection.stems=["vocals","rest"]'], r'stems = \["bass".*but selection\.stems = \["voc'),
+        ([TWO, 'evaluation.stems=["vocals"]'], r"rest\"\], but evaluation\.stems = .*--set stems="),
+    ],
+)
+def test_parts_of_a_study_that_disagree_on_stems(settings: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        SMOKE.override(settings)
+
+
+@pytest.mark.parametrize("value", ["vocals", "[]", "3", "[1]"])
+def test_stems_that_are_none(value: str) -> None:
+    with pytest.raises(ConfigError, match="stems"):
+        SMOKE.override([f"stems={value}"])

@@ -1,6 +1,6 @@
 """The paper's study as one frozen value, around which its tables vary."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
@@ -34,6 +34,11 @@ class TablesConfig(Config):
 
 class MixitStudyConfig(StudyConfig):
     """From archives to a scored, reported separator."""
+
+    STEMS_OF: ClassVar[tuple[str, ...]] = (
+        "musdb.stems", "finetuning.data.stems", "selection.stems", "evaluation.stems",
+    )  # fmt: skip
+    OUTPUTS_OF: ClassVar[tuple[str, ...]] = ("finetuning.model.outputs",)
 
     fma: FmaConfig = FmaConfig()
     musdb: MusdbConfig = MusdbConfig()

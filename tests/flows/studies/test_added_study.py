@@ -158,7 +158,7 @@ def test_a_study_is_a_module_and_a_line(tree: Tree, works: Works, tmp_path: Path
 
 
 def test_its_flows_take_its_own_recipes(tree: Tree, tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="flow 'files' is of study files.*tiny_files"):
+    with pytest.raises(AssertionError, match=r"flow 'files' is of study files.*tiny_files"):
         tree.run("flows", "plan", "files", "--recipe", "smoke", "--home", str(tmp_path))
 
 
