@@ -15,13 +15,14 @@ from flows.cli.views import show_outcome
 from flows.config import StudyConfig
 from flows.server.server import connect, have
 from flows.stages.stage import forget
-from flows.studies.graph import claim
+from flows.studies.claims import claim
 from flows.studies.request import RunRequest
 from flows.studies.runner import StageStatus
 from storage.config import Json
 from storage.errors import ConfigError, DataError, MachineError, RunError, StoppedError
 from storage.files import disk_errors, require_space
 from storage.home.layout import Home
+from training.config import EvaluateConfig
 
 app = typer.Typer()
 SPACE = 200_000_000
@@ -63,7 +64,7 @@ def run_flow(request: RunRequest, force: list[str], view: View) -> None:
     for status in statuses:
         if status.lacks:
             raise DataError(status.lacks)
-    claim(home, config, request.part)
+    claim(home, config, request.flow)
     for label in force:
         _force(home, statuses, label)
     connect()
@@ -77,7 +78,7 @@ def run_flow(request: RunRequest, force: list[str], view: View) -> None:
     report_lost_runs()
     try:
         with tags(*tags_of(request)):
-            outcome = stemworks(request.recipe, request.overrides, home.url, request.part)
+            outcome = stemworks(request.recipe, request.overrides, home.url, request.flow)
     except CancelledRun as error:
         raise StoppedError("the run was cancelled; run the same command again to resume") from error
     show_outcome(cast("Json", outcome), view)
@@ -93,7 +94,7 @@ def check_machine(home: Home, config: StudyConfig) -> None:
     home.remove(probe)
     require_space(home.root, SPACE, "a study")
     missing = [name for name in ("ffmpeg", "ffprobe") if not have(name)]
-    if config.evaluation.museval and missing:
+    if missing and any(one.museval for one in config.parts_of(EvaluateConfig).values()):
         raise MachineError(
             f"museval needs {' and '.join(missing)} on the PATH; install ffmpeg ('apt-get install "
             "ffmpeg'), or leave evaluation.museval off"

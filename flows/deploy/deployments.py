@@ -12,11 +12,12 @@ from flows.config import StudyConfig
 from flows.deploy.schedule import Timing
 from flows.deploy.work_pools import Pool
 from flows.engine.flow import stemworks
-from flows.recipes import named
 from flows.recovery.concurrency_limits import ensure_limits, own_limits
 from flows.studies.request import RunRequest
+from flows.studies.table import named
 from storage.errors import ConfigError
 from storage.home.layout import Home
+from training.config import TrainConfig
 
 
 def deployment_of(order: RunRequest, timing: Timing, pool: Pool | None = None) -> RunnerDeployment:
@@ -50,8 +51,10 @@ def name_of(flow: str, config: StudyConfig) -> str:
 
 def tags_of(order: RunRequest) -> list[str]:
     """Return the tags of a flow's runs: whose they are, recipe, part, size of the separator."""
-    size = order.config.pretraining.model.size
-    return ["stemworks", order.recipe, order.flow, *([size] if size else [])]
+    # A study's trainings are of one size.
+    models = [job.model for job in order.config.parts_of(TrainConfig).values()]
+    sizes = [model.size for model in models[:1] if model.size]
+    return ["stemworks", order.recipe, order.flow, *sizes]
 
 
 def deploy(timed: Iterable[tuple[RunRequest, Timing]], pool: Pool) -> list[tuple[str, str]]:
@@ -83,7 +86,7 @@ def _parameters(order: RunRequest, pool: Pool | None) -> dict[str, object]:
         home, overrides = Home.open(order.home).url, order.overrides
     else:
         home, overrides = _elsewhere(order, pool), order.settings
-    return {"recipe": order.recipe, "overrides": overrides, "home": home, "part": order.part}
+    return {"recipe": order.recipe, "overrides": overrides, "home": home, "part": order.flow}
 
 
 def _elsewhere(order: RunRequest, pool: Pool) -> str:

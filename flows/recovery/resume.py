@@ -10,8 +10,8 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import AwaitingRetry
 
-from flows.config import LimitsConfig, StudyConfig
-from flows.recipes import named
+from flows.config import LimitsConfig
+from flows.studies.table import named, parsed
 from storage.errors import ConfigError
 
 WAIT_SECONDS = 10.0
@@ -46,7 +46,7 @@ def allowed(run: FlowRun) -> int:
     given: dict[str, Any] = run.parameters
     try:
         config = given.get("config")
-        study = StudyConfig.model_validate(config) if config else named(given["recipe"])
+        study = parsed(given["part"], config) if config else named(given["recipe"])
         return study.override(given.get("overrides", ())).limits.resumes
     except (KeyError, ValueError, ConfigError):
         return LimitsConfig().resumes

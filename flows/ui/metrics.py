@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from flows.ui.run_card import JOBS, Standings
+from flows.ui.progress import Standing
+from flows.ui.run_card import JOBS
 from storage.config import Json
 from storage.errors import StemworksError
 from storage.files import write_bytes
@@ -105,7 +106,7 @@ class Numbers:
             yield Family(f"stemworks_training_{name}", "gauge", told, samples)
 
 
-def keep(home: Home, study: str, standings: Standings) -> None:
+def keep(home: Home, study: str, standings: Mapping[str, Standing]) -> None:
     """Write a run's numbers to the file that STEMWORKS_METRICS names, if it names one."""
     file = os.environ.get(FILE, "")
     if not file:
