@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,8 +13,8 @@ from flows.cli.run import check_machine
 from flows.deploy.schedule import NEVER, Timing
 from flows.server.server import connect, stop
 from flows.server.settings import ServerSettings, database
-from flows.studies.graph import EVERYTHING, Part
 from flows.studies.request import RunRequest
+from flows.studies.table import study_of_recipe
 from storage.config import Json, assigned
 from storage.errors import ConfigError
 from storage.home.open import open_home
@@ -39,7 +39,7 @@ class DeploySpec:
         cls, study: tuple[str, list[str], str], flows: Sequence[str], when: tuple[str, str, str]
     ) -> "DeploySpec":
         """Return the spec of a study (recipe, settings, home) and a time (cron, every, zone)."""
-        return cls(RunRequest(EVERYTHING, *study), flows, Timing(*when))
+        return cls(RunRequest(study_of_recipe(study[0]).whole, *study), flows, Timing(*when))
 
     @property
     def timed(self) -> list[tuple[RunRequest, Timing]]:
@@ -48,9 +48,10 @@ class DeploySpec:
         Raises:
             ConfigError: a flow, the recipe or a setting is unknown.
         """
-        requests = [replace(self.request, flow=flow) for flow in self.flows or get_args(Part)]
+        flows = self.flows or self.request.study.parts
+        requests = [replace(self.request, flow=flow) for flow in flows]
         return [
-            (request, self.timing if self.flows or request.part == EVERYTHING else NEVER)
+            (request, self.timing if self.flows or request.flow == request.study.whole else NEVER)
             for request in requests
         ]
 

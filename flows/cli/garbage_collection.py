@@ -26,6 +26,8 @@ ROOMS = ("archives", "fma", "musdb", "activity", "runs", "reports")
 """Folders of a home in which stages leave what they make."""
 RECORDS = (
     "attempts.json",
+    "events.jsonl",
+    "failure.json",
     "job.json",
     "log.txt",
     "metrics.jsonl",

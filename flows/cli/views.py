@@ -11,14 +11,12 @@ from flows.cli.options import AsJson, Flow, HomeAt, MusicFrom, Recipe, Settings,
 from flows.cli.output import View, stdout_view, table_of
 from flows.cli.recover import report_crashes
 from flows.config import StudyConfig
-from flows.recipes import RECIPES
-from flows.stages import data
+from flows.stage_id import Role, StageId
+from flows.studies import claims
 from flows.studies.estimates import Cost, cost_of, progress_of
-from flows.studies.graph import EVERYTHING, build_graph
 from flows.studies.request import RunRequest
 from flows.studies.runner import DryRun, StageStatus
-from flows.studies.variants import TABLES
-from pipelines.config import FmaConfig
+from flows.studies.table import STUDIES
 from storage.config import Json
 from storage.errors import ConfigError, DataError, StemworksError
 from storage.home import marks
@@ -50,7 +48,7 @@ def plan(
 
 def show_plan(config: StudyConfig, home: Home, statuses: list[StageStatus], view: View) -> None:
     """Show what a run would do: each stage's state, why, and what it still costs."""
-    costs = [cost_of(home, status, _archive(config, status)) for status in statuses]
+    costs = [cost_of(home, status, status.archive) for status in statuses]
     total = sum(costs, Cost())
     pairs = list(zip(statuses, costs, strict=True))
     rows = [(status.label, _coloured(status.state), *_cost(cost)) for status, cost in pairs]
@@ -66,12 +64,6 @@ def show_plan(config: StudyConfig, home: Home, statuses: list[StageStatus], view
     # The table shows which stages wait for others; only other reasons need a line.
     reasons = [f"{status.label}: {_why(status)}" for status in statuses if _needs_a_line(status)]
     view.show(value, table, *dict.fromkeys(reasons))
-
-
-def _archive(config: StudyConfig, status: StageStatus) -> Path:
-    """Return the archive that a packing reads, if it is here; a table packs several."""
-    fma = status.config if isinstance(status.config, FmaConfig) else config.fma
-    return Path(config.data.root).expanduser() / fma.archive
 
 
 def describe(status: StageStatus) -> Json:
@@ -131,7 +123,7 @@ def _census(home: Home, study: str) -> Mark:
         name: status.mark
         for name, statuses in studies.items()
         for status in statuses
-        if status.label == data.CENSUS.name and status.mark and study in ("", name)
+        if status.stage and status.stage.role is Role.CENSUS and status.mark and study in ("", name)
     }
     if not found:
         raise ConfigError(f"{home.url} has no census yet; run the flow 'fma' or 'study' first")
@@ -233,16 +225,20 @@ def metrics(
 
 @app.command()
 def recipes() -> None:
-    """List the recipes."""
+    """List the recipes, and each study's flows."""
     console = stdout_view().console
-    for name, function in RECIPES.items():
-        console.print(f"[bold]{name:<14}[/] {function.__doc__}")
+    for study in STUDIES:
+        for name, function in study.recipes.items():
+            console.print(f"[bold]{name:<14}[/] {function.__doc__}")
+    for study in STUDIES:
+        console.print(f"\nFlows of study {study.name}, for its recipes {', '.join(study.recipes)}:")
+        for part, description in study.parts.items():
+            console.print(f"[bold]{part:<14}[/] {description}")
 
 
 def statuses_of(home: Home) -> dict[str, list[StageStatus]]:
     """Return every stage's state of each study in a home, its tables included; may be empty."""
-    names = sorted(home.store.listing("studies"))
-    return {Path(name).stem: _statuses(home, home.read(home.path(name))) for name in names}
+    return {name: _statuses(home, name) for name in claims.names(home)}
 
 
 def required_studies(home: Home) -> dict[str, list[StageStatus]]:
@@ -253,16 +249,15 @@ def required_studies(home: Home) -> dict[str, list[StageStatus]]:
     return studies
 
 
-def _statuses(home: Home, study: bytes) -> list[StageStatus]:
+def _statuses(home: Home, name: str) -> list[StageStatus]:
     dry_run = DryRun(home)
     try:
-        held = json.loads(study)
-        config = StudyConfig.parse(held["config"])
-        for part in (EVERYTHING, *(part for part in held.get("parts", ()) if part in TABLES)):
-            build_graph(dry_run, config, home, part)
+        held = claims.read(home, name)
+        for part in dict.fromkeys((held.study.whole, *held.parts)):
+            held.study.build_graph(dry_run, held.config, home, part)
     except StemworksError as error:
-        dry_run.outlooks.append(StageStatus("archives", "failed", str(error)))
-    return dry_run.outlooks
+        dry_run.statuses.append(StageStatus(StageId("archives"), "failed", str(error)))
+    return dry_run.statuses
 
 
 def _why(status: StageStatus) -> str:

@@ -12,13 +12,14 @@ from flows.config import StudyConfig
 from flows.deploy.schedule import Timing
 from flows.deploy.work_pools import Pool
 from flows.engine.flow import stemworks
-from flows.recipes import named
 from flows.recovery.concurrency_limits import ensure_limits
 from flows.recovery.machine_limits import limit_names
 from flows.studies.request import RunRequest
+from flows.studies.table import named
 from flows.ui.states import STEMWORKS_TAG
 from storage.errors import ConfigError
 from storage.home.open import open_home
+from training.config import TrainConfig
 
 
 def deployment_of(
@@ -54,8 +55,10 @@ def name_of(flow: str, config: StudyConfig) -> str:
 
 def tags_of(request: RunRequest) -> list[str]:
     """Return the tags of a flow's runs: Stemworks' own, the recipe, the flow, the model's size."""
-    size = request.config.pretraining.model.size
-    return [STEMWORKS_TAG, request.recipe, request.flow, *([size] if size else [])]
+    # A study's trainings are of one size.
+    models = [job.model for job in request.config.parts_of(TrainConfig).values()]
+    sizes = [model.size for model in models[:1] if model.size]
+    return [STEMWORKS_TAG, request.recipe, request.flow, *sizes]
 
 
 def deploy(timed: Iterable[tuple[RunRequest, Timing]], pool: Pool) -> list[tuple[str, str]]:
@@ -87,7 +90,7 @@ def _parameters(request: RunRequest, pool: Pool | None) -> dict[str, object]:
         home, overrides = open_home(request.home).url, request.overrides
     else:
         home, overrides = _remote_home(request, pool), request.settings
-    return {"recipe": request.recipe, "overrides": overrides, "home": home, "part": request.part}
+    return {"recipe": request.recipe, "overrides": overrides, "home": home, "part": request.flow}
 
 
 def _remote_home(request: RunRequest, pool: Pool) -> str:

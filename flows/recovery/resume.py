@@ -10,8 +10,8 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import AwaitingRetry
 
-from flows.config import LimitsConfig, StudyConfig
-from flows.recipes import named
+from flows.config import LimitsConfig
+from flows.studies.table import named, parsed
 from flows.ui.states import StateName
 from storage.errors import ConfigError
 
@@ -52,11 +52,11 @@ def may_resume(run: FlowRun, times: int) -> bool:
 
 def allowed(run: FlowRun) -> int:
     """Return how often a run may be restarted, by its own configuration."""
-    parameters: dict[str, Any] = run.parameters
+    given: dict[str, Any] = run.parameters
     try:
-        config = parameters.get("config")
-        study = StudyConfig.model_validate(config) if config else named(parameters["recipe"])
-        return study.override(parameters.get("overrides", ())).limits.resumes
+        config = given.get("config")
+        study = parsed(given["part"], config) if config else named(given["recipe"])
+        return study.override(given.get("overrides", ())).limits.resumes
     except (KeyError, ValueError, ConfigError):
         return LimitsConfig().resumes
 

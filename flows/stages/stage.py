@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from flows.jobs.deadlines import TimeLimit, within
+from flows.stage_id import Role
 from storage.config import Config, Json
 from storage.files import disk_errors
 from storage.home import marks
@@ -21,16 +22,16 @@ logger = logging.getLogger(__name__)
 
 
 class Watch(Protocol):
-    """Whoever wants to see progress."""
+    """Where a stage reports its progress and its messages."""
 
     def __call__(self, done: float, total: float, note: str = "") -> None:
-        """Show that `done` of `total` is done."""
+        """Report that `done` of `total` is done."""
 
-    def say(self, line: str) -> None:
-        """Pass on a line that a job printed."""
+    def log(self, message: str, level: int = logging.INFO) -> None:
+        """Report a message; `level` is one of `logging`'s."""
 
-    def follow(self, run: Run) -> None:
-        """Show what a job logs in its run directory."""
+    def attach(self, run: Run) -> None:
+        """Show the metrics that a job logs in its run directory."""
 
 
 class Built(NamedTuple):
@@ -39,7 +40,7 @@ class Built(NamedTuple):
     outputs: dict[str, Path]
     facts: Json
     earlier_seconds: float = 0.0
-    """That attempts took which this one went on from."""
+    """Of the attempts that this one resumed."""
 
 
 UNLIMITED = TimeLimit(24.0 * 365, "no limit")
@@ -47,7 +48,7 @@ UNLIMITED = TimeLimit(24.0 * 365, "no limit")
 
 @dataclass(frozen=True)
 class Site:
-    """Where a stage is built, and who watches."""
+    """Where a stage is built, and where its progress is reported."""
 
     home: Home
     key: str
@@ -73,6 +74,8 @@ class Stage:
     """The folder that holds all its work, thrown away when the stage is forced."""
     matters: Callable[[Any], Json] = Config.what_matters
     """The part of its config that decides the result."""
+    role: Role = Role.OTHER
+    """What it is in a study; never part of a mark's key."""
 
     def work(self, config: Config, inputs: Inputs) -> Work:
         """Return the work that this stage is, for this config and these inputs."""
@@ -81,7 +84,7 @@ class Stage:
 
 
 class Performed(NamedTuple):
-    """A done stage, and whether it had been done before."""
+    """A stage that is done, and whether an earlier run did it."""
 
     mark: Mark
     cached: bool
@@ -92,7 +95,7 @@ def perform(site: Site, stage: Stage, config: Config, inputs: Inputs) -> Perform
 
     Raises:
         LockedError: another process is doing it now.
-        TimeLimitError: it ran past its time.
+        TimeLimitError: it exceeded its time limit.
         StoppedError: its flow was stopped.
         StemworksError: it failed; the failure is noted in the home until the stage succeeds.
     """

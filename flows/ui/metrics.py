@@ -20,7 +20,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from pydantic import ValidationError
 
-from flows.ui.run_card import JOBS, Standings
+from flows.ui.progress import Standing
+from flows.ui.run_card import JOBS
 from storage.config import Json
 from storage.errors import StemworksError
 from storage.files import write_bytes
@@ -135,7 +136,7 @@ class _Families(Collector):
         return self._families
 
 
-def keep(home: Home, study: str, standings: Standings) -> None:
+def keep(home: Home, study: str, standings: Mapping[str, Standing]) -> None:
     """Write a run's numbers to the file that STEMWORKS_METRICS names, if it names one."""
     file = os.environ.get(FILE, "")
     if not file:

@@ -3,7 +3,9 @@
 ::
 
     job.json       what to do: verb, inputs, recipe
-    log.txt        everything the job prints
+    log.txt        everything the job prints, for people
+    events.jsonl   progress and messages, one a line; see job_events.py
+    failure.json   why the job failed, where it did
     metrics.jsonl  one line per logged step
     attempts.json  seconds of each attempt at the job
     checkpoints/   step-00000100/ ...
@@ -60,7 +62,7 @@ class Run:
         self.root = root
 
     def prepare(self, job: Job) -> None:
-        """Write the job; an existing directory of the same work is taken up where it stands."""
+        """Write the job; in an existing directory of the same work, the job resumes."""
         write_json(self.root / "job.json", job.model_dump(mode="json"))
 
     def job(self) -> Job:
@@ -78,6 +80,16 @@ class Run:
     def log(self) -> Path:
         """Everything the job prints."""
         return self.root / "log.txt"
+
+    @property
+    def events(self) -> Path:
+        """Progress and messages, appended as they come."""
+        return self.root / "events.jsonl"
+
+    @property
+    def failure(self) -> Path:
+        """Why the last attempt failed, in the job's own words."""
+        return self.root / "failure.json"
 
     @property
     def metrics(self) -> Path:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from storage.errors import ConfigError, DataError
 from storage.files import write_json
+from storage.home.job_events import progress
 from storage.home.runs import Run
 from storage.records import ChannelMap, plain
 from training.config import RuntimeConfig, SelectConfig
@@ -74,7 +75,7 @@ def choose(model: Separator, segments: StemSegments) -> ChannelMap:
             quality[active] += snr_SN
             chunks += 1
         if (number + 1) % max(1, len(segments) // LINES) == 0:
-            logger.info("chunk %d/%d", number + 1, len(segments))
+            _log_progress(number + 1, len(segments))
     if not chunks:
         raise DataError(
             f"no stem sounds in any of {len(segments)} chunks of the validation songs; check them"
@@ -85,6 +86,10 @@ def choose(model: Separator, segments: StemSegments) -> ChannelMap:
         votes=tuple(tuple(int(count) for count in row) for row in votes),
         chunks=chunks,
     )
+
+
+def _log_progress(done: int, chunks: int) -> None:
+    logger.info("chunk %d/%d", done, chunks, extra=progress(done, chunks, "chunks"))
 
 
 def majority(votes_SN: npt.NDArray[np.int64], quality_SN: npt.NDArray[np.float64]) -> list[int]:

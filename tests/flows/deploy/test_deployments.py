@@ -7,27 +7,27 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import httpx
 import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
-from flows.config import StudyConfig
 from flows.deploy.deployments import deployment_of
 from flows.deploy.schedule import NEVER
 from flows.deploy.work_pools import Pool
 from flows.engine.flow import stemworks, title
-from flows.recipes import RECIPES, smoke
-from flows.studies.graph import Part
+from flows.studies.mixit.config import MixitStudyConfig
+from flows.studies.mixit.recipes import smoke
 from flows.studies.request import RunRequest
+from flows.studies.table import FLOWS, RECIPES
 from storage.errors import ConfigError
 from storage.home.open import open_home
 from tests.flows.conftest import EVALUATIONS, HOST, REDONE, Works
 from tests.flows.deploy.test_serve import wait_for
 
 ROOT = Path(__file__).parents[3]
-PARTS = get_args(Part)
+PARTS = list(FLOWS)
 POOL = "tested"
 
 
@@ -43,9 +43,8 @@ def test_the_form_offers_recipes_overrides_and_a_whole_configuration() -> None:
     assert fields["recipe"]["enum"] == list(RECIPES)
     assert fields["part"]["enum"] == list(PARTS)
     assert all(field["description"] for field in fields.values())
-    assert (
-        form["definitions"]["StudyConfig"]["properties"].keys() == StudyConfig.model_fields.keys()
-    )
+    shown = form["definitions"]["MixitStudyConfig"]["properties"]
+    assert shown.keys() == MixitStudyConfig.model_fields.keys()
     nested = {"config": smoke().model_dump(mode="json"), "overrides": ["name=x"]}
     assert stemworks.validate_parameters(nested)["config"] == smoke()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.jobs.launch import launch
-from flows.jobs.multi_node import LAUNCHER, NODES, RENDEZVOUS, bring, node, torchrun
+from flows.jobs.multi_node import LAUNCHER, NODES, RENDEZVOUS, fetch, node, torchrun
 from storage.errors import ConfigError, LaunchError
 from storage.home.mirror import Mirror
 from storage.home.open import WORKING_COPIES, open_home
@@ -59,14 +59,14 @@ def test_a_host_that_fails_fails_the_job(
     Path(launcher).write_text(TWICE.replace("STEMWORKS_NODE", "ANOTHER_NAME"))
     for name in NODES:
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(LaunchError, match="nothing says which host of the job this is"):
+    with pytest.raises(LaunchError, match="no variable says which host of the job this is"):
         launch(run, "train", 1, lambda _: None, hosts=2)
 
 
 def test_several_hosts_need_a_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(LAUNCHER, raising=False)
     assert "--standalone" in torchrun(Run(tmp_path), 4, 1)
-    with pytest.raises(ConfigError, match="STEMWORKS_LAUNCHER names nothing"):
+    with pytest.raises(ConfigError, match="STEMWORKS_LAUNCHER names no command"):
         torchrun(Run(tmp_path), 4, 2)
 
 
@@ -96,13 +96,13 @@ def test_what_a_job_reads_is_brought(tmp_path: Path, monkeypatch: pytest.MonkeyP
         )
         Mirror(home, run.root).push()
         (run.root / "job.json").unlink()
-        bring(home, run)
+        fetch(home, run)
         assert run.job().inputs["songs"] == str(songs_at)
         assert [path.read_text() for path in files] == [path.name for path in files]
         assert not (index_at.parent / "shards").exists(), "clips are fetched as they are read"
         monkeypatch.setenv(WORKING_COPIES, str(tmp_path / "elsewhere"))
         with pytest.raises(ConfigError, match="the same value on every host"):
-            bring(open_home(url), run)
+            fetch(open_home(url), run)
 
 
 def losses(run: Run) -> list[tuple[int, float]]:

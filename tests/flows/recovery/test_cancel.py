@@ -44,7 +44,7 @@ class Training:
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(FileNotFoundError, ProcessLookupError):
                 words = (entry / "cmdline").read_bytes().split(b"\0")
-                if b"torch.distributed.run" not in words and b"train" in words:
+                if b"training.torchrun" not in words and b"train" in words:
                     found += (
                         [int(entry.name)] if str(self.home).encode() in b" ".join(words) else []
                     )

@@ -10,6 +10,7 @@ import pytest
 
 from flows.recovery.crash_detection import mark_crashed
 from flows.recovery.heartbeats import run_heartbeat
+from flows.stage_id import StageId
 from flows.ui.progress import Standing
 from flows.ui.run_card import KEY, RunCard
 from storage.files import read_json
@@ -154,10 +155,13 @@ def test_a_deployed_run_restarts_a_limited_number_of_times(server: Server) -> No
     assert "started 3 times, and limits.resumes=2" in found["state"]["message"]
 
 
+PRETRAIN = StageId("pretrain")
+
+
 def carded(server: Server, run: UUID, state: Any = "running") -> str:
     """Put a card on a run; return its artifact."""
-    standings = {"pretrain": Standing("running", 0.4)}
-    text = RunCard("study x", state, ["pretrain"], standings).markdown()
+    standings = {PRETRAIN: Standing(share=0.4)}
+    text = RunCard("study x", state, [PRETRAIN], standings).markdown()
     body = {"key": KEY, "type": "markdown", "data": text, "flow_run_id": str(run)}
     return str(server.ask("POST", "artifacts/", body)["id"])
 

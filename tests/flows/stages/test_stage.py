@@ -40,10 +40,10 @@ class Silent:
     def __call__(self, done: float, total: float, note: str = "") -> None:
         pass
 
-    def say(self, line: str) -> None:
+    def log(self, message: str, level: int = 20) -> None:
         pass
 
-    def follow(self, run: Run) -> None:
+    def attach(self, run: Run) -> None:
         pass
 
 

@@ -4,15 +4,18 @@ import json
 
 import pytest
 
-from flows.config import StudyConfig
-from flows.recipes import RECIPES, named
+from flows.studies.mixit.config import MixitStudyConfig
+from flows.studies.mixit.recipes import RECIPES
+from flows.studies.table import named
 from pipelines.archives.published import published
 from pipelines.config import MUSDB_VALIDATION
 from storage.errors import ConfigError
 from training.data.clips.config import ClipsData
 from training.data.stems.config import StemsData
+from training.models.bs_locoformer.config import BsLocoformerConfig
 from training.objectives.mixit.config import MixitObjective
 from training.objectives.supervised.config import SupervisedObjective
+from training.schedules import ExponentialSchedule
 
 PAPER = ("paper_small", "paper_medium", "paper_large")
 SIZES = {
@@ -27,8 +30,8 @@ EPOCH = 1019
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_survives_json(name: str) -> None:
-    config = named(name)
-    again = StudyConfig.parse(json.loads(json.dumps(config.model_dump(mode="json"))))
+    config = RECIPES[name]()
+    again = MixitStudyConfig.parse(json.loads(json.dumps(config.model_dump(mode="json"))))
     assert again == config
     assert again.digest() == config.digest()
     assert json.loads(json.dumps(config.what_matters())) == again.what_matters()
@@ -36,12 +39,12 @@ def test_a_recipe_survives_json(name: str) -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_is_named_as_it_is_called_and_says_what_it_is(name: str) -> None:
-    assert named(name).name == name
+    assert RECIPES[name]().name == name
     assert (RECIPES[name].__doc__ or "").endswith((".", "?"))
 
 
 def test_recipes_differ() -> None:
-    digests = {named(name).digest() for name in RECIPES}
+    digests = {RECIPES[name]().digest() for name in RECIPES}
     assert len(digests) == len(RECIPES)
 
 
@@ -54,7 +57,7 @@ def test_unknown_recipe_lists_those_there_are() -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_both_halves_fit_each_other(name: str) -> None:
     """Fine-tuning takes the pre-trained separator over and keeps four of its outputs."""
-    config = named(name)
+    config = RECIPES[name]()
     before, after = config.pretraining.model, config.finetuning.model
     assert after == before.model_copy(update={"outputs": 4})
     assert before.outputs >= 4
@@ -67,15 +70,18 @@ def test_both_halves_fit_each_other(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAPER)
 def test_the_papers_steps(name: str) -> None:
-    config = named(name)
+    config = RECIPES[name]()
     first, second = config.pretraining, config.finetuning
     assert (first.loop.steps, second.loop.steps) == (150 * EPOCH, 900 * 110)
     assert (first.data.batch_size, second.data.batch_size) == (128, 32)
     assert first.data.segment_seconds == second.data.segment_seconds == 6
-    assert (first.optim.warmup_steps, second.optim.warmup_steps) == (4000, 5000)
-    assert (first.optim.decay, first.optim.decay_every) == (0.965, 2 * EPOCH)
-    assert (second.optim.decay, second.optim.decay_every) == (0.98, 2 * 110)
-    assert second.optim.hold_steps == 550 * 110
+    before, after = first.schedule, second.schedule
+    assert isinstance(before, ExponentialSchedule)
+    assert isinstance(after, ExponentialSchedule)
+    assert (before.warmup_steps, after.warmup_steps) == (4000, 5000)
+    assert (before.decay, before.decay_every) == (0.965, 2 * EPOCH)
+    assert (after.decay, after.decay_every) == (0.98, 2 * 110)
+    assert after.hold_steps == 550 * 110
     assert first.loop.validate_every == 2 * EPOCH
     assert second.loop.validate_every == 5 * 110
     peak = 5e-4 if name == "paper_large" else 1e-3
@@ -85,7 +91,8 @@ def test_the_papers_steps(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAPER)
 def test_the_papers_models(name: str) -> None:
-    model = named(name).pretraining.model
+    model = RECIPES[name]().pretraining.model
+    assert isinstance(model, BsLocoformerConfig)
     size = (model.blocks, model.width, model.hidden, model.heads, model.groups)
     assert size == SIZES[name]
     assert (model.outputs, model.kernel, model.n_fft, model.hop) == (12, 8, 2048, 512)
@@ -93,7 +100,7 @@ def test_the_papers_models(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAPER)
 def test_the_papers_data(name: str) -> None:
-    config = named(name)
+    config = RECIPES[name]()
     assert config.synthesis is None
     assert config.from_scratch
     assert config.fma.archive == "fma_large.zip"
@@ -109,6 +116,6 @@ def test_the_papers_data(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["demo", "smoke", "real_tiny"])
 def test_small_recipes_are_small(name: str) -> None:
-    config = named(name)
+    config = RECIPES[name]()
     assert config.pretraining.loop.steps + 2 * config.finetuning.loop.steps <= 500
     assert config.fma.units_per_task * config.fma.unit_tracks <= 32
