@@ -11,8 +11,11 @@ from pipelines.config import MUSDB_VALIDATION
 from storage.errors import ConfigError
 from training.data.clips.config import ClipsData
 from training.data.stems.config import StemsData
+from training.models.bs_locoformer.config import BsLocoformerConfig
 from training.objectives.mixit.config import MixitObjective
 from training.objectives.supervised.config import SupervisedObjective
+from training.optimisers import AdamWConfig
+from training.schedules import ExponentialSchedule
 
 PAPER = ("paper_small", "paper_medium", "paper_large")
 SIZES = {
@@ -72,20 +75,25 @@ def test_the_papers_steps(name: str) -> None:
     assert (first.loop.steps, second.loop.steps) == (150 * EPOCH, 900 * 110)
     assert (first.data.batch_size, second.data.batch_size) == (128, 32)
     assert first.data.segment_seconds == second.data.segment_seconds == 6
-    assert (first.optim.warmup_steps, second.optim.warmup_steps) == (4000, 5000)
-    assert (first.optim.decay, first.optim.decay_every) == (0.965, 2 * EPOCH)
-    assert (second.optim.decay, second.optim.decay_every) == (0.98, 2 * 110)
-    assert second.optim.hold_steps == 550 * 110
+    before, after = first.schedule, second.schedule
+    assert isinstance(before, ExponentialSchedule)
+    assert isinstance(after, ExponentialSchedule)
+    assert (before.warmup_steps, after.warmup_steps) == (4000, 5000)
+    assert (before.decay, before.decay_every) == (0.965, 2 * EPOCH)
+    assert (after.decay, after.decay_every) == (0.98, 2 * 110)
+    assert after.hold_steps == 550 * 110
     assert first.loop.validate_every == 2 * EPOCH
     assert second.loop.validate_every == 5 * 110
     peak = 5e-4 if name == "paper_large" else 1e-3
     assert first.optim.lr == second.optim.lr == peak
+    assert type(first.optim) is type(second.optim) is AdamWConfig
     assert first.optim.weight_decay == second.optim.weight_decay == 1e-2
 
 
 @pytest.mark.parametrize("name", PAPER)
 def test_the_papers_models(name: str) -> None:
     model = named(name).pretraining.model
+    assert isinstance(model, BsLocoformerConfig)
     size = (model.blocks, model.width, model.hidden, model.heads, model.groups)
     assert size == SIZES[name]
     assert (model.outputs, model.kernel, model.n_fft, model.hop) == (12, 8, 2048, 512)

@@ -20,10 +20,13 @@ from training.config import LoopConfig, RuntimeConfig, TrainConfig
 from training.data.clips.config import ClipsData
 from training.data.stems.config import StemsData
 from training.models.bs_locoformer.config import BsLocoformerConfig
+from training.objectives.mixit.config import MixitObjective
 from training.objectives.supervised.config import SupervisedObjective
-from training.optimisers import AdamWConfig
+from training.schedules import ExponentialSchedule
 
 RATE = 8_000
+LEVEL = {"level_n_fft": 256, "level_hop": 64}
+"""The transform by which losses measure the input's level: the model's own."""
 MODEL = BsLocoformerConfig(
     outputs=4, blocks=1, width=8, hidden=8, kernel=4, heads=2, groups=2,
     sample_rate=RATE, n_fft=256, hop=64,
@@ -31,7 +34,8 @@ MODEL = BsLocoformerConfig(
 MIXIT = TrainConfig(
     model=MODEL,
     data=ClipsData(batch_size=4, segment_seconds=0.5, validation_share=0.3),
-    optim=AdamWConfig(warmup_steps=2, hold_steps=3, decay=0.9, decay_every=1),
+    objective=MixitObjective(**LEVEL),
+    schedule=ExponentialSchedule(warmup_steps=2, hold_steps=3, decay=0.9, decay_every=1),
     loop=LoopConfig(
         steps=6,
         validate_every=3,
@@ -45,7 +49,7 @@ MIXIT = TrainConfig(
 SUPERVISED = MIXIT.model_copy(
     update={
         "data": StemsData(batch_size=4, segment_seconds=0.5),
-        "objective": SupervisedObjective(),
+        "objective": SupervisedObjective(**LEVEL),
     }
 )
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from storage.config import Json
 from storage.errors import IntegrityError
-from training.data.batches import Example, Loader
+from training.data.batches import Batch, Example, Loader, Sources
 from training.distributed import ProcessRank
 
 
@@ -24,8 +24,8 @@ class Counting:
     def keys(self, number: int) -> tuple[str, ...]:
         return (f"sample {number}",)
 
-    def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Tensor:
-        return parts_BPCT
+    def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Batch:
+        return Batch.of_sum(parts_BPCT)
 
 
 class Broken(Counting):
@@ -33,29 +33,29 @@ class Broken(Counting):
         raise IntegrityError("clip is damaged")
 
 
-def numbers(batch: Tensor) -> list[int]:
-    return [int(example.flatten()[0]) for example in batch]
+def numbers(*batches: Batch) -> list[int]:
+    return [int(example.flatten()[0]) for batch in batches for example in batch.references]
 
 
 @pytest.mark.parametrize("workers", [0, 3])
 def test_processes_together_see_what_one_would(workers: int) -> None:
     for step in (0, 4):
-        alone = next(Loader(Counting(), Counting(), 6, ProcessRank(), workers).training(step))
+        alone = next(Loader(Sources(Counting(), Counting()), 6, ProcessRank(), workers).training(step))
         shares = [
-            next(Loader(Counting(), Counting(), 6, ProcessRank(rank, 2), workers).training(step))
+            next(Loader(Sources(Counting(), Counting()), 6, ProcessRank(rank, 2), workers).training(step))
             for rank in range(2)
         ]
         assert numbers(alone) == list(range(6 * step, 6 * step + 6))
-        assert sorted(numbers(torch.cat(shares))) == numbers(alone)
+        assert sorted(numbers(*shares)) == numbers(alone)
 
 
 def test_steps_follow_each_other_from_any_step() -> None:
-    stream = Loader(Counting(), Counting(), 2, ProcessRank()).training(3)
+    stream = Loader(Sources(Counting(), Counting()), 2, ProcessRank()).training(3)
     assert [numbers(next(stream)) for _ in range(3)] == [[6, 7], [8, 9], [10, 11]]
 
 
 def test_a_step_says_what_it_was_made_of() -> None:
-    assert Loader(Counting(), Counting(), 2, ProcessRank()).keys(3) == ["sample 6", "sample 7"]
+    assert Loader(Sources(Counting(), Counting()), 2, ProcessRank()).keys(3) == ["sample 6", "sample 7"]
 
 
 def test_validation_covers_every_example_once() -> None:
@@ -63,7 +63,7 @@ def test_validation_covers_every_example_once() -> None:
         seen = [
             number
             for rank in range(world)
-            for batch in Loader(Counting(), Counting(), 2, ProcessRank(rank, world)).validation()
+            for batch in Loader(Sources(Counting(), Counting()), 2, ProcessRank(rank, world)).validation()
             for number in numbers(batch)
         ]
         assert sorted(seen) == [0, 1, 2, 3, 4]
@@ -71,4 +71,4 @@ def test_validation_covers_every_example_once() -> None:
 
 def test_a_damaged_example_is_heard_of() -> None:
     with pytest.raises(IntegrityError, match="damaged"):
-        next(Loader(Broken(), Broken(), 2, ProcessRank()).training(0))
+        next(Loader(Sources(Broken(), Broken()), 2, ProcessRank()).training(0))

@@ -15,7 +15,7 @@ from training.engine.weights import (
     read_explanation,
     save_model,
 )
-from training.models import build
+from training.models.separator import build
 from training.models.bs_locoformer.config import SMALL
 
 
