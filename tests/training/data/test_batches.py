@@ -72,3 +72,48 @@ def test_validation_covers_every_example_once() -> None:
 def test_a_damaged_example_is_heard_of() -> None:
     with pytest.raises(IntegrityError, match="damaged"):
         next(Loader(Sources(Broken(), Broken()), 2, ProcessRank()).training(0))
+
+
+def pieces_of(inputs: int) -> Batch:
+    """Return five examples of so many inputs and three references, no number twice."""
+    counted = torch.arange(5 * (inputs + 3) * 2 * 7, dtype=torch.float32).view(5, -1, 2, 7)
+    return Batch(counted[:, :inputs], counted[:, inputs:])
+
+
+@pytest.mark.parametrize("inputs", [1, 2, 9])
+@pytest.mark.parametrize("examples", [0, 1, 2, 5, 8])
+def test_a_batch_in_pieces_is_the_batch(inputs: int, examples: int) -> None:
+    batch = pieces_of(inputs)
+    pieces = batch.split(examples)
+    assert [piece.size for piece in pieces] == {
+        0: [5], 1: [1] * 5, 2: [2, 2, 1], 5: [5], 8: [5]
+    }[examples]  # fmt: skip
+    assert torch.equal(torch.cat([piece.inputs for piece in pieces]), batch.inputs)
+    assert torch.equal(torch.cat([piece.references for piece in pieces]), batch.references)
+    first = batch.first(3)
+    assert first.size == 3
+    assert torch.equal(first.inputs, batch.inputs[:3])
+    assert torch.equal(first.references, batch.references[:3])
+
+
+def test_the_input_of_a_mixture_is_its_references_sum() -> None:
+    references = pieces_of(1).references
+    batch = Batch.of_sum(references)
+    assert batch.references is references
+    assert batch.inputs.shape == (5, 1, 2, 7)
+    assert torch.equal(batch.inputs[:, 0], references[:, 0] + references[:, 1] + references[:, 2])
+
+
+class Mixers(Counting):
+    """Two stems of others' as inputs, beside one reference that is not their sum."""
+
+    def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Batch:
+        return Batch(parts_BPCT * 2, parts_BPCT[:, :1] * 5)
+
+
+def test_a_sources_inputs_need_not_be_the_sum_of_its_references() -> None:
+    batch = next(Loader(Sources(Mixers(), Mixers()), 2, ProcessRank()).training(1))
+    assert batch.inputs.shape == (2, 2, 1, 3)
+    assert batch.references.shape == (2, 1, 1, 3)
+    assert batch.inputs[:, :, 0, 0].tolist() == [[4, 4], [6, 6]]
+    assert batch.references[:, 0, 0, 0].tolist() == [10, 15]
