@@ -95,14 +95,16 @@ def write_index(
     return write_shard_index(root / "index.json", writer.close(), form)
 
 
-def write_songs(home: Path, seconds: dict[str, float]) -> Path:
+def write_songs(
+    home: Path, seconds: dict[str, float], names: tuple[str, ...] = STEMS
+) -> Path:
     """Write songs named <split><number>; return songs.jsonl, with activity.jsonl beside it."""
     songs, windows = [], []
     for number, (name, length) in enumerate(seconds.items()):
         folder = home / "songs" / name
         stems = {
             stem: tone(10 * number + place, length, 60 * 2**place + 7 * number)
-            for place, stem in enumerate(STEMS)
+            for place, stem in enumerate(names)
         }
         for stem, sound in (*stems.items(), ("mixture", sum(stems.values()))):
             write_audio(folder / f"{stem}.wav", np.asarray(sound), RATE, "FLOAT")
@@ -117,7 +119,7 @@ def write_songs(home: Path, seconds: dict[str, float]) -> Path:
         starts = tuple(range(0, frames - window + 1, window // 2))
         windows += [
             ActiveWindows(song=name, stem=stem, starts=starts, window=round(0.8 * RATE))
-            for stem in STEMS
+            for stem in names
         ]
     write_rows(home / "songs.jsonl", songs)
     write_rows(home / "activity.jsonl", windows)
