@@ -109,7 +109,7 @@ def write_songs(
         for stem, sound in (*stems.items(), ("mixture", sum(stems.values()))):
             write_audio(folder / f"{stem}.wav", np.asarray(sound), RATE, "FLOAT")
         split: Any = name.rstrip("0123456789")
-        frames = stems["bass"].shape[1]
+        frames = stems[names[0]].shape[1]
         songs.append(
             StemSong(
                 name=name, split=split, folder=f"songs/{name}", frames=frames, sample_rate=RATE
