@@ -140,5 +140,5 @@ def _studies(home: Home) -> Iterator[StudyConfig]:
 
 
 _PRETRAINED = ("pretraining", "fma", "synthesis")
-_SCRATCH = ("finetuning", "musdb", "synthesis")
+_SCRATCH = ("finetuning", "musdb", "synthesis", "evaluation")
 _TUNED = (*_SCRATCH, "pretraining", "fma")

@@ -16,7 +16,7 @@ from storage.files import hash_file
 from storage.home.layout import Home
 from storage.home.marks import Mark
 from storage.records import plain
-from training.report.markup import count, duration
+from training.report.formats import count, duration
 
 SHORTEST_KEY = 4
 """Hex digits by which a mark's key is known at least."""

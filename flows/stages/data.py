@@ -12,7 +12,7 @@ from pipelines.config import ActivityConfig, FmaConfig, MusdbConfig, SynthesisCo
 from pipelines.packing.census import over_budget, take_census
 from pipelines.stems.activity import detect
 from pipelines.stems.moisesdb import mix_songs
-from pipelines.stems.musdb import PARTS, missing_validation, unpack
+from pipelines.stems.musdb import missing_validation, unpack
 from pipelines.stems.residual import residuals
 from pipelines.stems.stem_folder import read_songs
 from pipelines.stems.stem_ledger import LEDGER
@@ -81,7 +81,7 @@ def _unpack(site: Site, config: MusdbConfig, inputs: Inputs) -> Built:
     songs = _STEMS[config.source](site, Path(site.settings["musdb"]), corpus, config)
     outputs = {"songs.jsonl": corpus.songs}
     for song in songs:
-        for path in (home.path(song.folder) / f"{part}.wav" for part in PARTS):
+        for path in (home.path(song.folder) / f"{part}.wav" for part in song.parts):
             if path.is_file():
                 outputs[f"{song.split}/{song.name}/{path.name}"] = path
     splits = [song.split for song in songs]
@@ -91,8 +91,8 @@ def _unpack(site: Site, config: MusdbConfig, inputs: Inputs) -> Built:
     if corpus.ledger(LEDGER).is_file():
         outputs["ledger.jsonl"] = corpus.ledger(LEDGER)
         facts |= _left_out(site.watch, read_rows(corpus.ledger(LEDGER), LedgerRow))
-    tested = {song.name: home.path(song.folder) for song in songs if song.split == "test"}
-    facts["residuals"] = residuals(tested, config.workers)
+    tested = [song for song in songs if song.split == "test"]
+    facts["residuals"] = residuals(home, tested, config.workers)
     for name, value in facts["residuals"].items():
         site.watch.say(
             f"the mixture of test song '{name}' is not its stems' sum (relative error {value:g}): "
@@ -124,7 +124,7 @@ def _mix_moisesdb(site: Site, source: Path, corpus: Corpus, config: MusdbConfig)
 
 
 def _read_folder(site: Site, folder: Path, corpus: Corpus, config: MusdbConfig) -> list[StemSong]:
-    return read_songs(folder, corpus, config, _songs(site.watch))
+    return read_songs(folder, site.home, corpus, config, _songs(site.watch))
 
 
 _STEMS = {"musdb18hq": _unpack_musdb, "folder": _read_folder, "moisesdb": _mix_moisesdb}
@@ -133,7 +133,12 @@ _OF_STEMS: dict[str, set[str]] = {
     "folder": {"source", "validation", "validation_share", "seed"},
     "moisesdb": {"source", "validation_share", "test_share", "seed", "max_stems"},
 }
-"""The settings that decide what a source's songs are."""
+"""The settings that decide what a source's songs are, beside `stems` and `mix`."""
+
+
+def _decisive_of_stems(config: MusdbConfig) -> Json:
+    wanted = _OF_STEMS[config.source] | {"stems", "mix"}
+    return {name: value for name, value in config.what_matters().items() if name in wanted}
 
 
 def _activity(site: Site, config: ActivityConfig, inputs: Inputs) -> Built:
@@ -169,6 +174,6 @@ UNPACK = Stage(
     1,
     _unpack,
     folder=_folder("musdb"),
-    matters=lambda config: config.model_dump(mode="json", include=_OF_STEMS[config.source]),
+    matters=_decisive_of_stems,
 )
 ACTIVITY = Stage("detect-activity", 1, _activity, folder=_folder("activity"))

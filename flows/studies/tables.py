@@ -9,11 +9,12 @@ from flows.config import StudyConfig
 from flows.stages.report import lineage_of
 from flows.stages.stage import Built, Inputs, Site, Stage
 from flows.studies.variants import TABLES, Table, Variant, variants_of
-from storage.config import differences
+from storage.config import Change, changes
 from storage.home import marks
 from storage.home.layout import Home
 from storage.home.marks import Mark
-from training.report.comparison import Comparison, Entry, Findings, find, write_comparison
+from training.report import write_comparison
+from training.report.comparison import Comparison, Entry, Findings, find
 
 JOBS = {
     "from scratch": ("train from scratch", "evaluate train from scratch"),
@@ -59,14 +60,14 @@ def findings(home: Home, config: StudyConfig, table: Table, inputs: Inputs) -> F
     return find(compare(home, config, table, inputs))
 
 
-def unlike_the_paper(config: StudyConfig) -> list[str]:
+def unlike_the_paper(config: StudyConfig) -> list[Change]:
     """List what of a study is not as in the recipe `paper`, its name apart."""
     ours, theirs = config.what_matters(), recipes.paper().what_matters()
     for matters in (ours, theirs):
         matters.pop("name")
         # Seeds and scales are what a table shows; they are no departure from it.
         matters.pop("tables")
-    return differences(theirs, ours)
+    return changes(theirs, ours)
 
 
 def _entries(home: Home, variant: Variant, inputs: Inputs) -> Iterable[Entry]:

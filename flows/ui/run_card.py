@@ -12,7 +12,7 @@ from storage.config import Json
 from storage.home.layout import Home
 from storage.home.marks import Mark
 from storage.home.runs import Run
-from training.report.markup import duration
+from training.report.formats import duration
 
 Standings = Mapping[str, Standing]
 State = Literal["running", "done", "failed", "stopped"]

@@ -1,11 +1,10 @@
-"""One unit end to end: fetch, take every track in, shard, account for each, mark as done.
+"""One unit end to end: fetch and process every track, shard, account for each, mark as done.
 
 The same unit gives the same bytes, whoever packs it, when, and after how many interruptions.
 """
 
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -25,13 +24,14 @@ from pipelines.workers.fan_out import as_they_come, cores
 from pipelines.workers.isolation import Isolated
 from storage.config import Json, digest_of
 from storage.errors import ConfigError
-from storage.files import disk_errors
+from storage.files import disk_errors, remove_arriving
 from storage.home.failures import noted
 from storage.home.layout import Corpus, Home, shard_offsets
 from storage.home.marks import Mark, Work, commit, lookup
 from storage.manifests import write_rows
 from storage.records import LedgerRow, Unit
 from storage.shards.writer import ShardWriter, Written
+from storage.tally import Tally
 
 STAGE = "pack"
 LEDGER = "ledger"
@@ -40,7 +40,9 @@ SHARD = "shard-"
 VERSION = 2
 """Raise it when the same input would give other bytes."""
 
-Take = Callable[[TrackTask], TrackResult]
+ProcessTrack = Callable[[TrackTask], TrackResult]
+Child = Isolated[TrackTask, TrackResult]
+"""The child process that decodes; it processes one track at a time."""
 OnDone = Callable[[Mark], None]
 
 
@@ -81,7 +83,7 @@ def pack_units(
     requests: Sequence[PackRequest],
     workers: int = 0,
     on_done: OnDone | None = None,
-    take: Take = process_track,
+    process: ProcessTrack = process_track,
 ) -> list[Mark]:
     """Pack units side by side; return their marks in the requests' order.
 
@@ -95,17 +97,20 @@ def pack_units(
     count = min(workers or cores(), len(requests))
     if not count:
         return []
-    with _Crew(requests, count, take) as crew, ThreadPoolExecutor(count, "pack") as pool:
+    with (
+        WorkerPool(requests, count, process) as pool,
+        ThreadPoolExecutor(count, "pack") as threads,
+    ):
         try:
-            return _gather([pool.submit(crew.pack, request) for request in requests], on_done)
+            return _gather([threads.submit(pool.pack, request) for request in requests], on_done)
         except BaseException:
-            # Whatever is half done is done again from its start: it is not waited for.
-            pool.shutdown(wait=False, cancel_futures=True)
-            crew.stop()
+            # Work in progress starts again from the beginning: it is not waited for.
+            threads.shutdown(wait=False, cancel_futures=True)
+            pool.stop()
             raise
 
 
-def pack_unit(request: PackRequest, take: Take = process_track) -> Mark:
+def pack_unit(request: PackRequest, process: ProcessTrack = process_track) -> Mark:
     """Pack one unit, unless it is done already, and return its completion mark.
 
     Raises:
@@ -116,19 +121,19 @@ def pack_unit(request: PackRequest, take: Take = process_track) -> Mark:
     """
     with (
         Fetcher(request.source, request.config.connections) as fetcher,
-        Isolated(take, request.config.memory_mb) as child,
+        Isolated(process, request.config.memory_mb) as child,
     ):
         return _pack_once(request, fetcher, child)
 
 
-class _Crew:
-    """What threads that pack share: a way to each source, and as many children as threads."""
+class WorkerPool:
+    """What packing threads share: a fetcher for each source, and one child process per thread."""
 
-    def __init__(self, requests: Sequence[PackRequest], count: int, take: Take) -> None:
+    def __init__(self, requests: Sequence[PackRequest], count: int, process: ProcessTrack) -> None:
         sources = {request.source: None for request in requests}
         memory_mb = requests[0].config.memory_mb
-        self._children = [Isolated(take, memory_mb) for _ in range(count)]
-        self._idle: SimpleQueue[Isolated[TrackTask, TrackResult]] = SimpleQueue()
+        self._children = [Isolated(process, memory_mb) for _ in range(count)]
+        self._idle: SimpleQueue[Child] = SimpleQueue()
         for child in self._children:
             self._idle.put(child)
         with ExitStack() as stack:
@@ -147,7 +152,7 @@ class _Crew:
         self._stack.close()
 
     def pack(self, request: PackRequest) -> Mark:
-        """Pack one unit with a child that is free."""
+        """Pack one unit with an idle child."""
         child = self._idle.get()
         try:
             return _pack_once(request, self._fetchers[request.source], child)
@@ -155,7 +160,7 @@ class _Crew:
             self._idle.put(child)
 
     def stop(self) -> None:
-        """Make every thread that packs fail soon."""
+        """End the children and close the connections: every packing thread fails soon."""
         for child in self._children:
             child.stop()
         for fetcher in self._fetchers.values():
@@ -169,9 +174,7 @@ def _gather(futures: Sequence[Future[Mark]], on_done: OnDone | None) -> list[Mar
     return [future.result() for future in futures]
 
 
-def _pack_once(
-    request: PackRequest, fetcher: Fetcher, child: Isolated[TrackTask, TrackResult]
-) -> Mark:
+def _pack_once(request: PackRequest, fetcher: Fetcher, child: Child) -> Mark:
     home, work = Home.open(request.home), request.work
     if done := lookup(home, work).mark:
         return done
@@ -200,7 +203,7 @@ def _what_shapes(config: FmaConfig) -> Json:
 
 
 def _pack(
-    request: PackRequest, corpus: Corpus, fetcher: Fetcher, child: Isolated[TrackTask, TrackResult]
+    request: PackRequest, corpus: Corpus, fetcher: Fetcher, child: Child
 ) -> tuple[list[LedgerRow], list[Written]]:
     """Write a unit's shards and ledger; return its rows and tars."""
     unit, shards = request.unit, request.config.shards
@@ -209,15 +212,15 @@ def _pack(
         corpus.shards.mkdir(parents=True, exist_ok=True)
         # A file without a name: no crash leaves it behind.
         with (
-            tempfile.TemporaryFile(dir=corpus.root) as spool,
+            tempfile.TemporaryFile(dir=corpus.root) as staging,
             ShardWriter(
                 partial(corpus.shard, unit.id), shards.max_bytes, shards.codec, per_clip
             ) as writer,
         ):
-            intake = TrackScheduler(request.config, child, spool.fileno(), corpus.root)
-            rows = intake.account(unit.tracks, fetcher)
-            for track, group in intake.shuffled():
-                writer.add(track.id, track.split, intake.samples(group), group.clips)
+            scheduler = TrackScheduler(request.config, child, staging.fileno(), corpus.root)
+            rows = scheduler.process(unit.tracks, fetcher)
+            for track, group in scheduler.shuffled():
+                writer.add(track.id, track.split, scheduler.samples(group), group.clips)
             written = writer.close()
     assert [row.track for row in rows] == [track.id for track in unit.tracks]
     assert sum(row.clips for row in rows) == sum(shard.clips for shard in written)
@@ -257,9 +260,7 @@ def _facts(request: PackRequest, rows: Sequence[LedgerRow], written: Sequence[Wr
     ]
     return {
         "tracks": len(rows),
-        "kept": sum(row.outcome == "kept" for row in rows),
-        "filtered": count_reasons(rows, "filtered"),
-        "quarantined": count_reasons(rows, "quarantined"),
+        **Tally.of(rows).as_facts(),
         "clips": sum(row.clips for row in rows),
         "hours": round(sum(row.kept_seconds for row in rows) / 3600, 6),
         "shards": [{"clips": shard.clips, "samples": shard.samples} for shard in written],
@@ -268,18 +269,9 @@ def _facts(request: PackRequest, rows: Sequence[LedgerRow], written: Sequence[Wr
     }
 
 
-def count_reasons(rows: Sequence[LedgerRow], outcome: str) -> dict[str, int]:
-    """Return how many tracks of an outcome have each reason, by name."""
-    counts = Counter(row.reason for row in rows if row.outcome == outcome)
-    return dict(sorted(counts.items()))
-
-
 def _clear_remains(corpus: Corpus, unit: Unit) -> None:
     """Remove what a killed attempt left half written or half fetched."""
     for path in [corpus.shard(unit.id, 0), corpus.ledger(unit.id)]:
-        for remains in path.parent.glob(f".{unit.id}[-.]*.arriving"):
-            remains.unlink(missing_ok=True)
-    tracks = {track.id for track in unit.tracks}
-    for remains in corpus.root.glob(".*.arriving"):
-        if remains.name.split(".")[1] in tracks:
-            remains.unlink(missing_ok=True)
+        remove_arriving(path.parent, f"{unit.id}[-.]*")
+    for track in unit.tracks:
+        remove_arriving(corpus.root, track.id)

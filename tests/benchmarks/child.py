@@ -44,9 +44,7 @@ def make(variant: str) -> Callable[[], object]:
 class _Step:
     """Forward, loss and backward; no optimiser, no data loading."""
 
-    def __init__(
-        self, model: nn.Module, forward: Callable[[Tensor], Tensor], batch: Batch
-    ) -> None:
+    def __init__(self, model: nn.Module, forward: Callable[[Tensor], Tensor], batch: Batch) -> None:
         self._objective = build(CONFIG.objective, CONFIG.model)
         self._model, self._forward, self._batch = model, forward, batch
 

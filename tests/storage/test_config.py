@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import PositiveFloat, ValidationError
 
-from storage.config import Config, differences, digest_of
+from storage.config import Change, Config, changes, differences, digest_of
 from storage.errors import ConfigError
 from storage.unions import union_of
 
@@ -108,6 +108,7 @@ def test_digests_do_not_depend_on_order(values: dict[str, object]) -> None:
 
 def test_differences_are_listed_by_path() -> None:
     old, new = Recipe().what_matters(), Recipe(optim=Optim(lr=2e-3)).what_matters()
+    assert changes(old, new) == [Change("optim.lr", 0.001, 0.002)]
     assert differences(old, new) == ["optim.lr: 0.001 -> 0.002"]
     assert differences(old, old) == []
 
@@ -127,7 +128,10 @@ def test_another_kind_takes_its_own_defaults_and_keeps_what_kinds_share() -> Non
     [
         (["shape.kind=star"], "setting 'shape.kind' = 'star': there are circle, square"),
         (["only.kind=square"], "setting 'only.kind' = 'square'"),
-        (["shape.kind=square", "shape.radius=2"], "shape has no 'radius'; did you mean 'only.radius'"),
+        (
+            ["shape.kind=square", "shape.radius=2"],
+            "shape has no 'radius'; did you mean 'only.radius'",
+        ),
         (["optim.kind=adam"], "unknown setting 'optim.kind'"),
         (["name.kind=adam"], "unknown setting 'name.kind'"),
         (["optim.side=1", "shape.kind=square"], "did you mean 'shape.side'"),

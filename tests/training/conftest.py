@@ -95,9 +95,7 @@ def write_index(
     return write_shard_index(root / "index.json", writer.close(), form)
 
 
-def write_songs(
-    home: Path, seconds: dict[str, float], names: tuple[str, ...] = STEMS
-) -> Path:
+def write_songs(home: Path, seconds: dict[str, float], names: tuple[str, ...] = STEMS) -> Path:
     """Write songs named <split><number>; return songs.jsonl, with activity.jsonl beside it."""
     songs, windows = [], []
     for number, (name, length) in enumerate(seconds.items()):

@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.benchmarks import budget, train_step
 from tests.benchmarks.step import Lab, Setup, Step
-from training.models.separator import build
 from training.models.bs_locoformer.config import MEDIUM, TINY, BsLocoformerConfig
+from training.models.separator import build
 
 
 def test_one_command_prints_every_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,9 +12,7 @@ servers cannot read, or store as part of the object.
 
 import logging
 import os
-import random
 import threading
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import boto3
@@ -23,20 +21,21 @@ from botocore.exceptions import ConnectionError as UnreachableError
 from botocore.exceptions import HTTPClientError
 
 from storage.errors import ConfigError
+from storage.retry_policy import RetryPolicy
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-ATTEMPTS = 10
-"""How often a request is made before it fails, and how often in a row a body may break off."""
-
-CONNECT_SECONDS = 10
-READ_SECONDS = 60
+RETRIES = RetryPolicy(
+    first_seconds=0.4,
+    longest_seconds=20.0,
+    spread=1.0,
+    progress_bytes=1 << 18,
+    connect_seconds=10.0,
+)
+"""A bucket answers faster than an archive server, and many processes ask it at once."""
 CONNECTIONS = 32
 """Open connections that a process keeps at most."""
-
-PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 20.0
 
 TRANSIENT = frozenset({429, 500, 502, 503, 504})
 """HTTP statuses that another attempt may not meet again."""
@@ -88,11 +87,6 @@ def client() -> "S3Client":
         return _clients[key]
 
 
-def pause(failures: int) -> None:
-    """Wait before the next attempt, longer after each failure and never in step with others."""
-    time.sleep(_delay(failures))
-
-
 def quoted(version: str) -> str:
     """Return an ETag as a condition carries it."""
     return f'"{version}"'
@@ -112,9 +106,9 @@ def _made(chosen: Settings) -> "S3Client":
         "s3",
         endpoint_url=chosen.endpoint or None,
         config=ClientConfig(
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": RETRIES.attempts},
+            connect_timeout=RETRIES.connect_seconds,
+            read_timeout=RETRIES.silence_seconds,
             max_pool_connections=CONNECTIONS,
             tcp_keepalive=True,
             request_checksum_calculation=chosen.checksums,  # type: ignore[arg-type]
@@ -137,12 +131,8 @@ def _insist(
     """
     lost = isinstance(caught_exception, HTTPClientError | UnreachableError)
     failed = response is not None and response[0].status_code in TRANSIENT
-    return _delay(attempts) if attempts < ATTEMPTS and (lost or failed) else None
-
-
-def _delay(failures: int) -> float:
-    longest = min(LONGEST_PAUSE_SECONDS, PAUSE_SECONDS * 2.0**failures)
-    return random.SystemRandom().uniform(0, longest)
+    again = attempts < RETRIES.attempts and (lost or failed)
+    return RETRIES.wait_seconds(attempts) if again else None
 
 
 def _forget() -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,16 +11,19 @@ from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadErro
 from urllib3.exceptions import HTTPError
 
 from storage.errors import IntegrityError, SourceError
-from storage.files import arriving, hash_file
+from storage.files import arriving, hash_file, write_at
+from storage.retry_policy import Attempts, TransientError
 from storage.stores.s3.address import S3Address
-from storage.stores.s3.client import ATTEMPTS, client, pause, quoted, unquoted
+from storage.stores.s3.client import RETRIES, client, quoted, unquoted
 from storage.stores.s3.errors import SHORT, answered, names_of, says
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, GetObjectRequestTypeDef
 
 BLOCK_BYTES = 1 << 18
-"""What is lost at most when a body breaks off."""
+"""At most this much is lost when a body breaks off."""
+
+REMEDY = "check the network, then run again"
 
 PART_BYTES = 64 << 20
 """Larger objects are fetched in parts of this size."""
@@ -68,12 +70,13 @@ class Reading:
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the bytes in order."""
-        failures = 0
+        attempts = Attempts(self._place.url, RETRIES, REMEDY)
         while True:
-            began, reason = self.position, "too few bytes"
+            reason = "too few bytes"
             try:
                 for block in self._answer["Body"].iter_chunks(BLOCK_BYTES):
                     self.position += len(block)
+                    attempts.received(len(block))
                     yield block
             except LOST as error:
                 reason = type(error).__name__
@@ -81,14 +84,10 @@ class Reading:
                 self._answer["Body"].close()
             if self.position >= self.end:
                 return
-            failures = 1 if self.position - began >= BLOCK_BYTES else failures + 1
-            if failures >= ATTEMPTS:
-                raise SourceError(
-                    f"{self._place.url} breaks off at byte {self.position} of {self.end} "
-                    f"({reason}, {failures} attempts); check the network, then run again"
-                )
             logger.debug("%s broke off at byte %d", self._place.url, self.position)
-            pause(failures)
+            attempts.failed(
+                TransientError(f"broke off at byte {self.position} of {self.end} ({reason})")
+            )
             self._answer = self._asked()
 
     def _asked(self) -> "GetObjectOutputTypeDef":
@@ -117,19 +116,13 @@ class Reading:
         return answer
 
     def _opened(self, wanted: "GetObjectRequestTypeDef") -> "GetObjectOutputTypeDef":
-        """Ask, also where the body of a refusal breaks off: boto3 reads that and gives up."""
-        failures = 0
+        """Ask, also again where the body of a refusal breaks off, on which boto3 gives up."""
+        attempts = Attempts(self._place.url, RETRIES, REMEDY)
         while True:
             try:
                 return client().get_object(**wanted)
             except HTTPError as error:
-                failures += 1
-                if failures >= ATTEMPTS:
-                    raise SourceError(
-                        f"the server of {self._place.url} breaks off ({type(error).__name__}, "
-                        f"{failures} attempts); check the network, then run again"
-                    ) from error
-                pause(failures)
+                attempts.failed(TransientError(f"the answer broke off ({type(error).__name__})"))
 
     def _changed(self) -> IntegrityError:
         return IntegrityError(
@@ -203,8 +196,7 @@ def _part(place: S3Address, descriptor: int, start: int, whole: Reading) -> None
 def _write(descriptor: int, reading: Reading, end: int) -> None:
     position = reading.position
     for block in reading.blocks():
-        os.pwrite(descriptor, block, position)
-        position += len(block)
+        position = write_at(descriptor, position, block)
         if position >= end:
             return
 

@@ -27,7 +27,7 @@ from storage.errors import (
     SourceError,
     StemworksError,
 )
-from storage.stores.s3.client import ATTEMPTS, settings
+from storage.stores.s3.client import RETRIES, settings
 
 RIGHTS = "s3:ListBucket, s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload"
 
@@ -66,8 +66,8 @@ ANSWERS: list[tuple[set[str], type[StemworksError], str]] = [
      "another process writes it at the same time; let one run work on it, then run again"),
     ({"SlowDown", "ServiceUnavailable", "RequestLimitExceeded", "TooManyRequests",
       "ThrottlingException", "Throttling", "429", "503"}, SourceError,
-     f"the server is overloaded, also after {ATTEMPTS} attempts; use fewer workers, or run again "
-     "later"),
+     f"the server is overloaded, also after {RETRIES.attempts} attempts; use fewer workers, or run "
+     "again later"),
 ]  # fmt: skip
 """Codes or HTTP statuses, the error they become, and what its message says."""
 
@@ -117,7 +117,7 @@ def answered(url: str) -> Iterator[None]:
     except (HTTPClientError, UnreachableError) as error:
         raise SourceError(
             f"cannot reach the server of {url} at {settings().endpoint or 'AWS'} "
-            f"({type(error).__name__}, {ATTEMPTS} attempts); check the network and "
+            f"({type(error).__name__}, {RETRIES.attempts} attempts); check the network and "
             "STEMWORKS_S3_ENDPOINT, then run again"
         ) from error
     except BotoCoreError as error:

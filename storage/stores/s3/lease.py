@@ -28,7 +28,7 @@ from botocore.exceptions import ClientError
 from storage.errors import IntegrityError, LockedError, ManifestError, StemworksError
 from storage.processes import identity, is_alive, pid_space
 from storage.stores.s3.address import S3Address
-from storage.stores.s3.client import ATTEMPTS, client, pause
+from storage.stores.s3.client import RETRIES, client
 from storage.stores.s3.conditions import Conditions
 from storage.stores.s3.download import Reading
 from storage.stores.s3.errors import MISSING, REFUSED, answered, says
@@ -84,7 +84,7 @@ class Lease:
         Raises:
             LockedError: another holds it.
         """
-        for failures in range(1, ATTEMPTS + 1):
+        for failures in range(1, RETRIES.attempts + 1):
             found = self._look()
             # The write of an attempt whose answer was lost.
             if found and self._is_ours(found):
@@ -95,7 +95,7 @@ class Lease:
             if self._write(found.version if found else ""):
                 self._settle(self._kept.same if found else self._kept.absent)
                 break
-            pause(failures)
+            RETRIES.pause(failures)
         else:
             raise self._locked(self._look())
         self._renewer.start()
@@ -174,7 +174,7 @@ class Lease:
                 return None
             except IntegrityError:
                 # Renewed while it was read.
-                pause(1)
+                RETRIES.pause(1)
                 continue
             return _found(reading, data)
 

@@ -11,7 +11,7 @@ from storage.errors import LockedError
 from storage.stores.base import Seen, Unfinished
 from storage.stores.s3 import download, upload
 from storage.stores.s3.address import parse
-from storage.stores.s3.client import ATTEMPTS, client, pause, unquoted
+from storage.stores.s3.client import RETRIES, client, unquoted
 from storage.stores.s3.conditions import PROBES, Conditions, conditions
 from storage.stores.s3.errors import ALTERED, MISSING, REFUSED, answered, says
 from storage.stores.s3.lease import leased
@@ -119,7 +119,7 @@ class BucketStore:
         place = self._address.at(name)
         first = current = self._head(name)
         size = path.stat().st_size
-        for failures in range(1, ATTEMPTS + 1):
+        for failures in range(1, RETRIES.attempts + 1):
             if current and current.sha256 == sha256 and current.seen.bytes == size:
                 return current.seen
             if _version(current) != _version(first):
@@ -197,7 +197,7 @@ class BucketStore:
         # Over a version that was removed meanwhile, S3 answers 404 to a conditional write.
         if not (altered or says(error, REFUSED | MISSING)):
             raise error
-        pause(failures)
+        RETRIES.pause(failures)
 
 
 def open_store(url: str) -> BucketStore:

@@ -3,16 +3,17 @@
 import base64
 import hashlib
 import logging
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from storage.errors import IntegrityError, StemworksError
+from storage.read_ahead import ordered_results
 from storage.stores.s3.address import S3Address
 from storage.stores.s3.client import client, quoted, unquoted
 from storage.stores.s3.download import SHA256
@@ -26,7 +27,7 @@ SINGLE_BYTES = 5_000_000_000
 
 PART_BYTES = 64 << 20
 PARTS_AT_ONCE = 4
-"""Held in memory while they are sent, beside the one that is read."""
+"""Held in memory while they are sent."""
 
 PARTS = 10_000
 """S3 takes no more for one object; larger objects have larger parts."""
@@ -117,20 +118,21 @@ def _sent(place: S3Address, path: Path, upload: str) -> tuple[list["CompletedPar
 
     When this returns or raises no part is under way any more, so that an abort leaves none behind.
     """
-    sent: list[CompletedPartTypeDef] = []
     whole = hashlib.sha256()
-    under_way: deque[Future[CompletedPartTypeDef]] = deque()
-    with ThreadPoolExecutor(PARTS_AT_ONCE, thread_name_prefix="upload") as pool:
+
+    def read() -> Iterator[tuple[int, bytes]]:
         for number, data in enumerate(_parts(path), start=1):
-            if len(under_way) == PARTS_AT_ONCE:
-                sent.append(under_way.popleft().result())
-            under_way.append(pool.submit(_send_part, place, upload, number, data))
             whole.update(data)
-        sent += [part.result() for part in under_way]
+            yield number, data
+
+    send = partial(_send_part, place, upload)
+    with ThreadPoolExecutor(PARTS_AT_ONCE, thread_name_prefix="upload") as pool:
+        sent = list(ordered_results(pool, send, read(), PARTS_AT_ONCE - 1))
     return sent, whole.hexdigest()
 
 
-def _send_part(place: S3Address, upload: str, number: int, data: bytes) -> "CompletedPartTypeDef":
+def _send_part(place: S3Address, upload: str, part: tuple[int, bytes]) -> "CompletedPartTypeDef":
+    number, data = part
     digest = encoded(hashlib.sha256(data).hexdigest())
     answer = client().upload_part(
         Bucket=place.bucket,

@@ -3,16 +3,15 @@ and two workers, of which one is lost in mid-run.
 """
 
 import json
-import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from storage.home.layout import WORKING_COPIES, Home
@@ -138,21 +137,11 @@ def training(workers: dict[str, Service], folder: Path) -> str:
 def lose(service: Service) -> None:
     """Kill a worker with all that it started, as when its machine is gone."""
     assert service.process
-    family = [service.process.pid]
-    for pid in family:
-        family += descendants(pid)
-    for pid in family:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    worker = psutil.Process(service.process.pid)
+    for process in [worker, *worker.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     service.kill()
-
-
-def descendants(pid: int) -> list[int]:
-    """Return the children of a process."""
-    listed = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for path in listed for child in path.read_text().split()]
 
 
 def ended(ask: Ask, run: str) -> dict[str, Any] | None:

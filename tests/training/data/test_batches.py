@@ -40,9 +40,15 @@ def numbers(*batches: Batch) -> list[int]:
 @pytest.mark.parametrize("workers", [0, 3])
 def test_processes_together_see_what_one_would(workers: int) -> None:
     for step in (0, 4):
-        alone = next(Loader(Sources(Counting(), Counting()), 6, ProcessRank(), workers).training(step))
+        alone = next(
+            Loader(Sources(Counting(), Counting()), 6, ProcessRank(), workers).training(step)
+        )
         shares = [
-            next(Loader(Sources(Counting(), Counting()), 6, ProcessRank(rank, 2), workers).training(step))
+            next(
+                Loader(Sources(Counting(), Counting()), 6, ProcessRank(rank, 2), workers).training(
+                    step
+                )
+            )
             for rank in range(2)
         ]
         assert numbers(alone) == list(range(6 * step, 6 * step + 6))
@@ -55,7 +61,10 @@ def test_steps_follow_each_other_from_any_step() -> None:
 
 
 def test_a_step_says_what_it_was_made_of() -> None:
-    assert Loader(Sources(Counting(), Counting()), 2, ProcessRank()).keys(3) == ["sample 6", "sample 7"]
+    assert Loader(Sources(Counting(), Counting()), 2, ProcessRank()).keys(3) == [
+        "sample 6",
+        "sample 7",
+    ]
 
 
 def test_validation_covers_every_example_once() -> None:
@@ -63,7 +72,9 @@ def test_validation_covers_every_example_once() -> None:
         seen = [
             number
             for rank in range(world)
-            for batch in Loader(Sources(Counting(), Counting()), 2, ProcessRank(rank, world)).validation()
+            for batch in Loader(
+                Sources(Counting(), Counting()), 2, ProcessRank(rank, world)
+            ).validation()
             for number in numbers(batch)
         ]
         assert sorted(seen) == [0, 1, 2, 3, 4]

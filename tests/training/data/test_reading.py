@@ -16,7 +16,7 @@ from torch import Tensor
 from storage.errors import IntegrityError, ManifestError, RunError
 from storage.home.layout import Corpus, Home
 from storage.home.runs import Job
-from storage.stores.s3 import client
+from storage.retry_policy import RetryPolicy
 from tests.bucket import bucket, moto_server
 from tests.fault_proxy import fault_proxy
 from tests.shards import Form, write_corpus
@@ -181,7 +181,7 @@ def test_a_failing_network_changes_nothing(
     endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STEMWORKS_SCRATCH", str(tmp_path / "scratch"))
-    monkeypatch.setattr(client, "PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(RetryPolicy, "wait_seconds", lambda *_: 0.001)
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0.001)
     with fault_proxy(endpoint) as (address, rules), bucket(address) as url:
         job, index = put(url, tmp_path, Form(RATE, RATE, max_bytes=60_000))

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from storage.errors import MachineError, RunError
 from tests.training.jobs.test_train import MakeRun, losses_of, rows, still
@@ -189,5 +188,7 @@ def test_one_of_several_processes_measures_by_itself(make_run: MakeRun, mixit: T
     work = work_of(make_run, still(mixit), Hungry)
     for parameter in work.model.parameters():
         parameter.register_post_accumulate_grad_hook(lambda _: pytest.fail("asks the others"))
-    said = advice(work.model, work.objective, ProcessRank(0, 2), Batch.of_sum(torch.randn(5, 2, 2, 4000)))
+    said = advice(
+        work.model, work.objective, ProcessRank(0, 2), Batch.of_sum(torch.randn(5, 2, 2, 4000))
+    )
     assert "2 fit, as was just measured" in said

@@ -156,7 +156,7 @@ def test_outputs_that_do_not_fit_the_stems_are_refused(make_run: MakeRun, tmp_pa
     named = CONFIG.override(['stems=["vocals", "rest"]'])
     with pytest.raises(ConfigError, match=r"has 3 outputs and evaluation\.stems names 2"):
         evaluate(prepared(make_run, songs, "three", named, model=three))
-    with pytest.raises(ConfigError, match="has 1 outputs, fewer than the 2 of evaluation.stems"):
+    with pytest.raises(ConfigError, match=r"has 1 outputs, fewer than the 2 of evaluation\.stems"):
         oracle = named.override(["assignment=oracle"])
         evaluate(prepared(make_run, songs, "one", oracle, model=one))
 

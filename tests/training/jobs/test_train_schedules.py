@@ -1,4 +1,4 @@
-"""Runs whose learning rate depends on their validations resume with the rate they would have had."""
+"""Runs whose rate depends on their validations resume with the rate that they would have had."""
 
 import signal
 from functools import partial

@@ -108,9 +108,7 @@ def test_least_squares_is_its_definition(outputs: int) -> None:
 
 @pytest.mark.parametrize("config", [EXACT, LSTSQ], ids=["exact", "lstsq"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_degenerate_outputs_have_finite_losses_and_gradients(
-    kind: str, config: Choice
-) -> None:
+def test_degenerate_outputs_have_finite_losses_and_gradients(kind: str, config: Choice) -> None:
     estimate, mixtures = of_kind(kind, 6)
     estimate = estimate.clone().requires_grad_()
     loss = mixit_loss(estimate, mixtures, *config).loss

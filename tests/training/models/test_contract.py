@@ -4,9 +4,9 @@ from torch import Tensor
 
 from training.losses.mixit import mixit_loss
 from training.losses.snr import thresholded_snr_loss
-from training.models.separator import build
+from training.models.bs_locoformer.config import BsLocoformerConfig
 from training.models.bs_locoformer.model import BsLocoformer
-
+from training.models.separator import Separator, build
 
 MODELS: list[BsLocoformerConfig] = [
     BsLocoformerConfig(outputs=2, blocks=1, width=8, hidden=8, kernel=4, heads=2, groups=2),

@@ -10,8 +10,8 @@ from torch import Tensor
 from training.data.batches import Batch
 from training.losses.mixit import Solver, mixit_loss
 from training.losses.snr import supervised_loss
-from training.models.separator import build
 from training.models.bs_locoformer.config import BsLocoformerConfig
+from training.models.separator import build
 from training.objectives.mixit.config import MixitObjective
 from training.objectives.objective import build as objective_of
 from training.objectives.settings import ObjectiveSettings

@@ -17,7 +17,9 @@ def open_sources(
     index: Path, recipe: TrainConfig, limit: int = 8
 ) -> tuple[TrainingPairs, HeldOutPairs]:
     job = Job(verb="train", inputs={"index": str(index)}, recipe={})
-    recipe = recipe.override(["loop.seed=1", f"loop.validation_batches={limit}", "data.batch_size=1"])
+    recipe = recipe.override(
+        ["loop.seed=1", f"loop.validation_batches={limit}", "data.batch_size=1"]
+    )
     training, held_out = sources_of(job, recipe)
     assert isinstance(training, TrainingPairs)
     assert isinstance(held_out, HeldOutPairs)
