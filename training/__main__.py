@@ -16,20 +16,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import get_args
 
 from storage.errors import RunError, StemworksError
 from storage.files import only_one, read_json
-from storage.home.runs import Run
+from storage.home.runs import Run, Verb
 from training.config import DeliveryConfig, SeparateConfig, TrainConfig
-from training.jobs.evaluate import evaluate
-from training.jobs.fit_memory import GIGABYTE, probe
-from training.jobs.import_checkpoint import import_checkpoint
-from training.jobs.progress import songs_progress
-from training.jobs.select_channels import select
-from training.jobs.separate_songs import separate_songs
-from training.jobs.train import train
-
-VERBS: dict[str, Callable[[Run], None]] = {"train": train, "select": select, "evaluate": evaluate}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,16 +31,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _configure_logging(logging.INFO if rank == 0 else logging.WARNING)
     try:
         if parsed.verb == "fit":
-            recipe = TrainConfig.parse(read_json(parsed.recipe))
-            sys.stdout.write(json.dumps(probe(recipe, round(parsed.memory_gb * GIGABYTE))) + "\n")
+            _fit(parsed)
         elif parsed.verb == "separate":
             _separate(parsed)
         elif parsed.verb == "import":
+            from training.jobs.import_checkpoint import import_checkpoint
+
             import_checkpoint(parsed.checkpoint, parsed.model, parsed.settings, parsed.form)
         elif rank == 0:
             _lead(parsed.verb, Run(parsed.run))
         elif parsed.verb == "train":
-            train(Run(parsed.run))
+            job_of("train")(Run(parsed.run))
     except StemworksError as error:
         sys.stderr.write(f"error: {_rank()}{' '.join(str(error).split())}\n")
         return error.exit_code
@@ -58,7 +51,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def job_of(verb: Verb) -> Callable[[Run], None]:
+    """Return what does a job, having imported its module and no other job's."""
+    if verb == "train":
+        from training.jobs.train import train
+
+        return train
+    if verb == "select":
+        from training.jobs.select_channels import select
+
+        return select
+    from training.jobs.evaluate import evaluate
+
+    return evaluate
+
+
+def _fit(parsed: argparse.Namespace) -> None:
+    from training.jobs.fit_memory import GIGABYTE, probe
+
+    recipe = TrainConfig.parse(read_json(parsed.recipe))
+    sys.stdout.write(json.dumps(probe(recipe, round(parsed.memory_gb * GIGABYTE))) + "\n")
+
+
 def _separate(parsed: argparse.Namespace) -> None:
+    from training.jobs.progress import songs_progress
+    from training.jobs.separate_songs import separate_songs
+
     config = SeparateConfig(
         shifts=parsed.shifts,
         swap_channels=parsed.swap_channels,
@@ -69,7 +87,7 @@ def _separate(parsed: argparse.Namespace) -> None:
         separate_songs(parsed.model, parsed.songs, parsed.destination, config, delivery, watch)
 
 
-def _lead(verb: str, run: Run) -> None:
+def _lead(verb: Verb, run: Run) -> None:
     job = run.job()
     if job.verb != verb:
         raise RunError(
@@ -77,13 +95,13 @@ def _lead(verb: str, run: Run) -> None:
             f"{job.verb} {run.root}`"
         )
     with only_one(run.lock, f"the job in {run.root}"):
-        VERBS[verb](run)
+        job_of(verb)(run)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description="One GPU job.")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for name in VERBS:
+    for name in get_args(Verb):
         job = verbs.add_parser(name, help=f"do the {name} job of a run directory")
         job.add_argument("run", type=Path, help="the run directory")
     _add_separate(verbs.add_parser("separate", help="separate songs into stems"))

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from flows.stages.units import merge_marks
-from pipelines.packing.pack import STAGE as PACK
+from pipelines.packing.unit_work import STAGE as PACK
 from pipelines.tracks.plan import Outline, read_outline
 from storage.config import digest_of
 from storage.errors import ManifestError

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipelines.config import FmaConfig
-from pipelines.packing.pack import SHARD
+from pipelines.packing.unit_work import SHARD
 from pipelines.tracks.plan import Plan, StoredPlan
 from storage.errors import DataError, ManifestError
 from storage.files import clear_remains, write_json

@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
-from pipelines.packing.pack import PackRequest, pack_unit
+from pipelines.packing.pack import pack_unit
+from pipelines.packing.unit_work import PackRequest
 from storage.errors import ConfigError, LockedError, RunError, StemworksError
 from storage.home.layout import Home
 from storage.home.marks import Mark

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from pipelines.config import FmaConfig
-from pipelines.packing.pack import PackRequest, pack_units
+from pipelines.packing.pack import pack_units
+from pipelines.packing.unit_work import PackRequest
 from storage.errors import LockedError
 from storage.home.layout import Home
 from storage.home.marks import Mark

@@ -8,75 +8,34 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Self
 
-from pipelines.archives.sources import Fetcher, Source
+from pipelines.archives.sources import Fetcher
 from pipelines.config import FmaConfig
 from pipelines.packing.clips import piece_seconds
 from pipelines.packing.process_track import TrackResult, TrackTask, process_track
 from pipelines.packing.track_scheduler import TrackScheduler
-from pipelines.tracks.plan import Outline, Plan, PlannedUnit, unit_digest
+from pipelines.packing.unit_work import LEDGER, SHARD, PackRequest
 from pipelines.workers.fan_out import as_they_come, cores
 from pipelines.workers.isolation import Isolated
-from storage.config import Json, digest_of
+from storage.config import Json
 from storage.errors import ConfigError
 from storage.files import disk_errors, remove_arriving
 from storage.home.failures import noted
 from storage.home.layout import Corpus, Home, shard_offsets
-from storage.home.marks import Mark, Work, commit, lookup
+from storage.home.marks import Mark, commit, lookup
 from storage.manifests import write_rows
 from storage.records import LedgerRow, Unit
 from storage.shards.writer import ShardWriter, Written
 from storage.tally import Tally
 
-STAGE = "pack"
-LEDGER = "ledger"
-SHARD = "shard-"
-"""Labels of a mark's outputs; shards are counted from 0000."""
-VERSION = 2
-"""Raise it when the same input would give other bytes."""
-
 ProcessTrack = Callable[[TrackTask], TrackResult]
 Child = Isolated[TrackTask, TrackResult]
 """The child process that decodes; it processes one track at a time."""
 OnDone = Callable[[Mark], None]
-
-
-@dataclass(frozen=True)
-class PackRequest:
-    """Everything that packing one unit takes, on whatever machine."""
-
-    home: str
-    """What `Home.open` takes."""
-    corpus: str
-    """The corpus's folder, whose name is its `corpus_key`, as the home's marks spell it."""
-    source: Source
-    unit: Unit
-    config: FmaConfig
-
-    @property
-    def work(self) -> Work:
-        """The piece of work that this is."""
-        return unit_work(self.unit, self.config, Corpus(Path(self.corpus)))
-
-
-def corpus_key(plan: Plan | Outline, config: FmaConfig) -> str:
-    """Return the name of the corpus that a plan and the settings that shape its bytes make."""
-    return digest_of([VERSION, plan.digest(), _what_shapes(config)])[:16]
-
-
-def unit_work(unit: Unit | PlannedUnit, config: FmaConfig, corpus: Corpus) -> Work:
-    """Return the piece of work that packing a unit into a corpus is.
-
-    The corpus is part of it: two plans can share a unit, but each corpus holds its own shards.
-    """
-    digest = unit.digest if isinstance(unit, PlannedUnit) else unit_digest(unit)
-    inputs = {"corpus": corpus.root.name, "unit": digest}
-    return Work(STAGE, VERSION, _what_shapes(config), inputs)
 
 
 def pack_units(
@@ -195,11 +154,6 @@ def _pack_once(request: PackRequest, fetcher: Fetcher, child: Child) -> Mark:
         for path in outputs.values():
             home.release(path)
         return mark
-
-
-def _what_shapes(config: FmaConfig) -> Json:
-    matters = config.what_matters()
-    return {name: matters[name] for name in ("filters", "clips", "shards", "track_seconds", "seed")}
 
 
 def _pack(

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from pipelines.archives.sources import Source
 from pipelines.config import FilterConfig, FmaConfig, ShardConfig
-from pipelines.packing.pack import PackRequest, corpus_key, unit_work
+from pipelines.packing.unit_work import PackRequest, corpus_key, unit_work
 from pipelines.tracks.fma import read_tracks
 from pipelines.tracks.plan import Plan, make_plan
 from storage.home.layout import Corpus, Home

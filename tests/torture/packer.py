@@ -14,7 +14,7 @@ from pipelines.archives.sources import Fetcher
 from pipelines.packing import pack, track_scheduler
 from pipelines.packing.census import take_census
 from pipelines.packing.engines import pack_all
-from pipelines.packing.pack import LEDGER
+from pipelines.packing.unit_work import LEDGER
 from pipelines.tracks.plan import write_plan
 from storage.errors import LockedError
 from storage.home import marks

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from flows import recipes
 from flows.cli.fit import fit, measure
-from flows.cli.views import View
+from flows.cli.output import View
 from storage.errors import ConfigError, MachineError
 
 

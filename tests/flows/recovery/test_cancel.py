@@ -82,7 +82,7 @@ def test_a_killed_job_is_tried_again_and_a_cancelled_one_goes_on_when_run_again(
     }  # fmt: skip
     said = begun.communicate(timeout=60)[0]
     assert begun.returncode == 143, said
-    assert "the run was cancelled; the same command goes on from here" in said
+    assert "the run was cancelled; run the same command again to resume" in said
     assert "Traceback" not in said
     assert works.states(run["id"])["pretrain"] == "Cancelled"
     [stopped] = re.findall(r"stopped by a signal after step (\d+)", training.log())
@@ -99,7 +99,7 @@ def test_a_killed_job_is_tried_again_and_a_cancelled_one_goes_on_when_run_again(
 def test_nothing_to_cancel(works: Works) -> None:
     answer = works("cancel", "no such run")
     assert answer.returncode == 2
-    assert "no run 'no such run' goes on" in answer.stderr
+    assert "no run 'no such run' is unfinished" in answer.stderr
 
 
 def test_a_lost_deployed_run_resumes_by_itself_and_is_cancelled_from_the_ui(

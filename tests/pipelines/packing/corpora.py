@@ -8,8 +8,9 @@ from typing import NamedTuple
 from pipelines.archives.sources import Source
 from pipelines.config import FmaConfig
 from pipelines.packing.census import take_census
-from pipelines.packing.pack import PackRequest, ProcessTrack, corpus_key, pack_units
+from pipelines.packing.pack import ProcessTrack, pack_units
 from pipelines.packing.process_track import process_track
+from pipelines.packing.unit_work import PackRequest, corpus_key
 from pipelines.tracks.fma import read_tracks
 from pipelines.tracks.plan import Plan, make_plan, write_plan
 from storage.home.layout import Corpus, Home

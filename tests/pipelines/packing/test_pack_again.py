@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.packing.pack import corpus_key, pack_unit, pack_units, unit_work
+from pipelines.packing.pack import pack_unit, pack_units
 from pipelines.packing.process_track import TrackResult
+from pipelines.packing.unit_work import corpus_key, unit_work
 from storage.errors import LockedError
 from storage.files import only_one
 from storage.home.layout import Corpus
