@@ -43,6 +43,11 @@ class StemCorpus:
                     f"the model works at {sample_rate} Hz, but '{song.name}' in {songs} is at "
                     f"{song.sample_rate} Hz; prepare the songs at the model's rate"
                 )
+            if lacking := [stem for stem in stems if stem not in song.stems]:
+                raise ConfigError(
+                    f"'{song.name}' in {songs} has the stems {', '.join(song.stems)}, but not "
+                    f"{', '.join(lacking)}; name stems that it has, or prepare the songs with these"
+                )
         return cls(home, rows, stems)
 
     def of(self, split: str) -> tuple[StemSong, ...]:
