@@ -45,8 +45,12 @@ class Works:
 
     @property
     def environment(self) -> dict[str, str]:
+        return {**os.environ, **self.variables}
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Variables that name the tests' own server."""
         return {
-            **os.environ,
             "STEMWORKS_STATE": str(self.state),
             "STEMWORKS_SERVER_PORT": str(self.port),
             "STEMWORKS_HOST": HOST,

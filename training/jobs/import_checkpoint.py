@@ -7,7 +7,8 @@ from storage.errors import ConfigError
 from storage.files import hash_file
 from storage.unions import imported
 from training.engine.weights import fit_into, save_model
-from training.models.separator import Imported, build
+from training.models.foreign import Imported
+from training.models.separator import build
 from training.models.table import FOREIGN
 
 

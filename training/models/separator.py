@@ -7,9 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple, Protocol, Self, cast, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
-from storage.errors import CheckpointError
+from storage.errors import CheckpointError, ConfigError
 from storage.unions import implementation_of
 from training.models.settings import ModelSettings
 from training.models.table import MODELS
@@ -29,20 +30,6 @@ class Separation(NamedTuple):
 
 Forward = Callable[[Tensor], Tensor | Separation]
 """`x_BICT -> y_BSCT`, with or without side products."""
-
-
-class Imported(NamedTuple):
-    """A model read of somebody else's checkpoint."""
-
-    config: ModelSettings
-    weights: dict[str, Tensor]
-    """By the names of our model."""
-    stems: tuple[str, ...] = ()
-    """Names of its outputs, where the checkpoint's settings tell."""
-    chunk_seconds: float | None = None
-    """Length of the chunks that it was made for, where they tell."""
-    hop_seconds: float | None = None
-    """From the start of one chunk to the next, where they tell."""
 
 
 class Separator(nn.Module, ABC):
@@ -83,9 +70,15 @@ class Separator(nn.Module, ABC):
         """
 
 
-@runtime_checkable
-class ChoosesOutputs(Protocol):
+class ChoosesOutputs(Separator):
     """The ability `choose_outputs`: outputs can be picked, as channel selection does."""
+
+    @abstractmethod
+    def state_of(self, chosen: Sequence[int]) -> dict[str, Tensor]:
+        """Return the state dict of this model with only the outputs `chosen`, in that order.
+
+        Nothing in it is shared with this model.
+        """
 
     def with_outputs(self, chosen: Sequence[int]) -> Self:
         """Return a new model whose output s is output `chosen[s]` of this one; nothing is shared.
@@ -93,7 +86,15 @@ class ChoosesOutputs(Protocol):
         Raises:
             ConfigError: `chosen` is empty or names an output that does not exist.
         """
-        ...
+        if not chosen or not all(0 <= output < self.outputs for output in chosen):
+            raise ConfigError(
+                f"chosen outputs {list(chosen)}: choose one or more of 0 to {self.outputs - 1}"
+            )
+        # On the meta device nothing is drawn: choosing outputs leaves the random state alone.
+        with torch.device("meta"):
+            model = type(self)(self.config.model_copy(update={"outputs": len(chosen)}))
+        model.load_state_dict(self.state_of(chosen), assign=True)
+        return model.train(self.training)
 
 
 @runtime_checkable
@@ -127,4 +128,4 @@ def select_outputs(model: Separator, chosen: Sequence[int]) -> Separator:
             f"a model of kind '{model.config.kind}' cannot choose among its outputs; pre-train it "
             "with as many outputs as there are stems"
         )
-    return cast("Separator", model.with_outputs(chosen))
+    return model.with_outputs(chosen)

@@ -11,38 +11,20 @@ N frames, D width, H heads, A sequences, L tokens of a sequence. Tokens are [B, 
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 from storage.errors import ConfigError
+from training.models.attention import attend, recomputed
 from training.models.bs_locoformer.bands import OUTPUT_AXIS, BandDecoder, BandEncoder, band_groups
 from training.models.bs_locoformer.config import BsLocoformerConfig
 from training.models.bs_locoformer.memory_efficient_ops import rms_normalise, swiglu
-from training.models.separator import Recompute, Separator
+from training.models.separator import ChoosesOutputs, Recompute
 from training.spectral import istft, kept_frames, spectral_rms, stft
 
 TIME_AXIS, BAND_AXIS = 1, 2
 """Where frames and bands lie in tokens [B, N, K, D]."""
-
-SEQUENCES_AT_ONCE = 65_535
-"""Most sequences of one attention call: CUDA's kernels lay them along a grid's y or z axis."""
-
-
-aten = torch.ops.aten
-KEPT = [
-    aten.convolution.default,
-    aten.mm.default,
-    aten._scaled_dot_product_flash_attention.default,
-    aten._scaled_dot_product_efficient_attention.default,
-    aten._scaled_dot_product_cudnn_attention.default,
-    aten._scaled_dot_product_flash_attention_for_cpu.default,
-]
-"""What `recompute = "cheap"` does not compute twice; norms, gates and dropout it does."""
 
 
 class RMSGroupNorm(nn.Module):
@@ -108,27 +90,13 @@ class Attention(nn.Module):
             x = x.transpose(1, 2)
         outer = x.shape[:2]
         qkv = torch.unflatten(x.flatten(0, 1), -1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        y_AHLd = self._attend(qkv)
+        query, key, value = qkv.unbind()
+        y_AHLd = attend(query, key, value, self.rate if self.training else 0.0)
         y = torch.unflatten(y_AHLd.transpose(1, 2).flatten(-2), 0, outer)
         if self.axis == TIME_AXIS:
             y = y.transpose(1, 2)
         merged: Tensor = self.dropout(self.merge(y))
         return merged
-
-    def _attend(self, qkv_3AHLd: Tensor) -> Tensor:
-        calls = -(-qkv_3AHLd.shape[1] // SEQUENCES_AT_ONCE)
-        pieces = [self._attend_at_once(part) for part in qkv_3AHLd.chunk(calls, dim=1)]
-        return pieces[0] if calls == 1 else torch.cat(pieces)
-
-    def _attend_at_once(self, qkv_3AHLd: Tensor) -> Tensor:
-        rate = self.rate if self.training else 0.0
-        if qkv_3AHLd.is_cuda:
-            query, key, value = qkv_3AHLd.unbind()
-            return F.scaled_dot_product_attention(query, key, value, dropout_p=rate)
-        # On CPU the fused kernel's bfloat16 gradient takes twice as long as its float32 one.
-        with torch.autocast(qkv_3AHLd.device.type, enabled=False):
-            query, key, value = qkv_3AHLd.float().unbind()
-            return F.scaled_dot_product_attention(query, key, value, dropout_p=rate)
 
 
 class Path(nn.Module):
@@ -144,16 +112,7 @@ class Path(nn.Module):
 
     def forward(self, x_BNKD: Tensor) -> Tensor:
         """Refine tokens [B, N, K, D]."""
-        if self.recompute == "nothing" or not torch.is_grad_enabled():
-            return self._refine(x_BNKD)
-        kept = KEPT if self.recompute == "cheap" else []
-        refined: Tensor = checkpoint(
-            self._refine,
-            x_BNKD,
-            use_reentrant=False,
-            context_fn=partial(create_selective_checkpoint_contexts, kept),
-        )
-        return refined
+        return recomputed(self._refine, x_BNKD, mode=self.recompute)
 
     def _refine(self, x_BNKD: Tensor) -> Tensor:
         for norm, step in zip(self.norms, self.steps, strict=True):
@@ -161,7 +120,7 @@ class Path(nn.Module):
         return x_BNKD
 
 
-class BsLocoformer(Separator):
+class BsLocoformer(ChoosesOutputs):
     """BS-Locoformer; small, medium and large are values of its config (paper, Table 1).
 
     Raises:
@@ -224,26 +183,12 @@ class BsLocoformer(Separator):
         """Yield the parameters of the blocks, neither encoder nor decoder."""
         return self.blocks.parameters()
 
-    def with_outputs(self, chosen: Sequence[int]) -> Self:
-        """Return a new model whose output s is output `chosen[s]` of this one; nothing is shared.
-
-        Raises:
-            ConfigError: `chosen` is empty or names an output that does not exist.
-        """
-        if not chosen or not all(0 <= output < self.outputs for output in chosen):
-            raise ConfigError(
-                f"chosen outputs {list(chosen)}: choose one or more of 0 to {self.outputs - 1}"
-            )
-        device = next(self.parameters()).device
-        index = torch.tensor(list(chosen), device=device)
-        state = {
+    def state_of(self, chosen: Sequence[int]) -> dict[str, Tensor]:
+        """Return the state dict of this model with only the outputs `chosen`."""
+        index = torch.tensor(list(chosen), device=next(self.parameters()).device)
+        return {
             name: value.index_select(OUTPUT_AXIS, index)
             if name.startswith("decoder.last_")
             else value.clone()
             for name, value in self.state_dict().items()
         }
-        # On the meta device nothing is drawn: choosing outputs leaves the random state alone.
-        with torch.device("meta"):
-            model = type(self)(self.config.model_copy(update={"outputs": len(chosen)}))
-        model.load_state_dict(state, assign=True)
-        return model.train(self.training)

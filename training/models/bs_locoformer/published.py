@@ -6,20 +6,17 @@ convolution is a transposed one, here the valid one with the kernel reversed; it
 feed-forward networks are in reverse order: number 1 comes before attention.
 """
 
-import pickle
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from storage.errors import CheckpointError
 from training.models.bs_locoformer.bands import band_groups
 from training.models.bs_locoformer.config import LARGE, MEDIUM, SMALL, BsLocoformerConfig
-from training.models.separator import Imported
+from training.models.foreign import Imported, after_prefix, read_plain
 
 Weights = Mapping[str, Tensor]
 Take = Callable[[str], Tensor]
@@ -42,29 +39,12 @@ def read_published(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: it is missing, unreadable, holds more than tensors, or no BS-Locoformer.
     """
-    try:
-        content = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except (SafetensorError, OSError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        # torch's own sentence recommends to load whatever code the file holds.
-        raise CheckpointError(
-            f"checkpoint {path} cannot be read as plain tensors ({type(error).__name__}); give a "
-            ".safetensors file, or a PyTorch file that holds a state dict and nothing else"
-        ) from error
-    weights = _tensors(content)
-    prefix = next((name.removesuffix(FIRST) for name in weights if name.endswith(FIRST)), None)
-    if prefix is None:
+    weights = after_prefix(_tensors(read_plain(path)), FIRST)
+    if weights is None:
         raise CheckpointError(
             f"checkpoint {path} holds no weight '{FIRST}'; give a published BS-Locoformer"
         )
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in weights.items()
-        if name.startswith(prefix) and not name.endswith(".window")
-    }
+    return {name: it for name, it in weights.items() if not name.endswith(".window")}
 
 
 def read_checkpoint(checkpoint: Path, settings: Path | None = None) -> Imported:

@@ -5,22 +5,19 @@ and `inference`, and a PyTorch or safetensors file of weights. Nothing else than
 unpickled, and of YAML's Python tags none but the tuple's is known.
 """
 
-import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from storage.errors import CheckpointError, ConfigError
 from training.models.bs_roformer.config import BANDS, BsRoformerConfig
 from training.models.bs_roformer.model import BsRoformer
 from training.models.bs_roformer.transformer import Rotary
-from training.models.separator import Imported
+from training.models.foreign import Imported, after_prefix, read_plain
 
 FIRST = "band_split.to_features.0.0.gamma"
 """A name that every checkpoint has, after whatever prefix its training framework gave."""
@@ -234,26 +231,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: it is missing, unreadable, holds more than tensors, or no BS-RoFormer.
     """
-    try:
-        content = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except (SafetensorError, OSError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        # torch's own sentence recommends to load whatever code the file holds.
-        raise CheckpointError(
-            f"checkpoint {path} cannot be read as plain tensors ({type(error).__name__}); give a "
-            ".safetensors file, or a PyTorch file that holds a state dict and nothing else"
-        ) from error
-    for named in _state_dicts(content):
-        prefix = next((name.removesuffix(FIRST) for name in named if name.endswith(FIRST)), None)
-        if prefix is not None:
-            return {
-                name.removeprefix(prefix): tensor
-                for name, tensor in named.items()
-                if name.startswith(prefix)
-            }
+    for named in _state_dicts(read_plain(path)):
+        weights = after_prefix(named, FIRST)
+        if weights is not None:
+            return weights
     raise CheckpointError(
         f"checkpoint {path} holds no weight '{FIRST}'; give a BS-RoFormer of the community's form"
     )

@@ -9,16 +9,18 @@ K bands, D width, P = 2 the real and imaginary part. Tokens are [B, N, K, D] bet
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import Self, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from storage.errors import ConfigError
 from training.models.bs_roformer.config import BsRoformerConfig
-from training.models.bs_roformer.transformer import Recompute, RMSNorm, Transformer
-from training.models.separator import Separator
+from training.models.bs_roformer.transformer import RMSNorm, Transformer
+from training.models.separator import ChoosesOutputs, Recompute
 from training.spectral import istft, stft
+
+MASKS = "mask_estimators."
+"""Beginning of the names of what is an output's own."""
 
 
 class BandSplit(nn.Module):
@@ -66,7 +68,7 @@ def _mask_network(config: BsRoformerConfig, outputs: int) -> nn.Sequential:
     return nn.Sequential(*steps[:-1])
 
 
-class BsRoformer(Separator):
+class BsRoformer(ChoosesOutputs):
     """BS-RoFormer; the published sizes are values of its config."""
 
     config: BsRoformerConfig
@@ -135,26 +137,14 @@ class BsRoformer(Separator):
             if isinstance(part, Transformer):
                 part.recompute = mode
 
-    def with_outputs(self, chosen: Sequence[int]) -> Self:
-        """Return a new model whose output s is output `chosen[s]` of this one; nothing is shared.
-
-        Raises:
-            ConfigError: `chosen` is empty or names an output that does not exist.
-        """
-        if not chosen or not all(0 <= output < self.outputs for output in chosen):
-            raise ConfigError(
-                f"chosen outputs {list(chosen)}: choose one or more of 0 to {self.outputs - 1}"
-            )
-        # On the meta device nothing is drawn: choosing outputs leaves the random state alone.
-        with torch.device("meta"):
-            model = type(self)(self.config.model_copy(update={"outputs": len(chosen)}))
-        state, own = {}, self.state_dict()
-        for name in model.state_dict():
-            head, dot, rest = name.partition(".")
-            if head == "mask_estimators":
-                place, _, inner = rest.partition(".")
-                state[name] = own[f"{head}.{chosen[int(place)]}.{inner}"].clone()
-            else:
-                state[name] = own[head + dot + rest].clone()
-        model.load_state_dict(state, assign=True)
-        return model.train(self.training)
+    def state_of(self, chosen: Sequence[int]) -> dict[str, Tensor]:
+        """Return the state dict of this model with only the outputs `chosen`."""
+        own = self.state_dict()
+        state = {name: it.clone() for name, it in own.items() if not name.startswith(MASKS)}
+        for place, output in enumerate(chosen):
+            beginning = f"{MASKS}{output}."
+            for name, value in own.items():
+                if name.startswith(beginning):
+                    inner = name.removeprefix(beginning)
+                    state[f"{MASKS}{place}.{inner}"] = value.clone()
+        return state

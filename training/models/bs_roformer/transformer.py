@@ -6,38 +6,19 @@ community's form, whose names of weights are kept.
 Tensors: A sequences, L tokens of a sequence, D width, H heads, d features of a head.
 """
 
-from functools import partial
-from typing import Literal, cast
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
+from training.models.attention import attend, recomputed
 from training.models.bs_roformer.config import FEED_FORWARD, BsRoformerConfig
-
-Recompute = Literal["nothing", "cheap", "everything"]
-"""What of a transformer's activations the backward pass computes again."""
+from training.models.separator import Recompute
 
 NORM_EPS = 1e-24
 """Added to a mean square before its root: what is not digital silence is far above it."""
 
 ROTARY_BASE = 10_000.0
 """Positions turn the slowest pair of features this many times more slowly than the fastest."""
-
-SEQUENCES_AT_ONCE = 65_535
-"""Most sequences of one attention call: CUDA's kernels lay them along a grid's y or z axis."""
-
-aten = torch.ops.aten
-KEPT = [
-    aten.mm.default,
-    aten.addmm.default,
-    aten._scaled_dot_product_flash_attention.default,
-    aten._scaled_dot_product_efficient_attention.default,
-    aten._scaled_dot_product_cudnn_attention.default,
-    aten._scaled_dot_product_flash_attention_for_cpu.default,
-]
-"""What `cheap` does not compute twice; norms, rotations, gates and dropout it does."""
 
 
 class RMSNorm(nn.Module):
@@ -96,25 +77,11 @@ class Attention(nn.Module):
         x_ALD = self.norm(x_ALD)
         qkv = torch.unflatten(self.to_qkv(x_ALD), -1, (3, self.heads, -1))
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind()
-        mixed_AHLd = self._attend(self.rotary_embed(query), self.rotary_embed(key), value)
+        query, key = self.rotary_embed(query), self.rotary_embed(key)
+        mixed_AHLd = attend(query, key, value, self.rate if self.training else 0.0)
         gates_ALH1 = self.to_gates(x_ALD).sigmoid().unsqueeze(-1)
         merged: Tensor = self.to_out((mixed_AHLd.transpose(1, 2) * gates_ALH1).flatten(-2))
         return merged
-
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        calls = -(-len(query) // SEQUENCES_AT_ONCE)
-        parts = zip(query.chunk(calls), key.chunk(calls), value.chunk(calls), strict=True)
-        mixed = [self._attend_at_once(*part) for part in parts]
-        return mixed[0] if calls == 1 else torch.cat(mixed)
-
-    def _attend_at_once(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        rate = self.rate if self.training else 0.0
-        if query.is_cuda:
-            return F.scaled_dot_product_attention(query, key, value, dropout_p=rate)
-        # On CPU the fused kernel's bfloat16 gradient takes twice as long as its float32 one.
-        with torch.autocast(query.device.type, enabled=False):
-            full = query.float(), key.float(), value.float()
-            return F.scaled_dot_product_attention(*full, dropout_p=rate)
 
 
 class FeedForward(nn.Module):
@@ -150,14 +117,8 @@ class Transformer(nn.Module):
 
     def forward(self, x_ALD: Tensor) -> Tensor:
         """Refine the tokens of each sequence [A, L, D]."""
-        again = self.recompute != "nothing" and torch.is_grad_enabled()
-        kept = KEPT if self.recompute == "cheap" else []
-        contexts = partial(create_selective_checkpoint_contexts, kept)
         for layer in self.layers:
-            if again:
-                x_ALD = checkpoint(_refine, layer, x_ALD, use_reentrant=False, context_fn=contexts)
-            else:
-                x_ALD = _refine(cast(nn.ModuleList, layer), x_ALD)
+            x_ALD = recomputed(_refine, layer, x_ALD, mode=self.recompute)
         return x_ALD
 
 

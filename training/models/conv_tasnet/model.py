@@ -14,22 +14,20 @@ M frames.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchaudio.models.conv_tasnet import MaskGenerator
 
-from storage.errors import ConfigError
 from training.models.conv_tasnet.config import ConvTasNetConfig
-from training.models.separator import Separator
+from training.models.separator import ChoosesOutputs
 
 BY_OUTPUT = "mask_generator.output_conv."
 """What the names of those weights start with that have rows for each output."""
 
 
-class ConvTasNet(Separator):
+class ConvTasNet(ChoosesOutputs):
     """Conv-TasNet, non-causal; the published sizes are values of its config.
 
     It normalises no level: the mask network's first norm does, and masks scale with their input.
@@ -85,26 +83,13 @@ class ConvTasNet(Separator):
         """Yield what may be compiled: the mask network."""
         yield self.mask_generator
 
-    def with_outputs(self, chosen: Sequence[int]) -> Self:
-        """Return a new model whose output s is output `chosen[s]` of this one; nothing is shared.
-
-        Raises:
-            ConfigError: `chosen` is empty or names an output that does not exist.
-        """
-        if not chosen or not all(0 <= output < self.outputs for output in chosen):
-            raise ConfigError(
-                f"chosen outputs {list(chosen)}: choose one or more of 0 to {self.outputs - 1}"
-            )
+    def state_of(self, chosen: Sequence[int]) -> dict[str, Tensor]:
+        """Return the state dict of this model with only the outputs `chosen`."""
         index = torch.tensor(list(chosen), device=self.encoder.weight.device)
-        state = {
+        return {
             # Rows are [S N, ...], output by output.
             name: torch.unflatten(value, 0, (self.outputs, -1)).index_select(0, index).flatten(0, 1)
             if name.startswith(BY_OUTPUT)
             else value.clone()
             for name, value in self.state_dict().items()
         }
-        # On the meta device nothing is drawn: choosing outputs leaves the random state alone.
-        with torch.device("meta"):
-            model = type(self)(self.config.model_copy(update={"outputs": len(chosen)}))
-        model.load_state_dict(state, assign=True)
-        return model.train(self.training)

@@ -7,22 +7,20 @@ last layer.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchaudio.models import HDemucs
 
-from storage.errors import ConfigError
 from training.models.hdemucs.config import HdemucsConfig
-from training.models.separator import Separator
+from training.models.separator import ChoosesOutputs
 
 BY_OUTPUT = {"weight": 1, "bias": 0}
 """Axis of the last layers' weights along which outputs lie, one after the other."""
 
 
-class Hdemucs(Separator):
+class Hdemucs(ChoosesOutputs):
     """Hybrid Demucs; the published size is a value of its config.
 
     The network brings each example to mean 0 and deviation 1 in both branches and undoes it, so no
@@ -69,27 +67,14 @@ class Hdemucs(Separator):
         """Yield nothing: LSTMs and spectra leave no graph worth a compilation."""
         yield from ()
 
-    def with_outputs(self, chosen: Sequence[int]) -> Self:
-        """Return a new model whose output s is output `chosen[s]` of this one; nothing is shared.
-
-        Raises:
-            ConfigError: `chosen` is empty or names an output that does not exist.
-        """
-        if not chosen or not all(0 <= output < self.outputs for output in chosen):
-            raise ConfigError(
-                f"chosen outputs {list(chosen)}: choose one or more of 0 to {self.outputs - 1}"
-            )
-        state = {
+    def state_of(self, chosen: Sequence[int]) -> dict[str, Tensor]:
+        """Return the state dict of this model with only the outputs `chosen`."""
+        return {
             name: self._chosen(value, self._last[name], chosen)
             if name in self._last
             else value.clone()
             for name, value in self.state_dict().items()
         }
-        # On the meta device nothing is drawn: choosing outputs leaves the random state alone.
-        with torch.device("meta"):
-            model = type(self)(self.config.model_copy(update={"outputs": len(chosen)}))
-        model.load_state_dict(state, assign=True)
-        return model.train(self.training)
 
     def _chosen(self, value: Tensor, axis: int, chosen: Sequence[int]) -> Tensor:
         """Return a last layer's weight [..., S P, ...] with the rows of the chosen outputs."""

@@ -79,7 +79,7 @@ def test_second_convolution_starts_as_the_published_transposed_one() -> None:
 def test_attention_in_several_calls_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = tiny().eval(), noise(2, 1, 2, LENGTH)
     whole = model(x)
-    monkeypatch.setattr("training.models.bs_locoformer.model.SEQUENCES_AT_ONCE", 7)
+    monkeypatch.setattr("training.models.attention.SEQUENCES_AT_ONCE", 7)
     torch.testing.assert_close(model(x), whole, rtol=1e-5, atol=1e-6)
 
 

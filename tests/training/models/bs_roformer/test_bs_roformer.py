@@ -111,7 +111,7 @@ def test_more_sequences_than_a_kernel_takes_are_attended_in_parts(
     transformer = Transformer(MICRO, 1).eval()
     x = torch.randn(7, 5, MICRO.width)
     expected = transformer(x)
-    monkeypatch.setattr("training.models.bs_roformer.transformer.SEQUENCES_AT_ONCE", 3)
+    monkeypatch.setattr("training.models.attention.SEQUENCES_AT_ONCE", 3)
     torch.testing.assert_close(transformer(x), expected)
 
 
