@@ -2,13 +2,16 @@
 
 ::
 
-    FMA    -> plan -> units -> census -> pre-training -> channel map -+
-                                                                      +-> fine-tuning -> scores
-    MUSDB  -> songs -> activity --------------------------------------+       -> report
+    cli        the commands; `__main__.py` assembles them
+    deploy     schedules, deployments and workers
+    engine     how Prefect runs a study: the flow and its tasks
+    studies    which stages a study has, in what order: one module or package per paper
+    recovery   crashed, cancelled and stalled runs
+    stages     what each stage builds
+    jobs       GPU jobs as supervised child processes
+    ui         what people see of a run
+    server     the Prefect server and its settings
 
-`study.py` draws every arrow, once. `stages.py` says what a stage is; `corpora.py`, `jobs.py` and
-`pages.py` build them; `tasks.py` is how Prefect runs them, `launch.py` a GPU job; `quality.py`
-and `approval.py` stand before GPU time. `display/` is what is seen of a run meanwhile, `commands/`
-what a person asks for and is shown; `operations/` keeps server, schedules and processes in order;
-`__main__.py` is the command line.
+Each imports only what is below it; `recovery` and `stages`, `ui` and `server` share a floor.
+Prefect is imported only in `deploy`, `engine`, `recovery`, `ui`, and in functions of `cli`.
 """

@@ -1,6 +1,6 @@
 """Every knob of the data side: what is read, kept, cut, packed and marked."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import (
     Field,
@@ -12,6 +12,7 @@ from pydantic import (
 )
 
 from storage.config import Config
+from storage.records import STEMS
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 
@@ -32,6 +33,17 @@ MUSDB_VALIDATION = (
     "Traffic Experiment - Sirens",
 )
 """The 14 titles of musdb's own validation list, taken out of the 100 training songs."""
+
+MoisesDbStem = Literal[
+    "vocals", "bass", "drums", "other", "guitar", "other_plucked", "percussion",
+    "piano", "other_keys", "bowed_strings", "wind",
+]  # fmt: skip
+MOISESDB_STEMS: tuple[str, ...] = get_args(MoisesDbStem)
+MIXTURE = "mixture"
+"""Name of a song's whole sound, beside its stems."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+"""A stem or a recording, as its WAV file is called."""
 
 
 class FilterConfig(Config):
@@ -153,15 +165,23 @@ class MusdbConfig(Config):
     """A corpus of songs with stems: MUSDB18-HQ, MoisesDB, or any folder in MUSDB's layout."""
 
     RUNTIME: ClassVar[frozenset[str]] = frozenset({"workers"})
+    NEUTRAL: ClassVar[frozenset[str]] = frozenset({"stems", "mix"})
 
     source: Literal["musdb18hq", "folder", "moisesdb"] = "musdb18hq"
     """`musdb18hq`: the published zip. `folder`: songs under `train/`, `test/` and, if it is there,
-    `validation/`, read in place. `moisesdb`: its zip or its folder, mixed down to four stems."""
+    `validation/`, read in place. `moisesdb`: its zip or its folder, mixed down to `stems`."""
     archive: str = "musdb18hq.zip"
     """Name of the archive, or of the folder, in the data root."""
     sha1: str | None = None
     md5: str | None = None
     """The archive's published checksums, checked before anything is unpacked; a folder has none."""
+    stems: Annotated[tuple[Name, ...], Field(min_length=1)] = STEMS
+    """What songs consist of, in the order of a model's outputs. Each stem is the recording of its
+    name, or a sum that `mix` names. MoisesDB's recordings are its own eleven stems; at the default,
+    `other` is the sum of eight of them."""
+    mix: dict[Name, Annotated[tuple[Name, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    """Stems that are sums of recordings, as in `{"rest": ["bass", "drums", "other"]}`. Sums are
+    written as float WAVs."""
     validation: tuple[str, ...] = MUSDB_VALIDATION
     """Titles taken out of `train` for validation. Titles MUSDB18-HQ lacks are reported."""
     validation_share: Unit = 0.1
@@ -188,6 +208,42 @@ class MusdbConfig(Config):
                 "leave no song to train on; they must add up to less than 1"
             )
         return self
+
+    @model_validator(mode="after")
+    def _has_distinct_stems(self) -> Self:
+        if fault := _stems_fault(self.stems, self.mix):
+            raise ValueError(fault)
+        if self.source == "moisesdb":
+            used = {name for names in self.recordings().values() for name in names}
+            if unknown := sorted(used - set(MOISESDB_STEMS)):
+                raise ValueError(
+                    f"MoisesDB has no recordings of {', '.join(unknown)}; it has "
+                    f"{', '.join(MOISESDB_STEMS)}: name these in stems, or sum them in mix"
+                )
+        return self
+
+    def recordings(self) -> dict[str, tuple[str, ...]]:
+        """Return which recordings' sum each stem is, in the order in which stems are added up."""
+        mix = self.mix
+        if self.source == "moisesdb" and not mix and set(self.stems) == set(STEMS):
+            own = set(STEMS) - {"other"}
+            mix = {"other": tuple(name for name in MOISESDB_STEMS if name not in own)}
+        return {stem: mix.get(stem, (stem,)) for stem in sorted(self.stems)}
+
+
+def _stems_fault(stems: tuple[str, ...], mix: dict[str, tuple[str, ...]]) -> str:
+    """Say what is wrong with a list of stems and their sums; an empty string if nothing is."""
+    if len(set(stems)) < len(stems):
+        twice = ", ".join(sorted({stem for stem in stems if stems.count(stem) > 1}))
+        return f"stems lists {twice} more than once; list each stem once"
+    used = [name for stem in stems for name in mix.get(stem, (stem,))]
+    if MIXTURE in (*stems, *used):
+        return f"no stem or recording may be called {MIXTURE}, which is the whole song; rename it"
+    if unlisted := sorted(set(mix) - set(stems)):
+        return f"mix has a sum for {', '.join(unlisted)}, which stems does not list; add it there"
+    if shared := sorted({name for name in used if used.count(name) > 1}):
+        return f"recordings in more than one stem: {', '.join(shared)}; use each in one stem"
+    return ""
 
 
 class SynthesisConfig(Config):

@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -46,7 +46,10 @@ class Config(BaseModel):
             name: _matter(getattr(self, name))
             for name, field in type(self).model_fields.items()
             if name not in self.RUNTIME
-            and not (name in self.NEUTRAL and getattr(self, name) == field.get_default())
+            and not (
+                name in self.NEUTRAL
+                and getattr(self, name) == field.get_default(call_default_factory=True)
+            )
         }
 
     def digest(self) -> str:
@@ -121,16 +124,43 @@ def digest_of(values: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def differences(old: Json, new: Json, prefix: str = "") -> list[str]:
-    """List where two nested values differ, as `path: old -> new`."""
-    lines: list[str] = []
+class Change(NamedTuple):
+    """One setting whose value differs between two configurations."""
+
+    path: str
+    """Such as `optim.lr`."""
+    old: Any
+    new: Any
+
+    @property
+    def old_text(self) -> str:
+        """The old value as JSON."""
+        return json.dumps(self.old)
+
+    @property
+    def new_text(self) -> str:
+        """The new value as JSON."""
+        return json.dumps(self.new)
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.old_text} -> {self.new_text}"
+
+
+def changes(old: Json, new: Json, prefix: str = "") -> list[Change]:
+    """Return where two nested values differ, in the order of the paths."""
+    found: list[Change] = []
     for key in sorted(old.keys() | new.keys()):
         before, after = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
-            lines += differences(before, after, f"{prefix}{key}.")
+            found += changes(before, after, f"{prefix}{key}.")
         elif before != after:
-            lines.append(f"{prefix}{key}: {json.dumps(before)} -> {json.dumps(after)}")
-    return lines
+            found.append(Change(f"{prefix}{key}", before, after))
+    return found
+
+
+def differences(old: Json, new: Json) -> list[str]:
+    """List where two nested values differ, as `path: old -> new`."""
+    return [str(change) for change in changes(old, new)]
 
 
 def _matter(value: Any) -> Any:

@@ -32,9 +32,9 @@ def arriving(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
-            _sync(temporary)
+            sync(temporary)
             temporary.replace(path)
-            _sync(path.parent)
+            sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -42,11 +42,39 @@ def arriving(path: Path) -> Iterator[Path]:
 def clear_remains(*paths: Path) -> None:
     """Remove what killed writers left of files half written.
 
-    Whoever calls holds the lock on these files: a writer at work would lose its own.
+    The caller holds the lock on these files: a writer at work would lose its own.
     """
     for path in paths:
         for remains in path.parent.glob(f".{glob.escape(path.name)}.*.arriving"):
             remains.unlink(missing_ok=True)
+
+
+def remove_arriving(folder: Path, pattern: str = "*") -> None:
+    """Remove what killed writers left of files whose names match a shell pattern.
+
+    The caller holds the lock on these files, as for `clear_remains`.
+    """
+    parent, _, name = pattern.rpartition("/")
+    for remains in folder.glob(f"{parent}/.{name}.*.arriving".lstrip("/")):
+        remains.unlink(missing_ok=True)
+
+
+def write_at(descriptor: int, position: int, data: bytes | memoryview) -> int:
+    """Write all bytes at a position of an open file, from any thread; return where they end."""
+    rest = memoryview(data)
+    while rest:
+        written = os.pwrite(descriptor, rest, position)
+        rest, position = rest[written:], position + written
+    return position
+
+
+def sync(path: Path) -> None:
+    """Return when a file, or a folder's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -128,7 +156,7 @@ def only_one(path: Path, what: str) -> Iterator[None]:
                 f"{what} is being done by another process ({_holder(stream)}); "
                 "wait for it, or end it, then run again"
             ) from error
-        # The kernel holds the lock; who it is, is told as a courtesy, for which a disk may be full.
+        # The kernel holds the lock; naming the holder is a courtesy, and the disk may be full.
         with contextlib.suppress(OSError):
             os.truncate(stream.fileno(), 0)
             os.write(stream.fileno(), f"pid {os.getpid()}".encode())
@@ -138,11 +166,3 @@ def only_one(path: Path, what: str) -> Iterator[None]:
 def _holder(stream: IO[str]) -> str:
     stream.seek(0)
     return stream.read(40) or "unknown pid"
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,7 +2,13 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 STEMS = ("bass", "drums", "vocals", "other")
 """The stems unless a configuration names others, in the authors' order (Saijo & Bando 2025)."""
@@ -62,7 +68,7 @@ class ShardInfo(Record):
     samples: int
     """Samples that it holds: as many as clips, or the pieces that clips are cut from."""
     sidecar_bytes: int
-    """Size of the file beside it that says where each sample lies."""
+    """Size of the file beside it that says where each sample is."""
     sidecar_sha256: str
 
 
@@ -82,7 +88,7 @@ class LedgerRow(Record):
     clips: int = 0
     clips_dropped: int = 0
     kept_seconds: float = 0.0
-    """Seconds of the track that lie in at least one kept clip."""
+    """Seconds of the track that are in at least one kept clip."""
     split: str = "training"
     decoder: str = ""
     sample_rate: int = 0
@@ -109,6 +115,21 @@ class StemSong(Record):
     """Relative to the home: holds mixture.wav and one WAV per stem."""
     frames: int
     sample_rate: int
+    stems: tuple[str, ...] = STEMS
+    """In the order of a model's outputs."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Return the names of its WAVs, the mixture first, then the stems as they are added up."""
+        return ("mixture", *sorted(self.stems))
+
+    @model_serializer(mode="wrap")
+    def _leave_out_usual_stems(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Rows written before stems were configurable keep their bytes, and so their digests.
+        row: dict[str, Any] = serialise(self)
+        if self.stems == STEMS:
+            del row["stems"]
+        return row
 
 
 class ActiveWindows(Record):

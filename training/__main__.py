@@ -16,27 +16,19 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import get_args
 
 from storage.errors import RunError, StemworksError
 from storage.files import only_one, read_json
 from storage.home.job_events import EventLog, write_failure
-from storage.home.runs import Run
+from storage.home.runs import Run, Verb
 from training.config import DeliveryConfig, SeparateConfig, TrainConfig
-from training.jobs.evaluate import evaluate
-from training.jobs.fit_memory import GIGABYTE, probe
-from training.jobs.import_checkpoint import import_checkpoint
-from training.jobs.progress import songs_progress
-from training.jobs.select_channels import select
-from training.jobs.separate_songs import separate_songs
-from training.jobs.train import train
-
-VERBS: dict[str, Callable[[Run], None]] = {"train": train, "select": select, "evaluate": evaluate}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do one job; return the exit code, having said in one line what went wrong if it did."""
     parsed = _parser().parse_args(arguments)
-    run = Run(parsed.run) if parsed.verb in VERBS else None
+    run = Run(parsed.run) if parsed.verb in get_args(Verb) else None
     _configure_logging(logging.INFO if _leads() else logging.WARNING, run)
     try:
         _do(parsed, run)
@@ -59,14 +51,37 @@ def _do(parsed: argparse.Namespace, run: Run | None) -> None:
     if run and _leads():
         _lead(parsed.verb, run)
     elif run and parsed.verb == "train":
-        train(run)
+        job_of("train")(run)
     elif parsed.verb == "fit":
-        recipe = TrainConfig.parse(read_json(parsed.recipe))
-        sys.stdout.write(json.dumps(probe(recipe, round(parsed.memory_gb * GIGABYTE))) + "\n")
+        _fit(parsed)
     elif parsed.verb == "separate":
         _separate(parsed)
     elif parsed.verb == "import":
+        from training.jobs.import_checkpoint import import_checkpoint
+
         import_checkpoint(parsed.checkpoint, parsed.model, parsed.settings, parsed.form)
+
+
+def job_of(verb: Verb) -> Callable[[Run], None]:
+    """Return the function of a job, having imported its module and no other job's."""
+    if verb == "train":
+        from training.jobs.train import train
+
+        return train
+    if verb == "select":
+        from training.jobs.select_channels import select
+
+        return select
+    from training.jobs.evaluate import evaluate
+
+    return evaluate
+
+
+def _fit(parsed: argparse.Namespace) -> None:
+    from training.jobs.fit_memory import GIGABYTE, probe
+
+    recipe = TrainConfig.parse(read_json(parsed.recipe))
+    sys.stdout.write(json.dumps(probe(recipe, round(parsed.memory_gb * GIGABYTE))) + "\n")
 
 
 def _leads() -> bool:
@@ -75,6 +90,9 @@ def _leads() -> bool:
 
 
 def _separate(parsed: argparse.Namespace) -> None:
+    from training.jobs.progress import songs_progress
+    from training.jobs.separate_songs import separate_songs
+
     config = SeparateConfig(
         shifts=parsed.shifts,
         swap_channels=parsed.swap_channels,
@@ -85,7 +103,7 @@ def _separate(parsed: argparse.Namespace) -> None:
         separate_songs(parsed.model, parsed.songs, parsed.destination, config, delivery, watch)
 
 
-def _lead(verb: str, run: Run) -> None:
+def _lead(verb: Verb, run: Run) -> None:
     job = run.job()
     if job.verb != verb:
         raise RunError(
@@ -93,13 +111,13 @@ def _lead(verb: str, run: Run) -> None:
             f"{job.verb} {run.root}`"
         )
     with only_one(run.lock, f"the job in {run.root}"):
-        VERBS[verb](run)
+        job_of(verb)(run)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description="One GPU job.")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    for name in VERBS:
+    for name in get_args(Verb):
         job = verbs.add_parser(name, help=f"do the {name} job of a run directory")
         job.add_argument("run", type=Path, help="the run directory")
     _add_separate(verbs.add_parser("separate", help="separate songs into stems"))

@@ -1,4 +1,4 @@
-"""Is this machine fit to run a study? Each check is one line: what, what was found, what to do."""
+"""`doctor`: whether this machine can run a study. Each check gives what, the finding, a remedy."""
 
 import http.client
 import importlib.metadata
@@ -10,16 +10,20 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-import httpx
-from packaging.requirements import Requirement
+import typer
 
+from flows.cli.fit import fit as show_fit
+from flows.cli.options import AsJson, HomeAt
+from flows.cli.output import View, stdout_view, table_of
 from flows.server import server
-from flows.server.settings import PASSWORD, ServerSettings, require_guard
-from storage.errors import ConfigError
+from flows.server.settings import PASSWORD, ServerSettings, require_password
+from storage.errors import ConfigError, MachineError
 from storage.home.layout import Home
+from storage.home.open import open_home
 
+app = typer.Typer()
 GIGABYTE = 1e9
 COMFORT_BYTES = 5e9
 """Free space below which only the smallest studies fit."""
@@ -28,20 +32,58 @@ HARM = {
     "sqlalchemy": ": everything seems to work, but schedules silently never fire",
     "fastapi": ": the Prefect server cannot start",
 }
-"""What a version does that this Prefect was not made for."""
+"""What versions break that this Prefect does not support."""
+COLOURS = {"ok": "green", "note": "yellow", "wrong": "red"}
 
 
 class Finding(NamedTuple):
     """What one check found."""
 
     name: str
-    verdict: str
-    """`ok`, `note` or `wrong`."""
+    verdict: Literal["ok", "note", "wrong"]
     found: str
     remedy: str = ""
 
 
-def examine(home: Home) -> list[Finding]:
+@app.command()
+def doctor(
+    home: HomeAt = "home",
+    fit: Annotated[
+        str, typer.Option(help="Measure the batch that fits: small, medium, large or a recipe.")
+    ] = "",
+    memory_gb: Annotated[
+        float, typer.Option(help="With --fit: measure on the CPU, within this many GB.")
+    ] = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    """Check this machine: programs, versions, disk, port, server, GPU; or measure what fits."""
+    if fit:
+        show_fit(fit, memory_gb, stdout_view(as_json))
+    else:
+        examine(open_home(home), stdout_view(as_json))
+
+
+def examine(home: Home, view: View) -> None:
+    """Check everything and show it.
+
+    Raises:
+        MachineError: something is wrong; names it.
+    """
+    findings = check_all(home)
+    rows = [
+        (finding.name, f"[{COLOURS[finding.verdict]}]{finding.verdict}[/]", *finding[2:])
+        for finding in findings
+    ]
+    view.show(
+        [finding._asdict() for finding in findings],
+        table_of("This machine", ("what", "", "found", "remedy"), rows),
+    )
+    wrong = [finding for finding in findings if finding.verdict == "wrong"]
+    if wrong:
+        raise MachineError("; ".join(f"{one.name}: {one.found}; {one.remedy}" for one in wrong))
+
+
+def check_all(home: Home) -> list[Finding]:
     """Check everything."""
     return [
         *_versions(),
@@ -57,6 +99,8 @@ def examine(home: Home) -> list[Finding]:
 
 def _versions() -> Iterator[Finding]:
     """Compare what is installed with what the project declares."""
+    from packaging.requirements import Requirement
+
     yield Finding("python", "ok", platform.python_version())
     for line in importlib.metadata.requires("stemworks") or []:
         wanted = Requirement(line)
@@ -100,13 +144,13 @@ def _processors() -> Finding:
 
 
 def _gpu() -> Finding:
-    """Ask torch in a child process: this layer does not know it."""
-    question = (
+    """Ask torch in a child process: only `training` imports it."""
+    code = (
         "import torch; n = torch.cuda.device_count(); "
         "print(', '.join(torch.cuda.get_device_name(i) for i in range(n)))"
     )
     answer = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", question],
+        [sys.executable, "-W", "ignore", "-c", code],
         capture_output=True,
         text=True,
         check=False,
@@ -125,47 +169,47 @@ def _server() -> Finding:
         alive = server.answers(given)
         remedy = "" if alive else "start it, or unset PREFECT_API_URL"
         return Finding("Prefect server", "ok" if alive else "wrong", given, remedy)
-    place = ServerSettings.from_environment()
-    if server.running(place):
-        return Finding("Prefect server", "ok", f"{place.address}/v2")
-    if server.port_taken(place):
+    settings = ServerSettings.from_environment()
+    if server.running(settings):
+        return Finding("Prefect server", "ok", f"{settings.address}/v2")
+    if server.port_taken(settings):
         return Finding(
             "Prefect server",
             "wrong",
-            f"port {place.port} is in use by another program",
-            "end it, or choose another with STEMWORKS_SERVER_PORT",
+            f"port {settings.port} is in use by another program",
+            "stop it, or choose another port with STEMWORKS_SERVER_PORT",
         )
     return Finding("Prefect server", "ok", "not running", "the next run starts it")
 
 
 def _guard() -> Iterator[Finding]:
-    """Say who reaches our own server, and whether it asks them for a password."""
+    """Check who can reach our own server, and whether it asks for a password."""
     if os.environ.get("PREFECT_API_URL"):
         return
-    place, name = ServerSettings.from_environment(), "server's password"
+    settings, name = ServerSettings.from_environment(), "server's password"
     try:
-        require_guard(place)
+        require_password(settings)
     except ConfigError as error:
         found, _, remedy = str(error).partition("; ")
         yield Finding(name, "wrong", found, remedy)
         return
     wanted = bool(os.environ.get(PASSWORD))
-    if server.running(place) and _asks(place) not in (wanted, None):
+    if server.running(settings) and _asks_for_password(settings) not in (wanted, None):
         now, then = ("set", "was not") if wanted else ("not set", "was")
         found = f"{PASSWORD} is {now}, and {then} when the server started"
         yield Finding(
-            name, "wrong", found, "set it as it was; or 'stemworks down', and begin again"
+            name, "wrong", found, "set it as it was; or 'stemworks down', then start again"
         )
         return
-    reach = "this machine alone" if place.is_private else "other machines, too"
+    reach = "this machine only" if settings.is_private else "other machines, too"
     asked = "set" if wanted else "none"
-    yield Finding(name, "ok", f"{asked}; {place.host} is reached from {reach}")
+    yield Finding(name, "ok", f"{asked}; {settings.host} can be reached from {reach}")
 
 
-def _asks(place: ServerSettings) -> bool | None:
-    """Say whether the server that runs refuses whoever gives no password; None: it is away."""
+def _asks_for_password(settings: ServerSettings) -> bool | None:
+    """Return whether the server refuses requests without a password; None: it does not answer."""
     try:
-        with urllib.request.urlopen(f"{place.address}/api/admin/version", timeout=5):
+        with urllib.request.urlopen(f"{settings.address}/api/admin/version", timeout=5):
             return False
     except urllib.error.HTTPError as error:
         return error.code == http.client.UNAUTHORIZED
@@ -174,34 +218,36 @@ def _asks(place: ServerSettings) -> bool | None:
 
 
 def _schedules() -> Iterator[Finding]:
-    """Look whether what is to run by itself will: on a running server, runs are planned ahead."""
+    """Check that schedules will fire: a healthy server plans their runs ahead."""
     given = os.environ.get("PREFECT_API_URL")
     if not (server.answers(given) if given else server.running(ServerSettings.from_environment())):
         return
     server.connect()
     # Prefect reads its settings when it is imported.
-    from prefect.client.orchestration import get_client  # noqa: PLC0415
+    import httpx
+    from prefect.client.orchestration import get_client
 
-    from flows.deploy.schedule_health import upcoming  # noqa: PLC0415
+    from flows.deploy.schedule_health import upcoming
 
     try:
         with get_client(sync_client=True) as client:
-            found = upcoming(client)
+            next_runs = upcoming(client)
     except httpx.HTTPStatusError as error:
         name = "PREFECT_API_AUTH_STRING" if given else PASSWORD
-        said = f"the server does not tell: it answers {error.response.status_code}"
-        yield Finding("schedules", "wrong", said, f"if that is 401, set {name}; else see its log")
+        found = f"the server answers {error.response.status_code}"
+        remedy = f"if that is 401, set {name}; otherwise see the server's log"
+        yield Finding("schedules", "wrong", found, remedy)
         return
-    dead = [name for name, when in found.items() if when is None]
+    dead = [name for name, when in next_runs.items() if when is None]
     if dead:
         yield Finding(
             "schedules",
             "wrong",
-            f"of {', '.join(dead)} no run is ahead",
+            f"no next run is planned of {', '.join(dead)}",
             f"see the server's log, such as {ServerSettings.from_environment().log}, for its "
             "scheduler; a run more than 100 days ahead is not planned yet",
         )
         return
-    nearest = min((when for when in found.values() if when), default=None)
-    said = f"{len(found)}, the next run at {nearest:%Y-%m-%d %H:%M %Z}" if nearest else "none"
-    yield Finding("schedules", "ok", said)
+    nearest = min((when for when in next_runs.values() if when), default=None)
+    found = f"{len(next_runs)}, the next run at {nearest:%Y-%m-%d %H:%M %Z}" if nearest else "none"
+    yield Finding("schedules", "ok", found)

@@ -1,10 +1,14 @@
-"""`stemworks export`: a trained model out of its home, with what explains it."""
+"""`export`: copy a trained model out of its home, with its card and lineage."""
 
 import shutil
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from flows.cli.lineage import Found, home_around, value_of
-from flows.cli.views import View
+from flows.cli.options import AsJson
+from flows.cli.output import View, stdout_view
 from flows.stages.lineage import LineageGraph
 from flows.studies import claims
 from storage.config import Json
@@ -18,20 +22,31 @@ from storage.records import SongScore
 from training.report import card, score_table
 from training.report.tables import ScoreTable
 
+app = typer.Typer()
 WEIGHTS, EXPLANATION, CARD, LINEAGE = (
     "model.safetensors", "model.json", "README.md", "lineage.json",
 )  # fmt: skip
 
 
-def export(run_directory: Path, out: Path, view: View) -> None:
+@app.command()
+def export(
+    run_directory: Annotated[Path, typer.Argument(help="A run directory of a training.")],
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    as_json: AsJson = False,
+) -> None:
+    """Copy a trained model out: weights, JSON, model card and lineage."""
+    export_model(run_directory, out, stdout_view(as_json))
+
+
+def export_model(run_directory: Path, out: Path, view: View) -> None:
     """Write a training run's model to a folder of its own.
 
     `model.safetensors` and `model.json` are copied byte for byte and compared; `README.md` is the
-    model's card with its scores, `lineage.json` says out of what it was made.
+    model's card with its scores, `lineage.json` says what it was made from.
 
     Raises:
-        ConfigError: the directory holds no trained model, or `out` is there already.
-        CheckpointError: the weights are not those that were written.
+        ConfigError: the directory holds no trained model, or `out` exists and is not empty.
+        CheckpointError: the weights are damaged.
     """
     model = next(
         (folder for folder in (Run(run_directory).model, run_directory / "model", run_directory)
@@ -43,13 +58,13 @@ def export(run_directory: Path, out: Path, view: View) -> None:
             f"{run_directory} holds no trained model; give a training's run directory"
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out} is there already; give a folder that is not")
+        raise ConfigError(f"{out} exists and is not empty; give a new folder")
     explanation = read_json(model / EXPLANATION)
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         _copy(model / WEIGHTS, out / WEIGHTS, explanation["sha256"])
         _explain(model, out, explanation)
-        # Last, so that what is half written is no model.
+        # Last, so that a half written folder is no model.
         shutil.copyfile(model / EXPLANATION, out / EXPLANATION)
     files = sorted(path.name for path in out.iterdir())
     view.show({"folder": str(out), "files": files}, f"{out}: {', '.join(files)}")
@@ -61,8 +76,8 @@ def _copy(source: Path, target: Path, sha256: str) -> None:
     if hash_file(target) != sha256:
         target.unlink()
         raise CheckpointError(
-            f"weights {source} are damaged: their sha256 has changed; run the study again, or take "
-            "them from a backup"
+            f"weights {source} are damaged: their sha256 has changed; run the study again, or "
+            "restore them from a backup"
         )
 
 
@@ -72,10 +87,10 @@ def _explain(model: Path, out: Path, explanation: Json) -> None:
     mark = _mark_of(home, model) if home else None
     scores, study = score_table([]), _recipe(explanation)
     if home and mark:
-        ancestry = LineageGraph(home)
+        graph = LineageGraph(home)
         found = Found(str(model), mark, "its path")
-        write_json(out / LINEAGE, value_of(ancestry, found))
-        scores, study = _scores(home, mark, ancestry), _study(home, mark, ancestry) or study
+        write_json(out / LINEAGE, value_of(graph, found))
+        scores, study = _scores(home, mark, graph), _study(home, mark, graph) or study
     text = card.markdown(out.name, study, scores)
     write_bytes(out / CARD, text.encode())
 
@@ -88,27 +103,27 @@ def _recipe(explanation: Json) -> Json:
 
 
 def _mark_of(home: Home, model: Path) -> Mark | None:
-    spelled = home.relative((model / EXPLANATION).resolve())
+    relative = home.relative((model / EXPLANATION).resolve())
     for mark in LineageGraph(home).marks:
-        if any(output.path == spelled for output in mark.outputs):
+        if any(output.path == relative for output in mark.outputs):
             return mark
     return None
 
 
-def _scores(home: Home, mark: Mark, ancestry: LineageGraph) -> ScoreTable:
-    """Return the scores of a model, if it was judged in this home."""
+def _scores(home: Home, mark: Mark, graph: LineageGraph) -> ScoreTable:
+    """Return the scores of a model, if it was evaluated in this home."""
     rows = [
         ("this model", read_rows(one.path(home, "scores.jsonl"), SongScore))
-        for one in ancestry.marks
+        for one in graph.marks
         if one.stage == "evaluate" and one.inputs.get("model") == mark.digest
     ]
     return score_table(rows[:1], with_ends=True)
 
 
-def _study(home: Home, mark: Mark, ancestry: LineageGraph) -> Json:
+def _study(home: Home, mark: Mark, graph: LineageGraph) -> Json:
     """Return the settings of a study here that made this model, or of a variant of its tables."""
     for held in claims.read_all(home):
         for config in held.study.configs(held.config, held.parts):
-            if settings := held.study.settings_of(config, mark, ancestry):
+            if settings := held.study.settings_of(config, mark, graph):
                 return settings
     return {}

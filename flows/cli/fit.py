@@ -1,6 +1,6 @@
-"""`doctor --fit`: the largest micro-batch of a recipe on this machine, and the settings it takes.
+"""`doctor --fit`: the largest micro-batch of a recipe on this machine, and the settings for it.
 
-A child process measures it, as this layer does not know torch, and a crash there is no crash here.
+A child process measures it: only `training` imports torch, and a crash there is no crash here.
 """
 
 import json
@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from flows.cli.views import View, table_of
+from flows.cli.output import View, table_of
 from flows.jobs.launch import ALLOCATOR
 from flows.studies import table
 from storage.errors import ConfigError, MachineError
@@ -27,12 +27,12 @@ def fit(name: str, memory_gb: float, view: View) -> None:
 
     Args:
         name: a recipe, or one of `SIZES`.
-        memory_gb: where above 0, try on the CPU within so much, in GB.
+        memory_gb: where above 0, try on the CPU within this much, in GB.
         view: where to show it.
 
     Raises:
         ConfigError: there is no such recipe.
-        MachineError: there is no GPU and no memory is named, or not even one example fits.
+        MachineError: there is no GPU and no memory is given, or not even one example fits.
     """
     study = table.named(f"paper_{name}" if name in SIZES else name)
     jobs = study.parts_of(TrainConfig)
@@ -60,7 +60,7 @@ def measure(config: TrainConfig, memory_gb: float = 0.0) -> dict[str, Any]:
     """Have a child process measure one training recipe; see `training.jobs.fit_memory.probe`.
 
     Raises:
-        ConfigError, MachineError: in the child's own words.
+        ConfigError, MachineError: as the child reports it.
     """
     with tempfile.TemporaryDirectory() as folder:
         recipe = Path(folder) / "recipe.json"
@@ -74,8 +74,8 @@ def measure(config: TrainConfig, memory_gb: float = 0.0) -> dict[str, Any]:
             env={**ALLOCATOR, **os.environ},
         )
     if answer.returncode:
-        said = [line for line in answer.stderr.splitlines() if line.startswith("error: ")]
-        why = said[-1].removeprefix("error: ") if said else answer.stderr.strip()[-300:]
+        errors = [line for line in answer.stderr.splitlines() if line.startswith("error: ")]
+        why = errors[-1].removeprefix("error: ") if errors else answer.stderr.strip()[-300:]
         if answer.returncode == ConfigError.exit_code:
             raise ConfigError(why)
         raise MachineError(why or f"measuring ended with exit code {answer.returncode}; try again")

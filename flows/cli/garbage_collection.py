@@ -1,20 +1,27 @@
-"""What a home holds and nothing refers to: found, shown, and deleted when that is agreed to.
+"""`gc`: what nothing in a home refers to is found, shown, and deleted after asking.
 
-Kept is whatever a mark names, whatever an unfinished stage of one of the home's studies would take
-up again, and what a finished job tells of itself. The rest is litter: work of settings that no
-study here has any more, checkpoints of finished jobs, remains of writers that died.
+Kept are files that a mark names, files that an unfinished stage of one of the home's studies would
+resume from, and records of finished jobs. The rest is garbage: work of settings that no study here
+has any more, checkpoints of finished jobs, and unfinished files of writers that died.
 """
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+import typer
+
+from flows.cli.options import AsJson, HomeAt
+from flows.cli.output import View, stdout_view, table_of
+from flows.cli.views import required_studies
 from flows.studies.runner import StageStatus
 from storage.home import marks
 from storage.home.layout import Home
+from storage.home.open import open_home
 from storage.stores.base import FolderStore, Seen, Unfinished
 
+app = typer.Typer()
 ROOMS = ("archives", "fma", "musdb", "activity", "runs", "reports")
 """Folders of a home in which stages leave what they make."""
 RECORDS = (
@@ -29,14 +36,14 @@ RECORDS = (
     "snapshots",
     "tensorboard",
 )
-"""What a job tells of itself; reports are drawn from it."""
+"""A job's records; reports are drawn from them."""
 STALE_SECONDS = 3600.0
-"""Age from which a file that is still arriving has lost its writer."""
+"""Age from which the writer of an unfinished file counts as dead."""
 UPLOAD_SECONDS = 24 * 3600.0
-"""Age from which an upload in parts has lost its writer."""
+"""Age from which the writer of a multipart upload counts as dead."""
 
 
-class Litter(NamedTuple):
+class Garbage(NamedTuple):
     """One file that nothing refers to."""
 
     name: str
@@ -44,24 +51,55 @@ class Litter(NamedTuple):
     bytes: int
     why: str
     upload: str = ""
-    """What the bucket calls an upload in parts that nobody ended; empty of a file."""
+    """The bucket's id of an unfinished multipart upload; empty for a file."""
 
 
-def survey(home: Home, studies: Iterable[list[StageStatus]]) -> list[Litter]:
-    """Return all litter of a home; `studies` are the outlooks of each of its studies."""
+@app.command(name="gc")
+@app.command(name="janitor", hidden=True)
+def collect(
+    home: HomeAt = "home",
+    agreed: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete what nothing in a home refers to, after asking. With --json: only with --yes."""
+    collect_garbage(open_home(home), agreed, stdout_view(as_json))
+
+
+def collect_garbage(home: Home, agreed: bool, view: View) -> None:
+    """Show a home's garbage, and delete it if `agreed` or the person says so.
+
+    Raises:
+        ConfigError: the home holds no study.
+        LockedError: a study is running.
+    """
+    studies = required_studies(home)
+    garbage = find_garbage(home, studies.values())
+    size = sum(piece.bytes for piece in garbage)
+    rows = [(piece.name, f"{piece.bytes / 1e6:.1f} MB", piece.why) for piece in garbage]
+    # The key is part of what machines read.
+    value = {"litter": [piece._asdict() for piece in garbage], "bytes": size}
+    if garbage and not view.as_json:
+        view.show(value, table_of("Nothing refers to", ("file", "size", "why"), rows))
+        agreed = agreed or typer.confirm(f"Delete {len(garbage)} files, {size / 1e6:.1f} MB?")
+    freed = delete_garbage(home, garbage, studies) if agreed else 0
+    view.show({**value, "freed": freed}, f"{freed / 1e6:.1f} MB freed in {home.url}")
+
+
+def find_garbage(home: Home, studies: Iterable[list[StageStatus]]) -> list[Garbage]:
+    """Return all garbage of a home; `studies` are the states of each of its studies' stages."""
     named = {output.path for mark in marks.all_marks(home) for output in mark.outputs}
     jobs = {_folder(name) for name in named}
-    works = [work for outlooks in studies for work in _unfinished(outlooks)]
+    works = [work for statuses in studies for work in _unfinished(statuses)]
     found = [
-        Litter(name, seen.bytes, why)
+        Garbage(name, seen.bytes, why)
         for name, seen in _everything(home)
         if name not in named and (why := _why(name, works, _folder(name) in jobs))
     ]
     return sorted([*found, *_remains(home)])
 
 
-def sweep(home: Home, litter: Iterable[Litter], studies: Iterable[str]) -> int:
-    """Delete litter while no study of the home runs; return the bytes freed.
+def delete_garbage(home: Home, garbage: Iterable[Garbage], studies: Iterable[str]) -> int:
+    """Delete garbage while no study of the home runs; return the bytes freed.
 
     Raises:
         LockedError: a study is running.
@@ -70,7 +108,7 @@ def sweep(home: Home, litter: Iterable[Litter], studies: Iterable[str]) -> int:
     with ExitStack() as held:
         for name in studies:
             held.enter_context(home.alone(f"study-{name}", f"study '{name}' in {home.url}"))
-        for piece in litter:
+        for piece in garbage:
             if piece.upload:
                 home.store.discard(Unfinished(piece.name, piece.bytes, piece.upload))
             else:
@@ -85,10 +123,10 @@ def _everything(home: Home) -> Iterator[tuple[str, Seen]]:
         yield from home.store.listing(room).items()
 
 
-def _unfinished(outlooks: list[StageStatus]) -> Iterator[str]:
-    """Yield the keys of works that are not done; an unpacked corpus bears its own."""
-    for outlook in outlooks:
-        for one in (outlook, *outlook.units):
+def _unfinished(statuses: list[StageStatus]) -> Iterator[str]:
+    """Yield the keys of work that is not done; units' files lie under their corpus's key."""
+    for status in statuses:
+        for one in (status, *status.units):
             if one.work and one.mark is None:
                 yield one.work.inputs.get("corpus", one.work.key)
 
@@ -98,7 +136,7 @@ def _folder(name: str) -> str:
 
 
 def _why(name: str, works: list[str], finished: bool) -> str:
-    """Return why a file that no mark names is litter, or an empty string if it is not.
+    """Return why a file that no mark names is garbage, or an empty string if it is not.
 
     `finished`: a mark names other files of its folder.
     """
@@ -113,13 +151,13 @@ def _why(name: str, works: list[str], finished: bool) -> str:
     return "of no finished or pending stage"
 
 
-def _remains(home: Home) -> Iterator[Litter]:
-    """Yield what writers that died left half written, on this machine and in the home's bucket."""
+def _remains(home: Home) -> Iterator[Garbage]:
+    """Yield unfinished files of writers that died, on this machine and in the home's bucket."""
     for left in FolderStore(home.root).unfinished(STALE_SECONDS):
-        yield Litter(left.name, left.bytes, "never finished")
+        yield Garbage(left.name, left.bytes, "never finished")
     if home.remote:
         for left in home.store.unfinished(UPLOAD_SECONDS):
-            yield Litter(left.name, left.bytes, "upload never ended", left.upload)
+            yield Garbage(left.name, left.bytes, "upload never ended", left.upload)
 
 
 def _remove_empty_folders(home: Home) -> None:

@@ -1,27 +1,32 @@
-"""`stemworks lineage`: from any artefact, what made it, out of what, by which recipe and code."""
+"""`lineage`: from any artefact, what made it, from which inputs, by which recipe and code."""
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.tree import Tree
 
-from flows.cli.views import View, outlooks_of
+from flows.cli.options import AsJson, HomeAt
+from flows.cli.output import View, stdout_view
+from flows.cli.views import statuses_of
 from flows.stages.lineage import LineageGraph
 from storage.config import Json
 from storage.errors import ConfigError
 from storage.files import hash_file
 from storage.home.layout import Home
 from storage.home.marks import Mark
+from storage.home.open import open_home
 from storage.records import plain
-from training.report.markup import count, duration
+from training.report.formats import count, duration
 
+app = typer.Typer()
 SHORTEST_KEY = 4
-"""Hex digits by which a mark's key is known at least."""
+"""Hex digits of a mark's key that must be given at least."""
 WEIGHTS = "model.safetensors"
-BEFOREHAND = "not in this home any more"
+REMOVED = "not in this home any more"
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,16 @@ class Found:
     """How it was recognised."""
 
 
+@app.command()
+def lineage(
+    what: Annotated[str, typer.Argument(help="A path, a copy, a mark's key, a stage or a label.")],
+    home: HomeAt = "home",
+    as_json: AsJson = False,
+) -> None:
+    """Show what made something, from which inputs, by which recipe and code."""
+    show(open_home(home), what, stdout_view(as_json))
+
+
 def show(home: Home, what: str, view: View) -> None:
     """Show an artefact's lineage.
 
@@ -44,15 +59,15 @@ def show(home: Home, what: str, view: View) -> None:
             `finetune` or `pretrain large`.
 
     Raises:
-        ConfigError: nothing that was made here is meant, or several things are.
+        ConfigError: nothing in the home is meant, or several things are.
     """
     home = home_around(Path(what)) or home
-    ancestry = LineageGraph(home)
-    found = recognise(ancestry, what)
+    graph = LineageGraph(home)
+    found = recognise(graph, what)
     recipe = [f"  {line}" for line in settings_of(found.mark.config)]
     if not view.as_json:
-        view.console.print(_tree(ancestry, found), highlight=False, soft_wrap=True)
-    view.show(value_of(ancestry, found), f"\nRecipe of {found.mark.stage}:", *recipe)
+        view.console.print(_tree(graph, found), highlight=False, soft_wrap=True)
+    view.show(value_of(graph, found), f"\nRecipe of {found.mark.stage}:", *recipe)
 
 
 def home_around(path: Path) -> Home | None:
@@ -61,21 +76,21 @@ def home_around(path: Path) -> Home | None:
         return None
     where = path.resolve()
     roots = [folder for folder in (where, *where.parents) if (folder / "marks").is_dir()]
-    return Home.open(str(roots[0])) if roots else None
+    return open_home(str(roots[0])) if roots else None
 
 
-def recognise(ancestry: LineageGraph, what: str) -> Found:
-    """Return the mark of the work that made something; raise `ConfigError` if none is told."""
-    for how, candidates in _candidates(ancestry, what):
+def recognise(graph: LineageGraph, what: str) -> Found:
+    """Return the mark of the work that made something; raise `ConfigError` if there is not one."""
+    for how, candidates in _candidates(graph, what):
         keys = {mark.key: mark for mark in candidates}
         if len(keys) == 1:
             return Found(what, next(iter(keys.values())), how)
         if keys:
             several = ", ".join(f"{mark.stage} {key}" for key, mark in sorted(keys.items()))
-            raise ConfigError(f"'{what}' may be any of these: {several}; give one's key")
-    stages = ", ".join(sorted({mark.stage for mark in ancestry.marks})) or "none"
+            raise ConfigError(f"'{what}' is ambiguous: {several}; give the key of one")
+    stages = ", ".join(sorted({mark.stage for mark in graph.marks})) or "none"
     raise ConfigError(
-        f"no finished work in {ancestry.home.url} made '{what}'; give a path in it, a copy of one "
+        f"no finished work in {graph.home.url} made '{what}'; give a path in it, a copy of one "
         f"of its files, a mark's key, a label such as 'finetune', or one of its stages: {stages}"
     )
 
@@ -92,11 +107,11 @@ def settings_of(config: Json, prefix: str = "") -> list[str]:
     return lines
 
 
-def value_of(ancestry: LineageGraph, found: Found) -> Json:
-    """Return a lineage for machines: every mark once, by its key, and what each was made out of."""
+def value_of(graph: LineageGraph, found: Found) -> Json:
+    """Return a lineage for machines: every mark once, by its key, and each one's inputs."""
     steps: Json = {}
-    for mark in ancestry.causes_first([found.mark]):
-        parents = ancestry.parents(mark)
+    for mark in graph.causes_first([found.mark]):
+        parents = graph.parents(mark)
         steps[mark.key] = {
             **{name: value for name, value in plain(mark).items() if name != "outputs"},
             "made_of": {name: parent.key if parent else None for name, parent in parents.items()},
@@ -111,37 +126,37 @@ def value_of(ancestry: LineageGraph, found: Found) -> Json:
     }
 
 
-def _candidates(ancestry: LineageGraph, what: str) -> Iterator[tuple[str, list[Mark]]]:
-    """Yield marks that may be meant, the surest way of telling first."""
-    home, path = ancestry.home, Path(what)
+def _candidates(graph: LineageGraph, what: str) -> Iterator[tuple[str, list[Mark]]]:
+    """Yield marks that may be meant, the most certain way of recognising them first."""
+    home, path = graph.home, Path(what)
     if path.exists():
         where = path.resolve()
         if home.holds(where):
-            yield from _by_place(ancestry, home.relative(where))
-        yield from _by_content(ancestry, where)
+            yield from _by_path(graph, home.relative(where))
+        yield from _by_content(graph, where)
     if len(what) >= SHORTEST_KEY and set(what) <= set("0123456789abcdef"):
-        yield "its key", [mark for mark in ancestry.marks if mark.key.startswith(what)]
-    yield "its stage", [mark for mark in ancestry.marks if mark.stage == what]
-    yield "its label", _labelled(ancestry, what)
+        yield "its key", [mark for mark in graph.marks if mark.key.startswith(what)]
+    yield "its stage", [mark for mark in graph.marks if mark.stage == what]
+    yield "its label", _labelled(graph, what)
 
 
-def _by_place(ancestry: LineageGraph, spelled: str) -> Iterator[tuple[str, list[Mark]]]:
-    made = [(mark, {output.path for output in mark.outputs}) for mark in ancestry.marks]
-    yield "its path", [mark for mark, paths in made if spelled in paths]
-    if spelled.startswith("marks/"):
-        yield "its mark", [mark for mark, _ in made if mark.key == PurePosixPath(spelled).stem]
-    inside = f"{spelled}/"
+def _by_path(graph: LineageGraph, relative: str) -> Iterator[tuple[str, list[Mark]]]:
+    made = [(mark, {output.path for output in mark.outputs}) for mark in graph.marks]
+    yield "its path", [mark for mark, paths in made if relative in paths]
+    if relative.startswith("marks/"):
+        yield "its mark", [mark for mark, _ in made if mark.key == PurePosixPath(relative).stem]
+    inside = f"{relative}/"
     yield (
         "what lies in it",
         [mark for mark, paths in made if any(path.startswith(inside) for path in paths)],
     )
-    # A checkpoint or a log is no output, but lies in the folder of the work that left it.
-    room = "/".join(spelled.split("/")[:2])
+    # A checkpoint or a log is no output, but lies in the folder of the work that wrote it.
+    room = "/".join(relative.split("/")[:2])
     if room.count("/"):
         yield "its folder", [mark for mark, _ in made if room.endswith(f"-{mark.key}")]
 
 
-def _by_content(ancestry: LineageGraph, path: Path) -> Iterator[tuple[str, list[Mark]]]:
+def _by_content(graph: LineageGraph, path: Path) -> Iterator[tuple[str, list[Mark]]]:
     file = path / WEIGHTS if path.is_dir() else path
     if file.is_file():
         digest = hash_file(file)
@@ -149,55 +164,55 @@ def _by_content(ancestry: LineageGraph, path: Path) -> Iterator[tuple[str, list[
             "its content",
             [
                 mark
-                for mark in ancestry.marks
+                for mark in graph.marks
                 if any(output.sha256 == digest for output in mark.outputs)
             ],
         )
 
 
-def _labelled(ancestry: LineageGraph, label: str) -> list[Mark]:
-    """Return what the studies and tables of a home call so, as far as it is done."""
+def _labelled(graph: LineageGraph, label: str) -> list[Mark]:
+    """Return the finished work that a home's studies and tables have under this label."""
     keys = {
-        outlook.mark.key
-        for outlooks in outlooks_of(ancestry.home).values()
-        for outlook in outlooks
-        if outlook.label == label and outlook.mark
+        status.mark.key
+        for statuses in statuses_of(graph.home).values()
+        for status in statuses
+        if status.label == label and status.mark
     }
-    return [mark for mark in ancestry.marks if mark.key in keys]
+    return [mark for mark in graph.marks if mark.key in keys]
 
 
-def _tree(ancestry: LineageGraph, found: Found) -> Tree:
+def _tree(graph: LineageGraph, found: Found) -> Tree:
     root = Tree(f"[bold]{found.what}[/] [dim](known by {found.how})[/]")
     seen: set[str] = set()
 
     def grow(branch: Tree, name: str, mark: Mark | None) -> None:
         if mark is None:
-            branch.add(f"{name}: [dim]{BEFOREHAND}[/]")
+            branch.add(f"{name}: [dim]{REMOVED}[/]")
             return
         again = mark.key in seen
         seen.add(mark.key)
-        node = branch.add(_said_of(name, mark, again))
+        node = branch.add(_describe(name, mark, again))
         if not again:
-            for parent, cause in sorted(ancestry.parents(mark).items()):
+            for parent, cause in sorted(graph.parents(mark).items()):
                 grow(node, parent, cause)
 
     grow(root, "made by", found.mark)
     return root
 
 
-def _said_of(name: str, mark: Mark, again: bool) -> str:
+def _describe(name: str, mark: Mark, again: bool) -> str:
     head = f"{name}: [bold]{mark.stage}[/] {mark.key}"
     if again:
         return f"{head} [dim](as above)[/]"
     size = f"{mark.facts.get('units', 0)} units"
     if mark.outputs:
         size = f"{count(len(mark.outputs), 'file')}, {mark.size / 1e6:.1f} MB"
-    told = f"{mark.finished}, took {duration(mark.seconds)}; {size}, digest {mark.digest[:12]}"
-    return "\n".join(filter(None, (head, f"[dim]{told}[/]", code_of(mark.built_by))))
+    detail = f"{mark.finished}, took {duration(mark.seconds)}; {size}, digest {mark.digest[:12]}"
+    return "\n".join(filter(None, (head, f"[dim]{detail}[/]", code_of(mark.built_by))))
 
 
 def code_of(built_by: Json) -> str:
-    """Say by which code and on which machine something was made, as far as its mark knows."""
+    """Name the code and machine that made something, as far as its mark says."""
     known: list[Any] = []
     if built_by.get("version"):
         commit = built_by.get("commit")

@@ -1,5 +1,6 @@
 """Options that several commands take."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -21,8 +22,13 @@ Flow = Annotated[
 ]
 Flows = Annotated[
     list[str] | None,
-    typer.Argument(help="Flows to deploy; none: all, and a schedule is for 'study' alone."),
+    typer.Argument(help="Flows to deploy; none: all, and only 'study' is scheduled."),
 ]
 CronAt = Annotated[str, typer.Option("--cron", help="When to run: '0 3 * * 1-5'.")]
 Every = Annotated[str, typer.Option("--every", help="How often to run: 90s, 30m, 6h, 1d or 2w.")]
-Timezone = Annotated[str, typer.Option("--timezone", help="Whose clock: Europe/Berlin.")]
+Timezone = Annotated[str, typer.Option("--timezone", help="Time zone: Europe/Berlin.")]
+
+
+def all_settings(given: Sequence[str] | None, source: str) -> list[str]:
+    """Return the settings of `--set`, and of `--source` as the one that it abbreviates."""
+    return [*(given or []), *([f"fma.source={source}"] if source else [])]

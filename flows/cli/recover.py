@@ -1,149 +1,172 @@
-"""What is asked for when runs are lost or unwanted: which died, cancel one, look after them."""
+"""Runs and tracks that need somebody: crashed, to cancel, to approve, to retry."""
 
 import os
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
 
+from flows.cli.options import AsJson, HomeAt
+from flows.cli.output import View, stdout_view
 from flows.recovery.heartbeats import run_heartbeats, runner_heartbeats
 from flows.server.server import answers, connect, running
-from flows.server.settings import ServerSettings, database
+from flows.server.settings import ServerSettings
 from storage.errors import ConfigError, RunError
+from storage.home import marks
+from storage.home.layout import Home
+from storage.home.marks import Mark
+from storage.home.open import open_home
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
-    from flows.cli.views import View
-    from flows.recovery.automations import Database
-    from flows.recovery.crash_detection import Lost
+    from flows.recovery.crash_detection import CrashedRun
 
+app = typer.Typer()
 CANCEL_SECONDS = 150.0
-"""For a run to end: its jobs have a minute for their checkpoints."""
-LOOK_SECONDS = 1.0
+"""Time for a cancelled run to end: its jobs have a minute to write checkpoints."""
+POLL_SECONDS = 1.0
+UNFINISHED, PAUSED = ("RUNNING", "PENDING", "PAUSED"), ("PAUSED",)
+"""Names of Prefect's types of states."""
 
 
-def tell_of_lost_runs(start: bool = True) -> None:
-    """Mark this machine's lost runs, and say on stderr which these are and how they go on.
+def report_crashes(start: bool = True) -> None:
+    """Mark this machine's crashed runs as such; print on stderr which they are and what follows.
 
-    `start` is whether to start a server that does not run; else nothing is done without one.
+    `start` is whether to start a server if none runs; otherwise nothing is done without one.
     """
-    # Prefect takes seconds to import, and there is seldom anything to bury.
-    everyone_lives = all(trace.is_live for trace in (*run_heartbeats(), *runner_heartbeats()))
-    if everyone_lives or not (start or _there_is_a_server()):
+    # Prefect takes a second to import, and there is seldom anything to mark.
+    all_live = all(heartbeat.is_live for heartbeat in (*run_heartbeats(), *runner_heartbeats()))
+    if all_live or not (start or _has_server()):
         return
     connect()
-    from flows.recovery.crash_detection import mark_crashed  # noqa: PLC0415
+    from flows.recovery.crash_detection import mark_crashed
 
-    for lost in mark_crashed():
-        tell(lost)
-
-
-def tell(lost: "Lost") -> None:
-    """Say on stderr that a run was lost."""
-    said = f"Run '{lost.name}' was lost: its process is gone. {lost.verdict}"
-    Console(stderr=True).print(said, highlight=False, soft_wrap=True)
+    for crashed in mark_crashed():
+        report_crash(crashed)
 
 
-def cancel(which: str, view: "View") -> None:
-    """Cancel a run, by its name or id, and wait until it has ended; none named: the only one.
+def report_crash(crashed: "CrashedRun") -> None:
+    """Print on stderr that a run crashed."""
+    message = f"Run '{crashed.name}' crashed: its process has died. {crashed.decision}"
+    Console(stderr=True).print(message, highlight=False, soft_wrap=True)
+
+
+def _has_server() -> bool:
+    given = os.environ.get("PREFECT_API_URL")
+    return answers(given) if given else running(ServerSettings.from_environment())
+
+
+@app.command()
+def cancel(
+    run: Annotated[str, typer.Argument(help="Its name or id; none: the only one.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Cancel a run. Its jobs write checkpoints; run again, it resumes from them."""
+    cancel_run(run, stdout_view(as_json))
+
+
+def cancel_run(which: str, view: View) -> None:
+    """Cancel a run, by its name or id, and wait until it has ended; empty: the only run.
 
     Raises:
-        ConfigError: no such run goes on, or several do.
+        ConfigError: no such run is unfinished, or several are.
         RunError: it did not end in time.
     """
     connect()
-    # Whoever died meanwhile cannot be cancelled.
-    tell_of_lost_runs()
-    from prefect.client.orchestration import get_client  # noqa: PLC0415
-    from prefect.states import Cancelling  # noqa: PLC0415
+    # A run whose process is gone cannot be cancelled.
+    report_crashes()
+    from prefect.client.orchestration import get_client
+    from prefect.states import Cancelling
 
+    run = _only_run(which, UNFINISHED, "unfinished")
     with get_client(sync_client=True) as client:
-        found = [run for run in _unfinished() if which in ("", run.name, str(run.id))]
-        run = _only(found, which)
         client.set_flow_run_state(run.id, Cancelling(message="Cancelled by 'stemworks cancel'."))
         deadline = time.monotonic() + CANCEL_SECONDS
         state = client.read_flow_run(run.id).state
         while state is not None and not state.is_final():
             if time.monotonic() > deadline:
                 raise RunError(
-                    f"run '{run.name}' is {state.name} {CANCEL_SECONDS:g} s after it was told to "
-                    "end; look at its log in the UI, and whether its process lives"
+                    f"run '{run.name}' is still {state.name} {CANCEL_SECONDS:g} s after it was "
+                    "cancelled; see its log in the UI, and whether its process is alive"
                 )
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
             state = client.read_flow_run(run.id).state
     name = state.name if state else ""
     view.show(
         {"run": run.name, "id": str(run.id), "state": name},
-        f"Run '{run.name}' is {name}. Run it again, and it goes on from what is done.",
+        f"Run '{run.name}' is {name}. Run it again to resume.",
     )
 
 
-def _unfinished() -> "list[FlowRun]":
-    from prefect.client.orchestration import get_client  # noqa: PLC0415
-    from prefect.client.schemas.filters import (  # noqa: PLC0415
+@app.command()
+def approve(
+    run: Annotated[str, typer.Argument(help="Its name or id, as the UI shows it.")],
+    refuse: Annotated[bool, typer.Option("--refuse", help="End the run instead.")] = False,
+    reason: Annotated[str, typer.Option(help="Written to the run's log.")] = "",
+) -> None:
+    """Approve a run that waits for approval before it uses GPUs."""
+    connect()
+    from prefect.flow_runs import resume_flow_run
+
+    found = _only_run(run, PAUSED, "waiting for approval")
+    resume_flow_run(found.id, {"approved": not refuse, "reason": reason})
+    typer.echo(f"{found.name} is {'refused and ends' if refuse else 'approved and continues'}.")
+
+
+def _only_run(which: str, types: tuple[str, ...], what: str) -> "FlowRun":
+    """Return the run of this name or id, or the only one, among those in such states."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import (
         FlowRunFilter,
         FlowRunFilterState,
         FlowRunFilterStateType,
     )
-    from prefect.client.schemas.objects import StateType  # noqa: PLC0415
+    from prefect.client.schemas.objects import StateType
 
-    going = [StateType.RUNNING, StateType.PENDING, StateType.PAUSED]
-    unfinished = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=going)))
+    wanted = FlowRunFilterStateType(any_=[StateType(name) for name in types])
     with get_client(sync_client=True) as client:
-        return client.read_flow_runs(flow_run_filter=unfinished)
-
-
-def _only(found: "list[FlowRun]", which: str) -> "FlowRun":
+        every = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=wanted))
+        )
+    found = [run for run in every if which in ("", run.name, str(run.id))]
     if len(found) == 1:
         return found[0]
+    listed = "; ".join(f"{run.name} {run.id}" for run in found or every) or "none"
     if found:
-        listed = "; ".join(f"{run.name} {run.id}" for run in found)
-        raise ConfigError(f"several runs go on; name one by its id: {listed}")
-    known = ", ".join(f"'{run.name}'" for run in _unfinished()) or "none"
-    wanted = f"'{which}' goes on" if which else "goes on"
-    raise ConfigError(f"no run {wanted}; these do: {known}")
+        raise ConfigError(f"several runs are {what}; give the id of one: {listed}")
+    wanted_run = f"no run '{which}' is" if which else "no run is"
+    raise ConfigError(f"{wanted_run} {what}; those that are: {listed}")
 
 
-def initialise(resumes: int, given: "Database | None", view: "View") -> None:
-    """Put on the server what the works need of it; again, it changes nothing.
+@app.command()
+def retry(
+    reason: Annotated[str, typer.Option(help="Quarantine reason, such as decode_error.")],
+    home: HomeAt = "home",
+    as_json: AsJson = False,
+) -> None:
+    """Make the next run pack again the units with tracks quarantined for a reason."""
+    retry_quarantined(open_home(home), reason, stdout_view(as_json))
+
+
+def retry_quarantined(home: Home, reason: str, view: View) -> None:
+    """Forget the units that hold tracks quarantined for a reason; the next run packs them again.
 
     Raises:
-        ConfigError: nobody says which database another's server has.
+        ConfigError: no track is quarantined for this reason; lists the reasons there are.
     """
-    connect()
-    from prefect.client.orchestration import get_client  # noqa: PLC0415
-
-    from flows.recovery import automations, concurrency_limits, notifications  # noqa: PLC0415
-
-    with get_client(sync_client=True) as client:
-        kind = given or database()
-        if kind is None:
-            raise ConfigError(
-                "the server at PREFECT_API_URL does not say which database it has; give "
-                "--database postgresql or --database sqlite"
-            )
-        concurrency_limits.ensure_limits(client)
-        rows: list[tuple[str, str]] = [("limit", name) for name in concurrency_limits.own_limits()]
-        note = ""
-        try:
-            rows += [("automation", name) for name in automations.install(client, kind, resumes)]
-        except ConfigError as error:
-            note = str(error)
-        rows.append(("notification", notifications.install(kind == "postgresql")))
-    _show(rows, note, view)
-
-
-def _show(rows: Iterable[tuple[str, str]], note: str, view: "View") -> None:
-    from flows.cli.views import table_of  # noqa: PLC0415
-
-    value = {"installed": [{"kind": kind, "name": name} for kind, name in rows], "note": note}
+    found: dict[str, list[Mark]] = {}
+    for mark in marks.all_marks(home):
+        for quarantined in mark.facts.get("quarantined", {}) if mark.stage == "pack" else ():
+            found.setdefault(quarantined, []).append(mark)
+    if reason not in found:
+        known = ", ".join(found) or "none"
+        raise ConfigError(f"no track is quarantined for '{reason}'; the reasons here are: {known}")
+    for mark in found[reason]:
+        marks.forget(home, mark)
+    units = len(found[reason])
     view.show(
-        value, table_of("On the server", ("what", "name"), [*rows]), *([note] if note else [])
+        {"reason": reason, "units": units},
+        f"The next run packs {units} units again, for tracks with '{reason}'.",
     )
-
-
-def _there_is_a_server() -> bool:
-    given = os.environ.get("PREFECT_API_URL")
-    return answers(given) if given else running(ServerSettings.from_environment())

@@ -1,13 +1,17 @@
-"""What the command line does: run a flow, force a stage, separate songs."""
+"""`run` and `separate`: run a flow, or separate songs with a trained model."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import cast
+from typing import Annotated, Literal, cast
 
-from flows.cli.recover import tell_of_lost_runs
-from flows.cli.views import View, show_outcome
+import typer
+
+from flows.cli.options import AsJson, Flow, HomeAt, MusicFrom, Recipe, Settings, all_settings
+from flows.cli.output import View, stdout_view
+from flows.cli.recover import report_crashes
+from flows.cli.views import show_outcome
 from flows.config import StudyConfig
 from flows.server.server import connect, have
 from flows.stages.stage import forget
@@ -18,38 +22,66 @@ from storage.config import Json
 from storage.errors import ConfigError, DataError, MachineError, RunError, StoppedError
 from storage.files import disk_errors, require_space
 from storage.home.layout import Home
+from storage.home.open import open_home
 from training.config import EvaluateConfig
 
+app = typer.Typer()
 SPACE = 200_000_000
-"""Bytes free below which no run is begun."""
+"""Free bytes below which no run starts."""
+
+SongFormat = Literal["wav", "wav24", "flac"]
 
 
-def run(order: RunRequest, force: list[str], view: View) -> None:
-    """Run a flow under Prefect and say what came of it."""
-    config, home = order.config, Home.open(order.home)
+@app.command()
+def run(  # noqa: PLR0913, PLR0917  each option is an argument, as Typer asks
+    flow: Flow,
+    recipe: Recipe,
+    settings: Settings = None,
+    source: MusicFrom = "",
+    home: HomeAt = "home",
+    force: Annotated[
+        list[str] | None, typer.Option(help="Redo this stage, once. Repeatable.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a flow. What is done is skipped; what is missing or failed runs."""
+    request = RunRequest(flow, recipe, all_settings(settings, source), home)
+    run_flow(request, force or [], stdout_view(as_json))
+
+
+def run_flow(request: RunRequest, force: list[str], view: View) -> None:
+    """Run a flow under Prefect and show its result.
+
+    Raises:
+        ConfigError: a setting, the flow or a stage to force is refused.
+        DataError: an archive is missing.
+        MachineError: this machine lacks what the study needs.
+        StoppedError: the run was cancelled.
+    """
+    config, home = request.config, open_home(request.home)
     check_machine(home, config)
-    # A missing archive, a name taken or a stage that is none is said before anything starts.
-    outlooks = order.look()
-    for outlook in outlooks:
-        if outlook.lacks:
-            raise DataError(outlook.lacks)
-    claim(home, config, order.flow)
+    # A missing archive, a taken name or an unknown stage is an error before anything starts.
+    statuses = request.look()
+    for status in statuses:
+        if status.lacks:
+            raise DataError(status.lacks)
+    claim(home, config, request.flow)
     for label in force:
-        _force(home, outlooks, label)
+        _force(home, statuses, label)
     connect()
     # Prefect reads its settings when it is imported.
-    from prefect import tags  # noqa: PLC0415
-    from prefect.exceptions import CancelledRun  # noqa: PLC0415
+    from prefect import tags
+    from prefect.exceptions import CancelledRun
 
-    from flows.deploy.deployments import tags_of  # noqa: PLC0415
-    from flows.engine.flow import stemworks  # noqa: PLC0415
+    from flows.deploy.deployments import tags_of
+    from flows.engine.flow import stemworks
 
-    tell_of_lost_runs()
+    report_crashes()
     try:
-        with tags(*tags_of(order)):
-            outcome = stemworks(order.recipe, order.overrides, home.url, order.flow)
+        with tags(*tags_of(request)):
+            outcome = stemworks(request.recipe, request.overrides, home.url, request.flow)
     except CancelledRun as error:
-        raise StoppedError("the run was cancelled; the same command goes on from here") from error
+        raise StoppedError("the run was cancelled; run the same command again to resume") from error
     show_outcome(cast("Json", outcome), view)
 
 
@@ -57,7 +89,7 @@ def check_machine(home: Home, config: StudyConfig) -> None:
     """Raise `MachineError` if the machine lacks what this study needs."""
     with disk_errors(home.root):
         home.root.mkdir(parents=True, exist_ok=True)
-    # The same in a bucket: whether it is there, and may be written to.
+    # In a bucket, this shows that it exists and may be written to.
     probe = home.root / ".writable"
     home.write(probe, b"")
     home.remove(probe)
@@ -70,42 +102,80 @@ def check_machine(home: Home, config: StudyConfig) -> None:
         )
 
 
-def separate(paths: list[Path], options: list[str]) -> None:
-    """Separate songs in a child process, whose words and exit code become ours.
+def _force(home: Home, statuses: list[StageStatus], label: str) -> None:
+    labels = [status.label for status in statuses]
+    if label not in labels:
+        raise ConfigError(f"unknown stage '{label}'; the stages are {', '.join(labels)}")
+    status = statuses[labels.index(label)]
+    if status.stage and status.work:
+        forget(home, status.stage, status.work)
+    for unit in status.units:
+        if unit.work:
+            home.remove(home.mark(unit.work.stage, unit.work.key))
+
+
+@app.command()
+def separate(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="CHECKPOINT SONG... OUT",
+            help="Folder with model.json, or a run's; songs in any format; folder to write to.",
+        ),
+    ],
+    written: Annotated[
+        SongFormat, typer.Option("--format", help="32-bit float WAV; or 24-bit WAV or FLAC.")
+    ] = "wav",
+    sum_to_mixture: Annotated[
+        bool, typer.Option("--sum-to-mixture", help="Make the stems add up to the song.")
+    ] = False,
+    shifts: Annotated[
+        int, typer.Option(min=1, help="Time shifts to average; N take N times as long.")
+    ] = 1,
+    swap_channels: Annotated[
+        bool, typer.Option("--swap-channels", help="Average with left and right exchanged.")
+    ] = False,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Draw a spectrogram of every stem.")
+    ] = False,
+) -> None:
+    """Separate songs into stems, one folder per song under OUT, at each song's own rate."""
+    flags = {
+        "--sum-to-mixture": sum_to_mixture,
+        "--swap-channels": swap_channels,
+        "--pictures": pictures,
+    }
+    options = [f"--format={written}", f"--shifts={shifts}", *(f for f in flags if flags[f])]
+    separate_songs(paths, options)
+
+
+def separate_songs(paths: list[Path], options: list[str]) -> None:
+    """Separate songs in a child process, whose output and exit code are this command's.
 
     `paths` are a checkpoint, songs and the folder to write to; `options` go to the child.
+
+    Raises:
+        ConfigError: no song is given, or one does not exist.
+        RunError: the checkpoint holds no model.
     """
     checkpoint, *songs, out = paths if len(paths) > 1 else [*paths, *paths]
     if not songs:
-        raise ConfigError(
-            "give a checkpoint, one song or more, and then the folder to write to, in this order"
-        )
+        raise ConfigError("give a checkpoint, one or more songs, and the folder to write to")
     missing = [str(song) for song in songs if not song.is_file()]
     if missing:
         raise ConfigError(f"no such song: {', '.join(missing)}")
-    model = next(
-        (
-            folder
-            for folder in (checkpoint, checkpoint / "model", checkpoint / "result" / "model")
-            if (folder / "model.json").is_file()
-        ),
-        None,
-    )
-    if model is None:
-        raise RunError(f"{checkpoint} holds no model.json; give a run's directory, or its model's")
-    command = [sys.executable, "-m", "training", "separate", *options, "--", str(model), str(out)]
-    code = subprocess.call([*command, *map(str, songs)], env=os.environ)
+    command = [sys.executable, "-m", "training", "separate", *options, "--"]
+    arguments = map(str, (_model_in(checkpoint), out, *songs))
+    code = subprocess.call([*command, *arguments], env=os.environ)
     if code:
         raise SystemExit(code)
 
 
-def _force(home: Home, outlooks: list[StageStatus], label: str) -> None:
-    labels = [outlook.label for outlook in outlooks]
-    if label not in labels:
-        raise ConfigError(f"unknown stage '{label}'; the stages are {', '.join(labels)}")
-    outlook = outlooks[labels.index(label)]
-    if outlook.stage and outlook.work:
-        forget(home, outlook.stage, outlook.work)
-    for unit in outlook.units:
-        if unit.work:
-            home.remove(home.mark(unit.work.stage, unit.work.key))
+def _model_in(checkpoint: Path) -> Path:
+    folders = (checkpoint, checkpoint / "model", checkpoint / "result" / "model")
+    for folder in folders:
+        if (folder / "model.json").is_file():
+            return folder
+    raise RunError(
+        f"{checkpoint} holds no model.json; give a run directory, or the model folder in it"
+    )

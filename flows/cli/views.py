@@ -1,111 +1,144 @@
-"""What the command line shows: plans, states, the census, scores; tables, or JSON for machines."""
+"""What is known of a home: plans, states, the census, scores, faults, metrics, recipes."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from flows.cli import garbage_collection
+from flows.cli.options import AsJson, Flow, HomeAt, MusicFrom, Recipe, Settings, all_settings
+from flows.cli.output import View, stdout_view, table_of
+from flows.cli.recover import report_crashes
 from flows.config import StudyConfig
 from flows.stage_id import Role, StageId
 from flows.studies import claims
 from flows.studies.estimates import Cost, cost_of, progress_of
+from flows.studies.request import RunRequest
 from flows.studies.runner import DryRun, StageStatus
+from flows.studies.table import STUDIES
 from storage.config import Json
 from storage.errors import ConfigError, DataError, StemworksError
 from storage.home import marks
 from storage.home.layout import Home
 from storage.home.marks import Mark
+from storage.home.open import open_home
 from storage.home.runs import Run
 from storage.manifests import read_rows
 from storage.records import SongScore
 from training.report import score_table
 
+app = typer.Typer()
 COLOURS = {"done": "green", "failed": "red", "missing": "yellow", "waiting": "dim"}
 
 
-class View:
-    """Where results are shown, and whether to people or to machines."""
-
-    def __init__(self, console: Console, as_json: bool) -> None:
-        self.console = console
-        self.as_json = as_json
-
-    def show(self, value: Any, *shown: Table | str) -> None:
-        """Print a value for machines, or what shows it to people."""
-        if self.as_json:
-            self.console.file.write(json.dumps(value, indent=2) + "\n")
-            return
-        for part in shown:
-            self.console.print(part, soft_wrap=isinstance(part, str), highlight=False)
+@app.command()
+def plan(
+    flow: Flow,
+    recipe: Recipe,
+    settings: Settings = None,
+    source: MusicFrom = "",
+    home: HomeAt = "home",
+    as_json: AsJson = False,
+) -> None:
+    """Show what a run would do and what it would cost. Does nothing."""
+    request = RunRequest(flow, recipe, all_settings(settings, source), home)
+    show_plan(request.config, open_home(home), request.look(), stdout_view(as_json))
 
 
-def table_of(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Return a titled table."""
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for header in headers:
-        table.add_column(header)
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def show_plan(config: StudyConfig, home: Home, outlooks: list[StageStatus], view: View) -> None:
+def show_plan(config: StudyConfig, home: Home, statuses: list[StageStatus], view: View) -> None:
     """Show what a run would do: each stage's state, why, and what it still costs."""
-    costs = [cost_of(home, outlook, outlook.archive) for outlook in outlooks]
+    costs = [cost_of(home, status, status.archive) for status in statuses]
     total = sum(costs, Cost())
-    pairs = list(zip(outlooks, costs, strict=True))
-    rows = [(outlook.label, _coloured(outlook.state), *_cost(cost)) for outlook, cost in pairs]
+    pairs = list(zip(statuses, costs, strict=True))
+    rows = [(status.label, _coloured(status.state), *_cost(cost)) for status, cost in pairs]
     rows.append(("[bold]in all", "", *_cost(total)))
     headers = ("stage", "state", "to read", "to write", "core-h", "GPU-h", "hours")
     value = {
         "study": config.name,
         "digest": config.digest(),
-        "stages": [{**describe(outlook), **vars(cost)} for outlook, cost in pairs],
+        "stages": [{**describe(status), **vars(cost)} for status, cost in pairs],
         "remaining": vars(total),
     }
     table = table_of(f"Plan of '{config.name}' in {home.url}", headers, rows)
-    # That a stage waits for another is seen in the table; why else it is not done is said.
-    whys = [f"{outlook.label}: {_why(outlook)}" for outlook in outlooks if _is_odd(outlook)]
-    view.show(value, table, *dict.fromkeys(whys))
+    # The table shows which stages wait for others; only other reasons need a line.
+    reasons = [f"{status.label}: {_why(status)}" for status in statuses if _needs_a_line(status)]
+    view.show(value, table, *dict.fromkeys(reasons))
 
 
-def describe(outlook: StageStatus) -> Json:
+def describe(status: StageStatus) -> Json:
     """Return a stage's state as plain values."""
-    packing = progress_of(outlook)
+    packing = progress_of(status)
     units = vars(packing) if packing else {}
-    return {"stage": outlook.label, "state": outlook.state, "why": _why(outlook), **units}
+    return {"stage": status.label, "state": status.state, "why": _why(status), **units}
+
+
+@app.command(name="status")
+def status_of_home(home: HomeAt = "home", as_json: AsJson = False) -> None:
+    """Show how far each study of a home is, and this machine's crashed runs."""
+    report_crashes(start=False)
+    show_status(open_home(home), stdout_view(as_json))
 
 
 def show_status(home: Home, view: View) -> None:
     """Show how far each study of a home is, from its marks alone."""
-    studies = _studies(home)
-    value = {
-        name: [describe(outlook) for outlook in outlooks] for name, outlooks in studies.items()
-    }
+    studies = required_studies(home)
+    value = {name: [describe(status) for status in statuses] for name, statuses in studies.items()}
     rows = [
-        (name, outlook.label, _coloured(outlook.state), _why(outlook))
-        for name, outlooks in studies.items()
-        for outlook in outlooks
+        (name, status.label, _coloured(status.state), _why(status))
+        for name, statuses in studies.items()
+        for status in statuses
     ]
     headers = ("study", "stage", "state", "why")
     view.show(value, table_of(f"Studies in {home.url}", headers, rows))
 
 
+@app.command()
+def census(
+    home: HomeAt = "home",
+    study: Annotated[str, typer.Option(help="Its name, where a home holds several.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Count an archive's tracks: kept, filtered and quarantined, by reason."""
+    show_census(open_home(home), study, stdout_view(as_json))
+
+
 def show_census(home: Home, study: str, view: View) -> None:
-    """Show what became of every track."""
-    census = json.loads(_census(home, study).path(home, "census.json").read_text())
-    rows = [("kept", "", str(census["kept"]))]
+    """Show how many tracks were kept, filtered and quarantined, and why."""
+    counts = json.loads(_census(home, study).path(home, "census.json").read_text())
+    rows = [("kept", "", str(counts["kept"]))]
     for outcome in ("filtered", "quarantined"):
-        for reason, count in census[outcome].items():
+        for reason, count in counts[outcome].items():
             rows.append((outcome, reason, str(count)))
-    rows.append(("[bold]in all", "", str(census["tracks_in"])))
+    rows.append(("[bold]in all", "", str(counts["tracks_in"])))
     table = table_of("Census", ("outcome", "reason", "tracks"), rows)
-    view.show(census, table, f"{census['clips']} clips of {census['hours']:.2f} hours")
+    view.show(counts, table, f"{counts['clips']} clips of {counts['hours']:.2f} hours")
+
+
+def _census(home: Home, study: str) -> Mark:
+    studies = required_studies(home)
+    if study and study not in studies:
+        raise ConfigError(f"{home.url} holds no study '{study}'; it has {', '.join(studies)}")
+    found = {
+        name: status.mark
+        for name, statuses in studies.items()
+        for status in statuses
+        if status.stage and status.stage.role is Role.CENSUS and status.mark and study in ("", name)
+    }
+    if not found:
+        raise ConfigError(f"{home.url} has no census yet; run the flow 'fma' or 'study' first")
+    if len({mark.key for mark in found.values()}) > 1:
+        raise ConfigError(f"{home.url} has several; choose one with --study: {', '.join(found)}")
+    return next(iter(found.values()))
+
+
+@app.command()
+def report(
+    run_directory: Annotated[Path, typer.Argument(help="A run directory of an evaluation.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print the scores of an evaluation."""
+    show_scores(run_directory, stdout_view(as_json))
 
 
 def show_scores(directory: Path, view: View) -> None:
@@ -121,33 +154,33 @@ def show_scores(directory: Path, view: View) -> None:
     )
 
 
-def retry(home: Home, reason: str, view: View) -> None:
-    """Forget the units that hold tracks quarantined for a reason; the next run packs them again.
+def show_outcome(outcome: Mapping[str, Any], view: View) -> None:
+    """Show a flow's result."""
+    shown: list[Any] = []
+    if outcome.get("scores"):
+        scores = outcome["scores"]
+        shown.append(table_of("Scores in dB", scores["headers"], scores["rows"]))
+        shown.append(outcome["gain"])
+        shown.append(f"Report:     {outcome['report']}")
+    shown.append(f"Prefect UI: {outcome['ui']}")
+    view.show(outcome, *shown)
 
-    Raises:
-        ConfigError: no track is quarantined for this reason; lists the reasons there are.
-    """
-    found: dict[str, list[Mark]] = {}
-    for mark in marks.all_marks(home):
-        for quarantined in mark.facts.get("quarantined", {}) if mark.stage == "pack" else ():
-            found.setdefault(quarantined, []).append(mark)
-    if reason not in found:
-        known = ", ".join(found) or "none"
-        raise ConfigError(f"no track is quarantined for '{reason}'; the reasons here are: {known}")
-    for mark in found[reason]:
-        marks.forget(home, mark)
-    units = len(found[reason])
-    view.show(
-        {"reason": reason, "units": units},
-        f"{units} units will be packed again by the next run, for tracks with '{reason}'.",
-    )
+
+@app.command(name="verify")
+def verify_home(
+    home: HomeAt = "home",
+    deep: Annotated[bool, typer.Option("--deep", help="Read every byte again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check every output of every finished stage. Exit code 3 if any is missing or altered."""
+    verify(open_home(home), deep, stdout_view(as_json))
 
 
 def verify(home: Home, deep: bool, view: View) -> None:
     """Check every finished stage's outputs.
 
     Raises:
-        DataError: some are gone or altered; the next run makes them again.
+        DataError: some are missing or altered; the next run makes them again.
     """
     every = list(marks.all_marks(home))
     checked = list(zip(every, marks.find_faults(home, every, deep), strict=True))
@@ -163,49 +196,60 @@ def verify(home: Home, deep: bool, view: View) -> None:
     how = "read and compared" if deep else "compared by size and time"
     view.show(value, f"{len(checked)} marks, {size / 1e6:.1f} MB {how}: {len(faults)} at fault")
     if faults:
-        lines = "; ".join(f"{mark.stage}: {fault}" for mark, fault in faults[:5])
-        raise DataError(f"{lines}; run the study again to rebuild what is at fault")
+        first = "; ".join(f"{mark.stage}: {fault}" for mark, fault in faults[:5])
+        raise DataError(f"{first}; run the study again to rebuild what is at fault")
 
 
-def tidy(home: Home, agreed: bool, view: View) -> None:
-    """Show what nothing in the home refers to, and delete it once that is agreed to."""
-    studies = _studies(home)
-    litter = garbage_collection.survey(home, studies.values())
-    size = sum(piece.bytes for piece in litter)
-    rows = [(piece.name, f"{piece.bytes / 1e6:.1f} MB", piece.why) for piece in litter]
-    value = {"litter": [piece._asdict() for piece in litter], "bytes": size}
-    if litter and not view.as_json:
-        view.show(value, table_of("Nothing refers to", ("file", "size", "why"), rows))
-        agreed = agreed or typer.confirm(f"Delete {len(litter)} files, {size / 1e6:.1f} MB?")
-    freed = garbage_collection.sweep(home, litter, studies) if agreed else 0
-    view.show({**value, "freed": freed}, f"{freed / 1e6:.1f} MB freed in {home.url}")
+@app.command()
+def metrics(
+    home: HomeAt = "home",
+    textfile: Annotated[
+        Path | None, typer.Option(help="Write to this file, atomically, instead of printing.")
+    ] = None,
+) -> None:
+    """Print a home's metrics for Prometheus: work done, rates, errors, GPU-hours."""
+    from flows.ui.metrics import Numbers, write  # it imports Prefect
+
+    opened = open_home(home)
+    states = {
+        (study, status.label): status.state
+        for study, statuses in statuses_of(opened).items()
+        for status in statuses
+    }
+    text = Numbers(opened).exposition(states)
+    if textfile:
+        write(textfile, text)
+    else:
+        typer.echo(text, nl=False)
 
 
-def show_outcome(outcome: Mapping[str, Any], view: View) -> None:
-    """Show how a flow ended."""
-    shown: list[Table | str] = []
-    if outcome.get("scores"):
-        scores = outcome["scores"]
-        shown.append(table_of("Scores in dB", scores["headers"], scores["rows"]))
-        shown.append(outcome["gain"])
-        shown.append(f"Report:     {outcome['report']}")
-    shown.append(f"Prefect UI: {outcome['ui']}")
-    view.show(outcome, *shown)
+@app.command()
+def recipes() -> None:
+    """List the recipes, and each study's flows."""
+    console = stdout_view().console
+    for study in STUDIES:
+        for name, function in study.recipes.items():
+            console.print(f"[bold]{name:<14}[/] {function.__doc__}")
+    for study in STUDIES:
+        console.print(f"\nFlows of study {study.name}, for its recipes {', '.join(study.recipes)}:")
+        for part, description in study.parts.items():
+            console.print(f"[bold]{part:<14}[/] {description}")
 
 
-def outlooks_of(home: Home) -> dict[str, list[StageStatus]]:
-    """Return how far each study of a home is, and the tables that were run of it; may be none."""
-    return {name: _outlooks(home, name) for name in claims.names(home)}
+def statuses_of(home: Home) -> dict[str, list[StageStatus]]:
+    """Return every stage's state of each study in a home, its tables included; may be empty."""
+    return {name: _statuses(home, name) for name in claims.names(home)}
 
 
-def _studies(home: Home) -> dict[str, list[StageStatus]]:
-    studies = outlooks_of(home)
+def required_studies(home: Home) -> dict[str, list[StageStatus]]:
+    """Return the same; raise `ConfigError` if the home holds no study."""
+    studies = statuses_of(home)
     if not studies:
         raise ConfigError(f"{home.url} holds no study; run one, or give another --home")
     return studies
 
 
-def _outlooks(home: Home, name: str) -> list[StageStatus]:
+def _statuses(home: Home, name: str) -> list[StageStatus]:
     dry_run = DryRun(home)
     try:
         held = claims.read(home, name)
@@ -216,46 +260,26 @@ def _outlooks(home: Home, name: str) -> list[StageStatus]:
     return dry_run.statuses
 
 
-def _census(home: Home, study: str) -> Mark:
-    studies = _studies(home)
-    if study and study not in studies:
-        raise ConfigError(f"{home.url} holds no study '{study}'; it has {', '.join(studies)}")
-    found = {
-        name: outlook.mark
-        for name, outlooks in studies.items()
-        for outlook in outlooks
-        if outlook.stage
-        and outlook.stage.role is Role.CENSUS
-        and outlook.mark
-        and study in ("", name)
-    }
-    if not found:
-        raise ConfigError(f"{home.url} has no census yet; run the flow 'fma' or 'study' first")
-    if len({mark.key for mark in found.values()}) > 1:
-        raise ConfigError(f"{home.url} has several; choose one with --study: {', '.join(found)}")
-    return next(iter(found.values()))
+def _why(status: StageStatus) -> str:
+    return "; ".join(filter(None, (_progress(status), status.lacks or status.why)))
 
 
-def _why(outlook: StageStatus) -> str:
-    return "; ".join(filter(None, (_progress(outlook), outlook.lacks or outlook.why)))
-
-
-def _progress(outlook: StageStatus) -> str:
-    packing = progress_of(outlook)
+def _progress(status: StageStatus) -> str:
+    packing = progress_of(status)
     if packing is None:
         return ""
-    said = f"{packing.units_done} of {packing.units} units"
+    text = f"{packing.units_done} of {packing.units} units"
     if packing.failed:
-        said += f", {packing.failed} failed"
-    if outlook.mark is None and packing.seconds_left is not None:
+        text += f", {packing.failed} failed"
+    if status.mark is None and packing.seconds_left is not None:
         rate, hours = packing.units_per_hour, packing.seconds_left / 3600
-        said += f", {rate:.0f} units and {packing.bytes_per_hour / 1e9:.2f} GB an hour"
-        said += f", {hours:.1f} hours left at that rate"
-    return said
+        text += f", {rate:.0f} units and {packing.bytes_per_hour / 1e9:.2f} GB an hour"
+        text += f", {hours:.1f} hours left at that rate"
+    return text
 
 
-def _is_odd(outlook: StageStatus) -> bool:
-    return outlook.state in ("missing", "failed") and bool(_why(outlook))
+def _needs_a_line(status: StageStatus) -> bool:
+    return status.state in ("missing", "failed") and bool(_why(status))
 
 
 def _coloured(state: str) -> str:

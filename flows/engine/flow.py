@@ -20,9 +20,9 @@ from flows.engine.task_policy import MarkFuture
 from flows.engine.tasks import PrefectRunner
 from flows.jobs.deadlines import interruptible
 from flows.recovery import notifications
-from flows.recovery.cancel import heeded, is_cancelled
+from flows.recovery.cancel import is_cancelled, stopped_when_cancelled
 from flows.recovery.crash_detection import mark_crashed
-from flows.recovery.heartbeats import registered
+from flows.recovery.heartbeats import run_heartbeat
 from flows.stage_id import StageId
 from flows.studies.claims import claim
 from flows.studies.runner import DryRun, StageStatus
@@ -30,10 +30,12 @@ from flows.studies.study import Results
 from flows.studies.table import STUDIES, FlowName, RecipeName, checked, named, study_of
 from flows.ui.artifacts import Artifact
 from flows.ui.progress import Board, Terminal
+from flows.ui.states import SCHEDULED_TAG, StateName
 from storage.config import Json
 from storage.errors import LockedError, RunError, StemworksError
 from storage.home.layout import Home
 from storage.home.marks import Mark
+from storage.home.open import open_home
 
 THREADS = 8
 """Stages that may wait or work at once; GPU jobs and packing take turns among themselves."""
@@ -92,20 +94,20 @@ def stemworks(
     """
     config = checked(part, config or named(recipe)).override(overrides)
     run = UUID(flow_run.get_id())
-    with registered(run, deployed=deployment.get_id() is not None), heeded(run):
+    with run_heartbeat(run, deployment.get_id() is not None), stopped_when_cancelled(run):
         mark_crashed()
         try:
-            return _run(config, Home.open(home), part)
+            return _run(config, open_home(home), part)
         except TerminationSignal:
             if not is_cancelled(run):
                 raise
             return Cancelled(message="Cancelled. Run it again: it continues from what is done.")
         except LockedError as error:
             # A study of days on a nightly schedule: that is no failure.
-            if "auto-scheduled" not in flow_run.get_tags():
+            if SCHEDULED_TAG not in flow_run.get_tags():
                 raise
             who = str(error).partition(";")[0]
-            return Cancelled(name="Skipped", message=f"Not needed this time: {who}.")
+            return Cancelled(name=StateName.SKIPPED, message=f"Not needed this time: {who}.")
 
 
 def _run(config: StudyConfig, home: Home, part: str) -> Json:

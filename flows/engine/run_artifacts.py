@@ -174,7 +174,7 @@ class RunArtifacts:
         get_run_logger().warning("%s", message)
         announce("stemworks.stage.stalled", what.label, {"minutes": minutes})
         page = flow_run.get_flow_run_ui_url() or ""
-        notifications.tell("stalled", self._title, message, ui=page)
+        notifications.notify("stalled", self._title, message, ui=page)
 
 
 def _scores_of(results: Results) -> str:

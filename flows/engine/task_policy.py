@@ -13,7 +13,7 @@ from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Failed
 
 from flows.jobs.deadlines import stopping
-from flows.recovery.concurrency_limits import capacity, limit_of
+from flows.recovery.machine_limits import capacity, limit_name
 from flows.stage_id import StageId
 from storage.errors import MachineError, PreemptedError, StoppedError, TimeLimitError
 from storage.home.marks import Mark
@@ -78,7 +78,7 @@ def slots(kind: str, count: int = 1) -> Iterator[None]:
     Raises:
         StoppedError: the flow was stopped meanwhile.
     """
-    limit = limit_of(kind)
+    limit = limit_name(kind)
     if not limit:
         yield
         return

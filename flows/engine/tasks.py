@@ -21,6 +21,7 @@ from flows.stages.training import processes_of
 from flows.stages.units import PACKING_TASKS, Units
 from flows.studies.runner import Runner
 from flows.ui.progress import Board, StageWatch
+from flows.ui.states import StateName
 from pipelines.config import FmaConfig
 from storage.config import Config, Json
 from storage.errors import LockedError, RunError, StoppedError
@@ -121,7 +122,7 @@ class PrefectRunner(Runner[MarkFuture]):
                     mark, cached = wait_for_lock(lambda: planned.perform(site), log.info)
         if cached:
             watch.reuse(mark)
-            return Completed(name="Cached", message=f"{stage.name} {mark.key}", data=mark)
+            return Completed(name=StateName.CACHED, message=f"{stage.name} {mark.key}", data=mark)
         get_run_logger().info("%s done in %.1f s: %s", stage.name, mark.seconds, mark.facts)
         watch.finish(f"done in {mark.seconds:.1f} s", mark)
         return mark

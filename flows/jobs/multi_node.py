@@ -20,8 +20,9 @@ from pathlib import Path
 
 from storage.errors import ConfigError, StemworksError
 from storage.home.job_events import write_failure
-from storage.home.layout import WORKING_COPIES, Home
+from storage.home.layout import Home
 from storage.home.mirror import Mirror
+from storage.home.open import WORKING_COPIES, open_home
 from storage.home.runs import Job, Run
 from storage.processes import BOUND_BELOW
 
@@ -114,7 +115,7 @@ def main(words: list[str]) -> None:
     try:
         rank = node()
         if rank:
-            fetch(Home.open(words[0]), Run(Path(words[1])))
+            fetch(open_home(words[0]), Run(Path(words[1])))
     except StemworksError as error:
         write_failure(Run(Path(words[1])), error, error.exit_code)
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")

@@ -1,8 +1,10 @@
-"""Where archives come from: found here, downloaded whole, or read where a server has them.
+"""How archives are obtained: found here, downloaded whole, or read in place from a server.
 
-Each way leaves a slip that says what the archive is, and whatever follows is keyed by the slip. So
-an archive may move from one disk to another and nothing is done again, while another archive under
-an old name is noticed.
+Each way leaves a receipt that says what the archive is, and the stages that follow are keyed by it.
+So an archive may move from one disk to another and nothing is done again, while another archive
+under an old name is noticed.
+
+Builders import what they build with: a command that only looks stages up starts sooner.
 """
 
 from collections.abc import Callable
@@ -11,19 +13,15 @@ from typing import ClassVar, Literal, NamedTuple
 
 from flows.config import SourceConfig
 from flows.stages.stage import Built, Inputs, Site, Stage, Watch
-from pipelines.archives.download import Download, download
 from pipelines.archives.folder_digest import check_folder, folder_state
 from pipelines.archives.published import Published, published
-from pipelines.archives.sources import pinned
-from pipelines.archives.zip_archive import check_archive
-from pipelines.tracks.folder import read_folder
 from storage.config import Config, Json
 from storage.errors import ConfigError, DataError
 from storage.files import write_json
 from storage.home import marks
 from storage.manifests import write_rows
 
-SLIP = "archive.json"
+RECEIPT = "archive.json"
 TRACKS = "tracks.jsonl"
 """Labels of what finding an archive leaves; a folder's tracks are listed with it."""
 
@@ -35,7 +33,7 @@ class Wanted(NamedTuple):
     """Of the file or folder in the data root."""
     sha1: str | None = None
     md5: str | None = None
-    """Published sums, where the configuration names them; else those known of the name."""
+    """Published checksums from the configuration; by default those published for the name."""
     form: Literal["zip", "folder", "stems"] = "zip"
     """A zip, a folder of songs, or a folder of stems."""
     in_place: bool = False
@@ -45,7 +43,7 @@ class Wanted(NamedTuple):
 
 
 class Found(NamedTuple):
-    """How an archive is come by: the stage that sees to it, and where the archive is then."""
+    """How an archive is obtained: the stage that does it, and where the archive is then."""
 
     verb: str
     stage: Stage
@@ -55,7 +53,7 @@ class Found(NamedTuple):
 
 
 class ArchiveConfig(Config):
-    """One archive or folder to check: which, as it is now, and what it should be.
+    """One archive or folder to check: its present state, and its published checksums.
 
     Of a folder, `bytes` are those of all its files, and the time is its newest file's.
     """
@@ -85,7 +83,7 @@ class RemoteConfig(Config):
 
 
 def find(data: SourceConfig, wanted: Wanted) -> Found:
-    """Return how an archive is come by.
+    """Return how an archive is obtained.
 
     Raises:
         ConfigError: it is to be downloaded, but no server is known to have it.
@@ -93,9 +91,9 @@ def find(data: SourceConfig, wanted: Wanted) -> Found:
     path = Path(data.root).expanduser().resolve() / wanted.name
     in_place = wanted.in_place and data.access == "range"
     if wanted.form == "folder":
-        return Found("list", LIST, _as_it_is(path, wanted), str(path))
+        return Found("list", LIST, _present_state(path, wanted), str(path))
     if wanted.form == "stems" or data.access == "local" or (path.exists() and not in_place):
-        return Found("check", CHECK, _as_it_is(path, wanted), str(path))
+        return Found("check", CHECK, _present_state(path, wanted), str(path))
     archive = _on_server(data, wanted)
     config = RemoteConfig(
         known=archive.model_dump(mode="json"), connections=wanted.connections, root=str(path.parent)
@@ -119,17 +117,17 @@ def _on_server(data: SourceConfig, wanted: Wanted) -> Published:
 
 
 def _known(wanted: Wanted) -> Published:
-    """Return what is known of an archive: the sums that are given, else what is published.
+    """Return what is known of an archive: the checksums given, else what is published.
 
-    Who gives sums means that archive, whatever the published one of the same name is.
+    Given checksums replace those of a published archive of the same name.
     """
     if wanted.sha1 or wanted.md5:
         return Published(name=wanted.name, url=None, sha1=wanted.sha1, md5=wanted.md5)
     return published(wanted.name) or Published(name=wanted.name, url=None)
 
 
-def _as_it_is(path: Path, wanted: Wanted) -> ArchiveConfig:
-    """Say which file or folder is meant by what it is now: a changed one is another to check."""
+def _present_state(path: Path, wanted: Wanted) -> ArchiveConfig:
+    """Identify a file or folder by its size and time: a changed one is checked again."""
     known = _known(wanted)
     size, newest = 0, 0
     if path.is_dir():
@@ -138,8 +136,8 @@ def _as_it_is(path: Path, wanted: Wanted) -> ArchiveConfig:
         size, newest = path.stat().st_size, path.stat().st_mtime_ns
         if known.bytes not in (None, size):
             raise DataError(
-                f"{path} has {size} bytes, not {known.bytes} as published; it is cut short or "
-                "another release: move it away, and fetch it with --set data.access=download"
+                f"{path} has {size} bytes, not {known.bytes} as published; it is truncated or "
+                "another release: move it away, and download it with --set data.access=download"
             )
     return ArchiveConfig(
         path=str(path), bytes=size, mtime_ns=newest, sha1=known.sha1, md5=known.md5
@@ -147,7 +145,9 @@ def _as_it_is(path: Path, wanted: Wanted) -> ArchiveConfig:
 
 
 def _check(site: Site, config: ArchiveConfig, inputs: Inputs) -> Built:
-    """Read an archive that is here; compare its sums with those published."""
+    """Read an archive that is here; compare its checksums with those published."""
+    from pipelines.archives.zip_archive import check_archive
+
     path = Path(config.path)
     count = counter(site.watch, config.bytes)
     sha1 = (
@@ -155,11 +155,13 @@ def _check(site: Site, config: ArchiveConfig, inputs: Inputs) -> Built:
         if path.is_dir()
         else check_archive(path, config.sha1, config.md5, count)
     )
-    return _slip(site, {"archive": path.name, "bytes": config.bytes, "sha1": sha1})
+    return _receipt(site, {"archive": path.name, "bytes": config.bytes, "sha1": sha1})
 
 
 def _list(site: Site, config: ArchiveConfig, inputs: Inputs) -> Built:
     """Read every song of a folder once and list them."""
+    from pipelines.tracks.folder import read_folder
+
     path = Path(config.path)
     tracks = read_folder(path, counter(site.watch, config.bytes), site.watch.log)
     listed = site.home.archives / f"{site.key}.jsonl"
@@ -169,40 +171,44 @@ def _list(site: Site, config: ArchiveConfig, inputs: Inputs) -> Built:
 
 
 def _download(site: Site, config: RemoteConfig, inputs: Inputs) -> Built:
-    """Fetch an archive whole and compare its sums with those published."""
+    """Download a whole archive and compare its checksums with those published."""
+    from pipelines.archives.download import Download, download
+
     archive = config.archive
     path = Path(config.root) / archive.name
     sizes = counter(site.watch, archive.bytes or 0)
     sha1 = download(Download(archive, path, fetched=sizes), config.connections)
     facts = {"archive": path.name, "bytes": path.stat().st_size, "sha1": sha1}
-    built = _slip(site, facts)
-    # From now on the archive is found here. What was just compared is not read again for that.
+    built = _receipt(site, facts)
+    # From now on the archive is found here; having just been compared, it is not read again.
     wanted = Wanted(archive.name, archive.sha1, archive.md5)
-    check = CHECK.work(_as_it_is(path, wanted), {})
+    check = CHECK.work(_present_state(path, wanted), {})
     with site.home.alone(check.name, f"stage {CHECK.name}"):
         marks.commit(site.home, check, built.outputs, facts, 0.0)
     return built
 
 
 def _pin(site: Site, config: RemoteConfig, inputs: Inputs) -> Built:
-    """Note which file a server has, so that no other is read in its place.
+    """Record which file a server has, so that no other is read in its place.
 
-    Its sha1 cannot be compared without reading all of it. What vouches for the tracks is the ETag
-    that every range is asked for with, each member's CRC, and each track's own sha1.
+    Its sha1 cannot be compared without reading all of it. The tracks are verified by the ETag that
+    every range is requested with, by each member's CRC, and by each track's own sha1.
     """
+    from pipelines.archives.sources import pinned
+
     source = pinned(config.archive)
     facts: Json = {"archive": config.archive.name, "bytes": source.bytes, "etag": source.etag}
-    return _slip(site, {**facts, "whole_archive_verified": False})
+    return _receipt(site, {**facts, "whole_archive_verified": False})
 
 
-def _slip(site: Site, facts: Json) -> Built:
-    slip = site.home.archives / f"{site.key}.json"
-    write_json(slip, facts)
-    return Built({SLIP: slip}, facts)
+def _receipt(site: Site, facts: Json) -> Built:
+    receipt = site.home.archives / f"{site.key}.json"
+    write_json(receipt, facts)
+    return Built({RECEIPT: receipt}, facts)
 
 
 def counter(watch: Watch, total: int) -> Callable[[int], None]:
-    """Return what adds up bytes as they are done."""
+    """Return a function that adds up the bytes done and reports them."""
     done = 0
 
     def count(size: int) -> None:

@@ -1,34 +1,31 @@
-"""Builders of the data side: archives in, shards and stem manifests out."""
+"""The data stages and their builders: archives in, shards and stem manifests out.
+
+Builders import what they build with: a command that only looks stages up starts sooner.
+"""
 
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.stage_id import Role
 from flows.stages.archives import TRACKS, counter
 from flows.stages.stage import Built, Inputs, Site, Stage, Watch
 from flows.stages.units import Units
-from pipelines.archives.sources import Source
-from pipelines.archives.zip_archive import ArchiveReader
 from pipelines.config import ActivityConfig, FmaConfig, MusdbConfig, SynthesisConfig
-from pipelines.packing.census import over_budget, take_census
-from pipelines.stems.activity import detect
-from pipelines.stems.moisesdb import mix_songs
-from pipelines.stems.musdb import PARTS, missing_validation, unpack
-from pipelines.stems.residual import residuals
-from pipelines.stems.stem_folder import read_songs
-from pipelines.stems.stem_ledger import LEDGER
-from pipelines.synthesis.corpora import synthesise
-from pipelines.tracks.fma import read_tracks
-from pipelines.tracks.plan import make_plan, write_plan
 from storage.config import Json
 from storage.home import marks
 from storage.home.layout import Corpus, Home
 from storage.manifests import read_rows
 from storage.records import LedgerRow, StemSong, Track
 
+if TYPE_CHECKING:
+    from pipelines.archives.sources import Source
+
 
 def _synthesise(site: Site, config: SynthesisConfig, inputs: Inputs) -> Built:
+    from pipelines.synthesis.corpora import synthesise
+
     folder = site.home.archives / site.key
     corpora = synthesise(config, folder, lambda done, total: site.watch(done, total, "songs"))
     paths = (corpora.fma, corpora.fma_metadata, corpora.musdb)
@@ -37,6 +34,10 @@ def _synthesise(site: Site, config: SynthesisConfig, inputs: Inputs) -> Built:
 
 
 def _plan(site: Site, config: FmaConfig, inputs: Inputs) -> Built:
+    from pipelines.archives.sources import Source
+    from pipelines.tracks.fma import read_tracks
+    from pipelines.tracks.plan import make_plan, write_plan
+
     corpus, location = site.home.corpus("fma", site.key), site.settings["fma"]
     _fetch(site, inputs)
     if config.source == "folder":
@@ -52,18 +53,22 @@ def _plan(site: Site, config: FmaConfig, inputs: Inputs) -> Built:
 
 
 def _fetch(site: Site, inputs: Inputs) -> None:
-    """Bring archives that were made in this home by another machine."""
+    """Download archives that another machine made in this home."""
     marks.fetch(site.home, inputs.values(), lambda output: True)
 
 
-def _pinned(location: str, inputs: Inputs) -> Source:
-    """Return a zip as it was checked, or as it is."""
+def _pinned(location: str, inputs: Inputs) -> "Source":
+    """Return a zip with its size and ETag as they were checked, or its present size."""
+    from pipelines.archives.sources import Source
+
     found: Json = {} if "fma" not in inputs else inputs["fma"].facts
     size = found.get("bytes") or Path(location).stat().st_size
     return Source(location=location, bytes=size, etag=found.get("etag", ""))
 
 
 def _census(site: Site, config: FmaConfig, inputs: Inputs) -> Built:
+    from pipelines.packing.census import over_budget, take_census
+
     units = Units.of(site.home, inputs["plan"], config)
     done = {name: found.mark for name, found in units.look().items() if found.mark}
     units.gather(done)
@@ -71,19 +76,22 @@ def _census(site: Site, config: FmaConfig, inputs: Inputs) -> Built:
     census = take_census(units.corpus, units.stored(), list(done.values()), config)
     over_budget(census, config.error_budget)
     outputs = {"census.json": units.corpus.census, "index.json": units.corpus.index}
-    # Facts are read with every look at the mark and shown in logs: a line for each of a hundred
+    # Facts are read with the mark each time and shown in logs: the list of up to a hundred
     # thousand tracks stays in the file.
     return Built(outputs, census.model_dump(mode="json", exclude={"tracks"}))
 
 
 def _unpack(site: Site, config: MusdbConfig, inputs: Inputs) -> Built:
-    """Make a stems corpus of its source; what comes out is alike, wherever it came from."""
+    """Make a stems corpus of its source; the result has one form, whatever the source."""
+    from pipelines.stems.residual import residuals
+    from pipelines.stems.stem_ledger import LEDGER
+
     home, corpus = site.home, site.home.corpus("musdb", site.key)
     _fetch(site, inputs)
     songs = _STEMS[config.source](site, Path(site.settings["musdb"]), corpus, config)
     outputs = {"songs.jsonl": corpus.songs}
     for song in songs:
-        for path in (home.path(song.folder) / f"{part}.wav" for part in PARTS):
+        for path in (home.path(song.folder) / f"{part}.wav" for part in song.parts):
             if path.is_file():
                 outputs[f"{song.split}/{song.name}/{path.name}"] = path
     splits = [song.split for song in songs]
@@ -93,19 +101,19 @@ def _unpack(site: Site, config: MusdbConfig, inputs: Inputs) -> Built:
     if corpus.ledger(LEDGER).is_file():
         outputs["ledger.jsonl"] = corpus.ledger(LEDGER)
         facts |= _left_out(site.watch, read_rows(corpus.ledger(LEDGER), LedgerRow))
-    tested = {song.name: home.path(song.folder) for song in songs if song.split == "test"}
-    facts["residuals"] = residuals(tested, config.workers)
+    tested = [song for song in songs if song.split == "test"]
+    facts["residuals"] = residuals(home, tested, config.workers)
     for name, value in facts["residuals"].items():
         site.watch.log(
             f"the mixture of test song '{name}' is not its stems' sum (relative error {value:g}): "
-            "its scores are less reliable than others'",
+            "its scores are less reliable",
             logging.WARNING,
         )
     return Built(outputs, facts)
 
 
 def _left_out(watch: Watch, rows: list[LedgerRow]) -> Json:
-    """Say which songs of a stems corpus are quarantined; return how many are left out."""
+    """Report the quarantined songs of a stems corpus; return how many songs are left out."""
     for row in rows:
         if row.outcome == "quarantined":
             message = f"song {row.track} is left out ({row.reason}): {row.detail}"
@@ -115,6 +123,9 @@ def _left_out(watch: Watch, rows: list[LedgerRow]) -> Json:
 
 
 def _unpack_musdb(site: Site, archive: Path, corpus: Corpus, config: MusdbConfig) -> list[StemSong]:
+    from pipelines.archives.zip_archive import ArchiveReader
+    from pipelines.stems.musdb import missing_validation, unpack
+
     with ArchiveReader(archive) as reader:
         count = counter(site.watch, sum(member.bytes for member in reader.members()))
     songs = unpack(archive, site.home, corpus, config, count)
@@ -124,11 +135,15 @@ def _unpack_musdb(site: Site, archive: Path, corpus: Corpus, config: MusdbConfig
 
 
 def _mix_moisesdb(site: Site, source: Path, corpus: Corpus, config: MusdbConfig) -> list[StemSong]:
+    from pipelines.stems.moisesdb import mix_songs
+
     return mix_songs(source, site.home, corpus, config, _songs(site.watch))
 
 
 def _read_folder(site: Site, folder: Path, corpus: Corpus, config: MusdbConfig) -> list[StemSong]:
-    return read_songs(folder, corpus, config, _songs(site.watch))
+    from pipelines.stems.stem_folder import read_songs
+
+    return read_songs(folder, site.home, corpus, config, _songs(site.watch))
 
 
 _STEMS = {"musdb18hq": _unpack_musdb, "folder": _read_folder, "moisesdb": _mix_moisesdb}
@@ -137,10 +152,17 @@ _OF_STEMS: dict[str, set[str]] = {
     "folder": {"source", "validation", "validation_share", "seed"},
     "moisesdb": {"source", "validation_share", "test_share", "seed", "max_stems"},
 }
-"""The settings that decide what a source's songs are."""
+"""The settings that decide what a source's songs are, beside `stems` and `mix`."""
+
+
+def _decisive_of_stems(config: MusdbConfig) -> Json:
+    wanted = _OF_STEMS[config.source] | {"stems", "mix"}
+    return {name: value for name, value in config.what_matters().items() if name in wanted}
 
 
 def _activity(site: Site, config: ActivityConfig, inputs: Inputs) -> Built:
+    from pipelines.stems.activity import detect
+
     corpus = site.home.corpus("activity", site.key)
     marks.fetch(site.home, inputs.values(), lambda output: output.label.startswith("train/"))
     songs = read_rows(inputs["songs"].path(site.home, "songs.jsonl"), StemSong)
@@ -152,7 +174,7 @@ def _activity(site: Site, config: ActivityConfig, inputs: Inputs) -> Built:
 
 
 def _songs(watch: Watch) -> Callable[[int, int], None]:
-    """Return what says how many songs are done."""
+    """Return a function that reports how many songs are done."""
     return lambda done, total: watch(done, total, "songs")
 
 
@@ -173,6 +195,6 @@ UNPACK = Stage(
     1,
     _unpack,
     folder=_folder("musdb"),
-    matters=lambda config: config.model_dump(mode="json", include=_OF_STEMS[config.source]),
+    matters=_decisive_of_stems,
 )
 ACTIVITY = Stage("detect-activity", 1, _activity, folder=_folder("activity"))

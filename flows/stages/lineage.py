@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from flows.stages.data import CENSUS, PLAN
 from flows.stages.quality_gate import GATE
 from flows.stages.units import merge_marks
-from pipelines.packing.pack import STAGE as PACK
+from pipelines.packing.unit_work import STAGE as PACK
 from pipelines.tracks.plan import Outline, read_outline
 from storage.config import digest_of
 from storage.errors import ManifestError

@@ -12,7 +12,7 @@ from flows.stage_id import Role
 from storage.config import Config, Json
 from storage.files import disk_errors
 from storage.home import marks
-from storage.home.failures import noted
+from storage.home.failures import recording_failure
 from storage.home.layout import Home
 from storage.home.marks import Mark, Work
 from storage.home.runs import Run
@@ -113,7 +113,7 @@ def perform(site: Site, stage: Stage, config: Config, inputs: Inputs) -> Perform
         if found.mark:
             return Performed(found.mark, cached=True)
         started = time.monotonic()
-        with noted(site.home, work), disk_errors(site.home.root):
+        with recording_failure(site.home, work), disk_errors(site.home.root):
             with within(site.limit, f"stage {stage.name}"):
                 built = stage.build(site, config, inputs)
             seconds = built.earlier_seconds + time.monotonic() - started

@@ -80,7 +80,7 @@ def _run(site: Site, verb: Verb, config: Config, inputs: Inputs) -> tuple[Run, f
     """
     run = Run(site.home.run(verb, site.key))
     hosts, mirror = hosts_of(config), Mirror(site.home, run.root)
-    with mirror.kept():
+    with mirror.synchronised():
         run.prepare(Job(verb=verb, inputs=_paths(site.home, inputs), recipe=plain_recipe(config)))
         if hosts > 1 and site.home.remote:
             # The other hosts read it from there.

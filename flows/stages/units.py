@@ -1,4 +1,4 @@
-"""A corpus's units as a study sees them: what packing each takes, which are done, all as one."""
+"""The units of a planned corpus: the work of packing each, which are done, their sums."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,14 @@ from typing import Self
 
 from flows.stages.stage import Watch
 from pipelines.config import FmaConfig
-from pipelines.packing.engines import pack_all
-from pipelines.packing.pack import LEDGER, STAGE, VERSION, PackRequest, corpus_key, unit_work
+from pipelines.packing.unit_work import (
+    LEDGER,
+    STAGE,
+    VERSION,
+    PackRequest,
+    corpus_key,
+    unit_work,
+)
 from pipelines.tracks.plan import Outline, StoredPlan, read_outline, read_units
 from pipelines.workers.fan_out import cores
 from storage.config import Json, digest_of
@@ -31,7 +37,7 @@ Done = Mapping[str, Mark]
 
 @dataclass(frozen=True)
 class Units:
-    """The units of a planned corpus. Their tracks stay at rest until they are to be packed."""
+    """The units of a planned corpus. Their tracks are read only when they are packed."""
 
     home: Home
     plan: Mark
@@ -40,7 +46,7 @@ class Units:
 
     @classmethod
     def of(cls, home: Home, plan: Mark, config: FmaConfig) -> Self:
-        """Read a plan's outline; raise `ManifestError` if it is none."""
+        """Read a plan's outline; raise `ManifestError` if it is missing or malformed."""
         outline = read_outline(Corpus(plan.path(home, "plan.json").parent))
         return cls(home, plan, config, outline)
 
@@ -51,11 +57,11 @@ class Units:
 
     @cached_property
     def works(self) -> dict[str, Work]:
-        """What packing each unit is, by its id."""
+        """The work of packing each unit, by its id."""
         return {unit.id: unit_work(unit, self.config, self.corpus) for unit in self.outline.units}
 
     def stored(self) -> StoredPlan:
-        """Return the plan with its tracks, brought to this machine."""
+        """Return the plan with its tracks, downloaded to this machine."""
         return StoredPlan(Corpus(self.plan.path(self.home, "units.jsonl").parent), self.outline)
 
     def look(self, deep: bool = False) -> dict[str, Lookup]:
@@ -64,7 +70,7 @@ class Units:
         return dict(zip(self.works, found, strict=True))
 
     def failures(self) -> dict[str, str]:
-        """Return why units failed last, by their ids, where that is noted."""
+        """Return the recorded reason of each unit's last failure, by its id."""
         ids = {work.key: name for name, work in self.works.items()}
         notes = self.home.store.listing(self.home.relative(self.home.marks / STAGE))
         found = {}
@@ -75,7 +81,7 @@ class Units:
         return found
 
     def requests(self, wanted: Sequence[str], archive: str) -> list[PackRequest]:
-        """Return what packing some units takes, given their ids; only their tracks are read."""
+        """Return the requests to pack units, given by their ids; only their tracks are read."""
         chosen = set(wanted)
         planned = [unit for unit in self.outline.units if unit.id in chosen]
         source = self.outline.source.model_copy(update={"location": archive})
@@ -87,8 +93,10 @@ class Units:
 
     def pack(self, wanted: Sequence[str], archive: str, watch: Watch) -> dict[str, Mark]:
         """Pack some units, given by their ids; return their marks."""
+        from pipelines.packing.engines import pack_all
+
         if not Path(archive).exists():
-            # Made in this home, by another machine.
+            # Another machine made it in this home.
             self.home.fetch(Path(archive))
         done: list[Mark] = []
 
@@ -101,7 +109,7 @@ class Units:
         return {request.unit.id: mark for request, mark in zip(requests, packed, strict=True)}
 
     def gather(self, done: Done) -> Mark:
-        """Return one mark for all units, by whose digest the census knows them.
+        """Return one mark for all units, whose digest is the census's input.
 
         Raises:
             ManifestError: a unit is not packed.
@@ -115,14 +123,14 @@ class Units:
         return merge_marks([unit.id for unit in self.outline.units], done)
 
     def fetch_ledgers(self, done: Done) -> None:
-        """Bring all units' ledgers to this machine."""
+        """Download all units' ledgers to this machine."""
         marks.fetch(self.home, done.values(), lambda output: output.label == LEDGER)
 
 
 def merge_marks(ids: Sequence[str], done: Done) -> Mark:
-    """Return one mark, never written, that stands for some units: it changes when one of them does.
+    """Return one mark for several units, never written; it changes when one of theirs does.
 
-    A census has thousands of units, but is to be keyed, logged and drawn as having one input.
+    A census has thousands of units, but is keyed, logged and drawn as having one input.
     """
     chosen = [done[name] for name in ids]
     return Mark(
@@ -141,10 +149,10 @@ def merge_marks(ids: Sequence[str], done: Done) -> Mark:
 
 
 def batched(names: Sequence[str], config: FmaConfig, most: int = PACKING_TASKS) -> list[list[str]]:
-    """Deal units into as many as one task packs, for `most` tasks.
+    """Divide units into batches, one for each task, and at most `most` of them.
 
-    On this machine, enough that cores idle little while a batch's last unit is packed; a cluster
-    gets all at once, for it keeps a queue of its own. The tasks stay few in any case.
+    On this machine a batch is large enough that cores are seldom idle while its last unit is
+    packed; a cluster gets all units at once, as it has a queue of its own.
     """
     enough = UNITS_PER_CORE * cores() if config.engine == "local" else len(names)
     size = max(config.units_per_task or enough, -(-len(names) // max(most, 1)), 1)

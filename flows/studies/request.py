@@ -8,7 +8,7 @@ from flows.config import StudyConfig
 from flows.studies.runner import DryRun, StageStatus
 from flows.studies.study import Study
 from flows.studies.table import checked, named, study_of
-from storage.home.layout import Home
+from storage.home.open import open_home
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class RunRequest:
 
     def look(self) -> list[StageStatus]:
         """Look every stage up, in order; nothing is done."""
-        home = Home.open(self.home)
+        home = open_home(self.home)
         dry_run = DryRun(home)
         self.study.build_graph(dry_run, self.config, home, self.flow)
         return dry_run.statuses

@@ -2,16 +2,22 @@
 
 `stemworks metrics` prints them. A run keeps them in the file that STEMWORKS_METRICS names, which
 node_exporter's textfile collector reads (its name must end in `.prom`).
+
+The text is prometheus_client's. The file is written by `storage.files`: the library's own
+`write_to_textfile` replaces it at once too, but does not sync it to the disk.
 """
 
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from pydantic import ValidationError
 
 from flows.ui.progress import Standing
@@ -24,20 +30,50 @@ from storage.home.marks import Mark
 
 FILE = "STEMWORKS_METRICS"
 TAIL_BYTES = 1 << 16
-"""Of a job's log, within which its last row lies."""
+"""At the end of a job's log; its last row is within them."""
 
-Labels = Mapping[str, str]
 States = Mapping[tuple[str, str], str]
-"""How stages stand, by study and stage."""
+"""Each stage's state, by study and stage."""
+Samples = Mapping[tuple[str, ...], float]
+"""Numbers of one metric by the values of its labels."""
 
+WORK = {
+    "stemworks_work_done": "Finished work; of pack: units.",
+    "stemworks_work_failed": "Work whose last attempt failed.",
+    "stemworks_work_seconds": "Seconds that finished work took.",
+    "stemworks_gpu_seconds": (
+        "Seconds of finished GPU jobs times their processes, all attempts counted."
+    ),
+}
+"""Help of the metrics by stage."""
 
-class Family(NamedTuple):
-    """One metric and its samples."""
+PACKING = {
+    "stemworks_clips": ("clips", "Clips packed."),
+    "stemworks_music_hours": ("hours", "Hours of music kept."),
+    "stemworks_packed_bytes": ("bytes_in", "Bytes of archives packed."),
+}
+"""Sums over packed units: the fact of a mark that is summed, and the metric's help."""
 
-    name: str
-    kind: str
-    help: str
-    samples: list[tuple[Labels, float]]
+TRAINING = {
+    "stemworks_training_step": ("step", "Steps done."),
+    "stemworks_training_steps": ("steps", "Steps to do."),
+    "stemworks_training_loss_db": ("loss", "Loss of the last logged steps."),
+    "stemworks_training_examples_per_second": (
+        "examples_per_second",
+        "Examples trained on per second.",
+    ),
+    "stemworks_training_data_wait_ratio": (
+        "data_wait",
+        "Share of the time spent waiting for data.",
+    ),
+    "stemworks_training_gradient_norm": (
+        "grad_norm",
+        "Before clipping; -1 for a step that was skipped.",
+    ),
+    "stemworks_training_skipped_steps": ("skipped", "Steps without an update."),
+    "stemworks_training_gpu_memory_gigabytes": ("gpu_memory_gb", "The most that tensors held."),
+}
+"""The column of a job's log that each metric shows, and the metric's help."""
 
 
 class Numbers:
@@ -51,13 +87,14 @@ class Numbers:
     def exposition(self, states: States) -> str:
         """Return everything in Prometheus' text format."""
         self._look()
+        # A registry of its own: the process's default one holds Prefect's and Python's metrics.
+        registry = CollectorRegistry()
+        registry.register(_Families(self._families(states)))
+        return generate_latest(registry).decode()
+
+    def _families(self, states: States) -> list[Metric]:
         marks = [mark for _, mark in self._marks.values()]
-        lines = []
-        for family in [*self._work(marks), *_tracks(marks), *self._training(), _states(states)]:
-            lines.append(f"# HELP {family.name} {family.help}")
-            lines.append(f"# TYPE {family.name} {family.kind}")
-            lines += [_sample(family.name, labels, value) for labels, value in family.samples]
-        return "\n".join(lines) + "\n"
+        return [*self._work(marks), *_tracks(marks), *_training(self._home), _states(states)]
 
     def _look(self) -> None:
         seen = self._home.store.listing("marks")
@@ -70,7 +107,7 @@ class Numbers:
                     known[name] = (one.version, mark)
         self._marks = known
 
-    def _work(self, marks: list[Mark]) -> Iterator[Family]:
+    def _work(self, marks: Sequence[Mark]) -> Iterator[Metric]:
         done, seconds, gpu = Counter[str](), dict[str, float](), dict[str, float]()
         for mark in marks:
             done[mark.stage] += 1
@@ -78,32 +115,25 @@ class Numbers:
             if mark.stage in JOBS:
                 spent = mark.seconds * mark.facts.get("processes", 1)
                 gpu[mark.stage] = gpu.get(mark.stage, 0.0) + spent
-        yield _by("stage", "stemworks_work_done", "Finished work; of pack: units.", done)
-        yield _by("stage", "stemworks_work_failed", "Work whose last attempt failed.", self._failed)
-        yield _by("stage", "stemworks_work_seconds", "Seconds that finished work took.", seconds)
-        yield _by(
-            "stage",
-            "stemworks_gpu_seconds",
-            "Seconds of finished GPU jobs times their processes, all attempts counted.",
-            gpu,
-        )
+        by_metric: dict[str, Mapping[str, float]] = {
+            "stemworks_work_done": done,
+            "stemworks_work_failed": self._failed,
+            "stemworks_work_seconds": seconds,
+            "stemworks_gpu_seconds": gpu,
+        }
+        for name, by_stage in by_metric.items():
+            samples: Samples = {(stage,): float(value) for stage, value in by_stage.items()}
+            yield _gauge(name, WORK[name], ["stage"], samples)
 
-    def _training(self) -> Iterator[Family]:
-        rows = dict(_last_rows(self._home))
-        for name, field, told in (
-            ("step", "step", "Steps done."),
-            ("steps", "steps", "Steps to do."),
-            ("loss_db", "loss", "Loss of the last logged steps."),
-            ("examples_per_second", "examples_per_second", "Examples trained on per second."),
-            ("data_wait_ratio", "data_wait", "Share of the time spent waiting for data."),
-            ("gradient_norm", "grad_norm", "Before clipping; -1 for a step that was skipped."),
-            ("skipped_steps", "skipped", "Steps without an update."),
-            ("gpu_memory_gigabytes", "gpu_memory_gb", "The most that tensors held."),
-        ):
-            samples: list[tuple[Labels, float]] = [
-                ({"run": run}, float(row[field])) for run, row in rows.items() if field in row
-            ]
-            yield Family(f"stemworks_training_{name}", "gauge", told, samples)
+
+class _Families(Collector):
+    """Families that are known already, as a registry wants them."""
+
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
 
 
 def keep(home: Home, study: str, standings: Mapping[str, Standing]) -> None:
@@ -117,17 +147,17 @@ def keep(home: Home, study: str, standings: Mapping[str, Standing]) -> None:
 
 
 def write(file: Path, text: str) -> None:
-    """Put numbers where a collector reads them: it never sees half of them."""
+    """Write a text where a collector reads it, whole at every moment and durably."""
     write_bytes(file, text.encode())
-    # The collector may be another user.
+    # The collector may run as another user.
     file.chmod(0o644)
 
 
 _known: dict[str, Numbers] = {}
 
 
-def _tracks(marks: Iterable[Mark]) -> Iterator[Family]:
-    tracks, sums = Counter[tuple[str, str]](), dict[str, float]()
+def _tracks(marks: Iterable[Mark]) -> Iterator[Metric]:
+    tracks, sums = Counter[tuple[str, ...]](), dict[str, float]()
     for mark in marks:
         if mark.stage != "pack":
             continue
@@ -136,38 +166,35 @@ def _tracks(marks: Iterable[Mark]) -> Iterator[Family]:
         for outcome in ("filtered", "quarantined"):
             for reason, count in mark.facts.get(outcome, {}).items():
                 tracks[outcome, reason] += count
-        for name in ("clips", "hours", "bytes_in"):
-            sums[name] = sums.get(name, 0.0) + mark.facts.get(name, 0)
-    yield Family(
-        "stemworks_tracks",
-        "gauge",
-        "Tracks of packed units, by what became of them and why.",
-        [
-            ({"outcome": outcome, "reason": reason}, float(count))
-            for (outcome, reason), count in sorted(tracks.items())
-        ],
-    )
-    for name, field, told in (
-        ("clips", "clips", "Clips packed."),
-        ("music_hours", "hours", "Hours of music kept."),
-        ("packed_bytes", "bytes_in", "Bytes of archives packed."),
-    ):
-        yield Family(f"stemworks_{name}", "gauge", told, [({}, sums.get(field, 0.0))])
+        for fact, _ in PACKING.values():
+            sums[fact] = sums.get(fact, 0.0) + mark.facts.get(fact, 0)
+    help_text = "Tracks of packed units, by what became of them and why."
+    yield _gauge("stemworks_tracks", help_text, ["outcome", "reason"], tracks)
+    for name, (fact, help_text) in PACKING.items():
+        yield GaugeMetricFamily(name, help_text, value=sums.get(fact, 0.0))
 
 
-def _states(states: States) -> Family:
-    samples: list[tuple[Labels, float]] = [
-        ({"study": study, "stage": stage, "state": state}, 1.0)
-        for (study, stage), state in states.items()
-    ]
-    return Family("stemworks_stage_state", "gauge", "1 for the state that a stage is in.", samples)
+def _training(home: Home) -> Iterator[Metric]:
+    rows = dict(_last_rows(home))
+    for name, (column, help_text) in TRAINING.items():
+        samples: Samples = {
+            (run,): float(row[column]) for run, row in rows.items() if column in row
+        }
+        yield _gauge(name, help_text, ["run"], samples)
 
 
-def _by(label: str, name: str, told: str, counts: Mapping[str, float]) -> Family:
-    samples: list[tuple[Labels, float]] = [
-        ({label: which}, float(value)) for which, value in sorted(counts.items())
-    ]
-    return Family(name, "gauge", told, samples)
+def _states(states: States) -> Metric:
+    samples: Samples = {(study, stage, state): 1.0 for (study, stage), state in states.items()}
+    help_text = "1 for the state that a stage is in."
+    return _gauge("stemworks_stage_state", help_text, ["study", "stage", "state"], samples)
+
+
+def _gauge(name: str, help_text: str, labels: Sequence[str], samples: Samples) -> Metric:
+    """Return a metric with one sample for each tuple of its labels' values, in their order."""
+    family = GaugeMetricFamily(name, help_text, labels=labels)
+    for values, number in sorted(samples.items()):
+        family.add_metric(values, number)
+    return family
 
 
 def _last_rows(home: Home) -> Iterator[tuple[str, Json]]:
@@ -182,12 +209,3 @@ def _last_rows(home: Home) -> Iterator[tuple[str, Json]]:
                 if isinstance(row, dict) and row.get("kind") == "train":
                     yield metrics.parent.name, row
                     break
-
-
-def _sample(name: str, labels: Labels, value: float) -> str:
-    inside = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-    return f"{name}{{{inside}}} {value!r}" if inside else f"{name} {value!r}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

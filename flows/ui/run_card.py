@@ -12,7 +12,7 @@ from flows.ui.progress import Standing
 from storage.config import Json
 from storage.home.marks import Mark
 from storage.home.runs import Run
-from training.report.markup import duration
+from training.report.formats import duration
 
 Standings = Mapping[StageId, Standing]
 State = Literal["running", "done", "failed", "stopped"]

@@ -1,7 +1,8 @@
 """Small pictures for the UI: SVG inside Markdown, which needs no network and no file.
 
-Drawn by hand, not by matplotlib as the report's are: they are drawn twice a minute beside running
-jobs, in several threads, and matplotlib takes a second to import and keeps one state for all.
+Written here, not by matplotlib as the report's charts are: they are drawn twice a minute beside
+running jobs, in several threads, while matplotlib takes a second to import and has one state for
+all threads. Everything that is not a number passes through `_text`, which escapes it.
 """
 
 import base64
@@ -11,14 +12,14 @@ from collections.abc import Mapping, Sequence
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 720, 240, 64, 30, 28
 MOST_POINTS = 240
 COLOURS = ("#5b6ee1", "#d55e00", "#00926b", "#b8629a", "#808080")
-"""Seen on a light page and on a dark one."""
+"""Readable on a light page and on a dark one."""
 SOFT = "#808080"
 
 Points = Sequence[tuple[float, float]]
 
 
 def curves(title: str, series: Mapping[str, Points]) -> str:
-    """Return a Markdown picture of lines over one axis, or nothing where there is no point."""
+    """Return a Markdown picture of lines over one axis; empty if there is no point."""
     thin = {name: thinned(points) for name, points in series.items() if points}
     if not thin:
         return ""
@@ -26,17 +27,17 @@ def curves(title: str, series: Mapping[str, Points]) -> str:
     ys = [y for points in thin.values() for _, y in points]
     (left, right), (low, high) = _range(xs), _range(ys)
 
-    def place(point: tuple[float, float]) -> str:
+    def position(point: tuple[float, float]) -> str:
         x = LEFT + (point[0] - left) / (right - left) * (WIDTH - LEFT - 12)
         y = HEIGHT - BOTTOM - (point[1] - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
         return f"{x:.1f},{y:.1f}"
 
-    parts = [_grid(place((left, at)), f"{at:.4g}") for at in (low, (low + high) / 2, high)]
+    parts = [_grid(position((left, at)), f"{at:.4g}") for at in (low, (low + high) / 2, high)]
     parts.append(_text(LEFT, HEIGHT - 8, f"{left:.6g}", SOFT))
     parts.append(_text(WIDTH - 12, HEIGHT - 8, f"{right:.6g}", SOFT, "end"))
     for number, (name, points) in enumerate(thin.items()):
         colour = COLOURS[number % len(COLOURS)]
-        path = " ".join(place(point) for point in points)
+        path = " ".join(position(point) for point in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         if len(points) == 1:
             x, _, y = path.partition(",")
@@ -46,7 +47,7 @@ def curves(title: str, series: Mapping[str, Points]) -> str:
 
 
 def bars(title: str, amounts: Mapping[str, float], unit: str) -> str:
-    """Return a Markdown picture of amounts side by side, or nothing where there are none."""
+    """Return a Markdown picture of amounts side by side; empty if there are none."""
     most = max(amounts.values(), default=0.0)
     if most <= 0:
         return ""
@@ -64,7 +65,7 @@ def bars(title: str, amounts: Mapping[str, float], unit: str) -> str:
 
 
 def thinned(points: Points) -> list[tuple[float, float]]:
-    """Return at most so many points as can be told apart, each the mean of its neighbours."""
+    """Return at most `MOST_POINTS` points, each the mean of its neighbours."""
     size = -(-len(points) // MOST_POINTS)
     groups = [points[start : start + size] for start in range(0, len(points), max(size, 1))]
     return [(group[-1][0], sum(y for _, y in group) / len(group)) for group in groups]

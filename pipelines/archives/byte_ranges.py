@@ -7,12 +7,12 @@ from pipelines.archives.remote_file import RemoteFile
 TAIL = 1 << 17
 """Bytes. A zip's end, with the whole directory of a small one, comes in one range of this size."""
 WINDOW = 1 << 16
-"""Bytes read ahead where nobody said how much will be wanted."""
+"""Bytes read ahead where `expect` was not called."""
 LONGEST_WINDOW = 8 << 20
 
 
 class _View(io.RawIOBase):
-    """A read-only stream over [0, size) that needs only to be told how to read at a place."""
+    """A read-only stream over [0, size); subclasses read at a position."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -74,14 +74,14 @@ class RangeStream(_View):
         self._expected = 0
 
     def expect(self, end: int) -> None:
-        """Say that all up to `end` will be read in order, so that it may come in few answers."""
+        """Announce that all up to `end` will be read in order, so that few requests fetch it."""
         self._expected = min(end, self.size)
 
     def _read_at(self, position: int, target: memoryview) -> int:
         ready = self._ready(position)
         if not len(ready):
             if len(target) > LONGEST_WINDOW:
-                # The directory of a large zip: it goes where it is wanted, and is not kept twice.
+                # The directory of a large zip: it is read into the buffer, and not kept twice.
                 return self._fill(position, target)
             self._fetch(position, len(target))
             ready = self._ready(position)

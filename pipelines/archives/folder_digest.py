@@ -13,7 +13,7 @@ from storage.files import BLOCK
 def check_folder(folder: Path, progress: Progress | None = None) -> str:
     """Read every file of a folder once; return the sha1 of their names and sha1s.
 
-    Neither the folder's own place nor the files' times matter. `progress` is called with each
+    Neither the folder's own path nor the files' times matter. `progress` is called with each
     block's bytes.
 
     Raises:
@@ -53,16 +53,16 @@ def require_folder(folder: Path) -> None:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield files in the order of their names; links are followed, once around."""
+    """Yield files in the order of their names; links are followed, each folder once."""
     require_folder(folder)
     seen = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
-        place = Path(parent)
-        if place.resolve() in seen:
+        here = Path(parent)
+        if here.resolve() in seen:
             folders.clear()
             continue
-        seen.add(place.resolve())
+        seen.add(here.resolve())
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if not name.startswith(".") and (place / name).is_file():
-                yield place / name
+            if not name.startswith(".") and (here / name).is_file():
+                yield here / name

@@ -39,7 +39,7 @@ class Published(Record):
         """Return the archive's URL.
 
         Raises:
-            SourceError: it has none; says how to come by the archive.
+            SourceError: it has none; says how to get the archive.
         """
         if self.url is None:
             raise SourceError(f"{self.name} cannot be downloaded: {self.how}")
@@ -51,8 +51,8 @@ class Published(Record):
         Raises:
             SourceError: they contradict each other.
         """
-        told = [("bytes", size, self.bytes), ("ETag", etag or None, self.etag)]
-        for what, found, known in told:
+        stated = [("bytes", size, self.bytes), ("ETag", etag or None, self.etag)]
+        for what, found, known in stated:
             if found is not None and known is not None and found != known:
                 raise SourceError(
                     f"{self.url} has {what} {found}, not {known} as published; the server holds "

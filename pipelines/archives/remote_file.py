@@ -1,7 +1,7 @@
-"""A file on an HTTP server, read by ranges: pinned, patient, never more than was asked for.
+"""A file on an HTTP server, read by ranges: pinned, retried, never more than was asked for.
 
-Every range is asked for with the pinned ETag, so that no answer can come from another release; a
-body that breaks off goes on from where it broke.
+Every range is requested with the pinned ETag, so that no answer can come from another release; a
+body that breaks off is resumed from there.
 """
 
 import contextlib
@@ -13,28 +13,30 @@ from typing import NamedTuple, Self
 
 import httpx
 
-from pipelines.archives.retry_policy import (
+from storage.errors import SourceError
+from storage.retry_policy import (
     DEFAULT_RETRIES,
-    ELSEWHERE,
-    PASSING,
     Attempts,
-    PassingError,
     RetryPolicy,
+    TransientError,
     seconds_asked,
 )
-from storage.errors import SourceError
 
+TRANSIENT = frozenset({408, 425, 429})
+"""With all of 5xx: statuses that another attempt may not meet."""
+ELSEWHERE = "name another server with data.mirror"
+REMEDY = f"run again when the server is well, or {ELSEWHERE}"
 CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 REFUSALS = {
     401: "wants a password; download the file by hand and name its folder with data.root",
     403: "forbids it; download the file by hand and name its folder with data.root",
     404: "has no such file; check the address, or name another server with data.mirror",
-    410: "has it no more; name another server with data.mirror",
+    410: "no longer has it; name another server with data.mirror",
     412: "holds another file than was planned (its ETag changed); plan again",
     416: "holds a shorter file than was planned; plan again",
 }
 
-# Its lines at INFO hold whole addresses, signatures of redirects included.
+# Its INFO lines hold whole addresses, with the signatures of redirects.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
@@ -61,21 +63,21 @@ class RemoteFile:
         size: int = 0,
         etag: str = "",
         connections: int = 6,
-        patience: RetryPolicy = DEFAULT_RETRIES,
+        retries: RetryPolicy = DEFAULT_RETRIES,
     ) -> None:
         self.url = url
         self.name = _shown(url)
         self._size, self._etag = size, etag
-        self._patience = patience
+        self._retries = retries
         self._looking = threading.Lock()
         self._client = httpx.Client(
             follow_redirects=True,
-            # A body packed for the way would have neither the length nor the bytes of the range.
+            # A compressed body would have neither the length nor the bytes of the range.
             headers={"Accept-Encoding": "identity", "User-Agent": "stemworks"},
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            # Who waits for a free connection waits for as long as its turn takes.
+            # Waiting for a free connection has no limit.
             timeout=httpx.Timeout(
-                patience.silence_seconds, connect=patience.connect_seconds, pool=None
+                retries.silence_seconds, connect=retries.connect_seconds, pool=None
             ),
         )
 
@@ -113,20 +115,20 @@ class RemoteFile:
         return self._etag
 
     def look(self) -> Head:
-        """Ask what the server holds; nothing is compared with the pins.
+        """Ask what the server holds; the answer is not compared with the pins.
 
         Raises:
             SourceError: the server does not answer, or has no such file.
         """
-        attempts = Attempts(self.name, self._patience)
+        attempts = Attempts(self.name, self._retries, REMEDY)
         while True:
             try:
                 return self._look()
-            except PassingError as error:
+            except TransientError as error:
                 attempts.failed(error)
 
     def stream(self, start: int, length: int) -> Iterator[bytes]:
-        """Yield `length` bytes from `start` on, in blocks; what breaks off is resumed.
+        """Yield `length` bytes from `start` on, in blocks; an answer that breaks off is resumed.
 
         Raises:
             SourceError: the server does not deliver them, or holds another file than the pinned.
@@ -136,14 +138,14 @@ class RemoteFile:
             raise SourceError(
                 f"{self.name} has {size} bytes, but bytes {start} to {end} were planned; plan again"
             )
-        attempts = Attempts(self.name, self._patience)
+        attempts = Attempts(self.name, self._retries, REMEDY)
         while position < end:
             try:
                 for block in self._range(position, end, size):
                     position += len(block)
-                    attempts.came(len(block))
+                    attempts.received(len(block))
                     yield block
-            except PassingError as error:
+            except TransientError as error:
                 attempts.failed(error)
 
     def read(self, start: int, length: int) -> bytearray:
@@ -159,16 +161,16 @@ class RemoteFile:
         Raises:
             SourceError: the server does not begin to deliver, or breaks off.
         """
-        attempts, begun = Attempts(self.name, self._patience), False
+        attempts, started = Attempts(self.name, self._retries, REMEDY), False
         while True:
             try:
                 with self._request("GET", {}) as response:
                     for block in response.iter_raw():
-                        begun = True
+                        started = True
                         yield block
                 return
-            except PassingError as error:
-                if begun:
+            except TransientError as error:
+                if started:
                     raise SourceError(
                         f"{self.name} broke off ({error}) and its server cannot resume; run again, "
                         "or name another server with data.mirror"
@@ -182,7 +184,7 @@ class RemoteFile:
             length = response.headers.get("content-length", "")
             if length.isdecimal() and response.headers.get("accept-ranges") == "bytes":
                 return Head(int(length), response.headers.get("etag", ""), ranges=True)
-        # Some servers answer no HEAD, or not fully: the first byte tells the same, and more surely.
+        # Some servers answer no HEAD, or not fully: a request for the first byte is more reliable.
         with self._request("GET", {"Range": "bytes=0-0"}) as response:
             etag, length = response.headers.get("etag", ""), response.headers.get("content-length")
             match = CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
@@ -205,7 +207,7 @@ class RemoteFile:
                 start += len(block)
                 yield block
         if start < end:
-            raise PassingError(f"the answer ended {end - start} bytes early")
+            raise TransientError(f"the answer ended {end - start} bytes early")
 
     def _require_asked(self, response: httpx.Response, start: int, end: int, size: int) -> None:
         """Refuse an answer that is not the range asked for of the file pinned."""
@@ -216,13 +218,13 @@ class RemoteFile:
                 "than was planned; plan again"
             )
         if response.status_code != 206:
-            # Closing the answer unread: it is the whole file.
+            # The answer is closed unread: it is the whole file.
             raise SourceError(
                 f"{self.name} is on a server that ignores ranges (it answered "
                 f"{response.status_code}); {ELSEWHERE}, or use --set data.access=download"
             )
-        told = response.headers.get("content-range", "")
-        match = CONTENT_RANGE.fullmatch(told)
+        stated = response.headers.get("content-range", "")
+        match = CONTENT_RANGE.fullmatch(stated)
         if match and match[3] not in ("*", str(size)):
             raise SourceError(
                 f"{self.name} has {match[3]} bytes, not {size}: the server holds another file than "
@@ -230,7 +232,7 @@ class RemoteFile:
             )
         if not match or int(match[1]) != start or int(match[2]) >= end:
             raise SourceError(
-                f"{self.name} answered bytes {start} to {end - 1} with '{told}'; {ELSEWHERE}"
+                f"{self.name} answered bytes {start} to {end - 1} with '{stated}'; {ELSEWHERE}"
             )
 
     @contextlib.contextmanager
@@ -241,16 +243,16 @@ class RemoteFile:
                     raise _refused(self.name, response)
                 yield response
         except (httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL) as error:
-            raise SourceError(f"{self.name} cannot be asked for ({error}); {ELSEWHERE}") from error
+            raise SourceError(f"{self.name} cannot be requested ({error}); {ELSEWHERE}") from error
         except httpx.TransportError as error:
-            raise PassingError(f"{type(error).__name__}: {error}") from error
+            raise TransientError(f"{type(error).__name__}: {error}") from error
 
 
 def _refused(name: str, response: httpx.Response) -> Exception:
     status = response.status_code
-    if status in PASSING or status >= 500:
+    if status in TRANSIENT or status >= 500:
         wait = seconds_asked(response.headers.get("retry-after", ""))
-        return PassingError(f"status {status} {response.reason_phrase}".strip(), wait)
+        return TransientError(f"status {status} {response.reason_phrase}".strip(), wait)
     remedy = REFUSALS.get(status, ELSEWHERE)
     return SourceError(f"{name}: the server answered {status} and {remedy}")
 

@@ -1,7 +1,7 @@
-"""Where an archive's bytes are, and one way to them: a remote zip, a local zip, a folder.
+"""Where an archive's bytes are, and one way to read them: a remote zip, a local zip, a folder.
 
-A track's stored bytes are fetched first and extracted then, so that the one can wait for the
-network in threads, and the other be done in a process of its own, where damage does no harm.
+A track's stored bytes are fetched first and extracted later: threads wait for the network, and a
+process of its own extracts, where damage does no harm.
 """
 
 import contextlib
@@ -13,8 +13,7 @@ from typing import IO, Literal, NamedTuple, Self
 
 from pipelines.archives.byte_ranges import Slice
 from pipelines.archives.published import Published
-from pipelines.archives.remote_file import RemoteFile
-from pipelines.archives.retry_policy import DEFAULT_RETRIES, ELSEWHERE, RetryPolicy
+from pipelines.archives.remote_file import ELSEWHERE, RemoteFile
 from pipelines.archives.zip_members import (
     HEADER,
     LONGEST_HEADER,
@@ -27,6 +26,7 @@ from pipelines.archives.zip_members import (
 from storage.errors import IntegrityError, SourceError
 from storage.files import BLOCK, disk_errors
 from storage.records import Record, Track
+from storage.retry_policy import DEFAULT_RETRIES, RetryPolicy
 
 SLACK = 1024
 """Bytes read beyond what a local header should take: its extra fields are in no directory."""
@@ -39,7 +39,7 @@ class Source(Record):
     """Absolute path of a zip or of a folder, or the http(s) address of a zip."""
     form: Literal["zip", "folder"] = "zip"
     bytes: int = 0
-    """Of the zip; 0 where that was not written down."""
+    """Of the zip; 0 where it was not recorded."""
     etag: str = ""
     """Of the server's file; every range is asked for with If-Match."""
 
@@ -49,14 +49,14 @@ class Source(Record):
         return self.location.startswith(("http://", "https://"))
 
 
-def pinned(archive: Published, patience: RetryPolicy = DEFAULT_RETRIES) -> Source:
-    """Return a published archive as its server has it now, to be written down in a plan.
+def pinned(archive: Published, retries: RetryPolicy = DEFAULT_RETRIES) -> Source:
+    """Return a published archive as its server has it now, to be recorded in a plan.
 
     Raises:
         SourceError: it has no public address; or the server does not answer, contradicts what is
             published, or serves no ranges.
     """
-    with RemoteFile(archive.address(), patience=patience) as remote:
+    with RemoteFile(archive.address(), retries=retries) as remote:
         head = remote.look()
     archive.require(head.bytes, head.etag)
     if not head.ranges or not head.bytes:
@@ -68,7 +68,7 @@ def pinned(archive: Published, patience: RetryPolicy = DEFAULT_RETRIES) -> Sourc
 
 
 class Extent(NamedTuple):
-    """Where a track's stored bytes lie on this machine.
+    """Where a track's stored bytes are on this machine.
 
     Of a zip's member the local header comes first; a folder's file is just itself.
     """
@@ -87,11 +87,11 @@ class Fetcher:
     Args:
         source: the archive or folder that was planned.
         connections: to its server, at a time.
-        patience: with its server.
+        retries: of requests to its server.
     """
 
     def __init__(
-        self, source: Source, connections: int = 6, patience: RetryPolicy = DEFAULT_RETRIES
+        self, source: Source, connections: int = 6, retries: RetryPolicy = DEFAULT_RETRIES
     ) -> None:
         self.source = source
         self._remote: RemoteFile | None = None
@@ -101,7 +101,7 @@ class Fetcher:
                     f"{source.location} is on a server, where folders cannot be listed; name a zip"
                 )
             self._remote = RemoteFile(
-                source.location, source.bytes, source.etag, connections, patience
+                source.location, source.bytes, source.etag, connections, retries
             )
 
     def __enter__(self) -> Self:
@@ -117,7 +117,7 @@ class Fetcher:
 
     @contextlib.contextmanager
     def fetched(self, track: Track, scratch: Path) -> Iterator[Extent]:
-        """Yield where a track's stored bytes lie; what was brought for it is removed afterwards.
+        """Yield where a track's stored bytes are; what was fetched for it is removed afterwards.
 
         Local archives are read where they are. Remote members come in one range, into a file
         under `scratch` that is named `.<track>.*.arriving` while it lasts.
@@ -137,7 +137,7 @@ class Fetcher:
                     dir=scratch, prefix=f".{track.id}.", suffix=".arriving", delete=False
                 )
                 stack.callback(_discard, target)
-                size = _bring(self._remote, track, target.file)
+                size = _download(self._remote, track, target.file)
             yield Extent(Path(target.name), 0, size, self._remote.name)
 
     def _in_zip(self, track: Track) -> Extent:
@@ -172,7 +172,7 @@ def extract(extent: Extent, track: Track, target: IO[bytes]) -> str:
 
     Raises:
         IntegrityError: the bytes are damaged, too few or too many, or cannot be read.
-        SourceError: another member lies there, or others sizes do: it is not the archive that
+        SourceError: another member is there, or the sizes differ: it is not the archive that
             was planned.
     """
     digest = hashlib.sha1()
@@ -226,7 +226,7 @@ def _of_zip(extent: Extent, track: Track) -> Iterator[bytes]:
         yield from unpacked(packed, member, archive)
 
 
-def _bring(remote: RemoteFile, track: Track, target: IO[bytes]) -> int:
+def _download(remote: RemoteFile, track: Track, target: IO[bytes]) -> int:
     """Write a member's header and data to a file; return how many bytes that took."""
     left = remote.size - track.offset
     size = min(left, HEADER.size + len(track.member.encode()) + SLACK + track.packed_bytes)
@@ -243,7 +243,7 @@ def _bring(remote: RemoteFile, track: Track, target: IO[bytes]) -> int:
 
 
 def _discard(file: "tempfile._TemporaryFileWrapper[bytes]") -> None:
-    """Close a file and delete it, even where closing fails for want of space."""
+    """Close a file and delete it, even where closing fails because the disk is full."""
     with contextlib.suppress(OSError), file:
         pass
     Path(file.name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A zip archive's directory, wherever the zip is, and its members read in place: nothing trusted.
+"""A zip archive's directory, local or remote, and its members read in place: nothing is trusted.
 
 The Free Music Archive's members are bzip2-compressed, which most unzip programs refuse.
 """
@@ -17,7 +17,6 @@ from typing import IO, Self
 from pipelines.archives.byte_ranges import RangeStream, Slice
 from pipelines.archives.published import require_final
 from pipelines.archives.remote_file import RemoteFile
-from pipelines.archives.retry_policy import DEFAULT_RETRIES, RetryPolicy
 from pipelines.archives.sources import Source
 from pipelines.archives.zip_members import (
     ENCRYPTED,
@@ -32,6 +31,7 @@ from pipelines.archives.zip_members import (
 from storage.errors import DataError, IntegrityError
 from storage.files import BLOCK, arriving
 from storage.records import Track
+from storage.retry_policy import DEFAULT_RETRIES, RetryPolicy
 
 MAXIMUM_MEMBER = 64 << 20
 """Bytes of a member that may be read into memory: FMA-full's list of checksums has a tenth. A few
@@ -81,17 +81,17 @@ class ArchiveReader:
 
     Raises:
         DataError: there is no such file.
-        IntegrityError: the file is no zip, or lists a member that no honest archive has: a name
+        IntegrityError: the file is no zip, or lists a member that no correct archive has: a name
             that leads out of its folder or comes twice, a link, an encrypted one, one stored by an
             unknown method, or one that shares its bytes with another.
         SourceError: the server does not deliver, or holds another file than the source's pins say.
     """
 
-    def __init__(self, archive: Path | Source, patience: RetryPolicy = DEFAULT_RETRIES) -> None:
+    def __init__(self, archive: Path | Source, retries: RetryPolicy = DEFAULT_RETRIES) -> None:
         self._remote: RemoteFile | None = None
         self._stream: io.BufferedReader | RangeStream
         if isinstance(archive, Source) and archive.remote:
-            self._remote = RemoteFile(archive.location, archive.bytes, archive.etag, 1, patience)
+            self._remote = RemoteFile(archive.location, archive.bytes, archive.etag, 1, retries)
             self.path = self._remote.name
         else:
             self.path = str(archive.location if isinstance(archive, Source) else archive)
@@ -219,7 +219,7 @@ def still_lists(source: Source, track: Track) -> bool:
 
 
 def _directory(stream: io.BufferedReader | RangeStream, path: str, size: int) -> dict[str, Member]:
-    """Read an archive's list of files, each looked at with suspicion."""
+    """Read an archive's list of files, each entry checked."""
     try:
         with zipfile.ZipFile(stream) as archive:
             infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
@@ -228,7 +228,7 @@ def _directory(stream: io.BufferedReader | RangeStream, path: str, size: int) ->
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); check its disk") from error
     for info in infos:
-        _require_honest(path, info)
+        _require_safe(path, info)
     members = {info.filename: _member(info) for info in infos}
     if len(members) != len(infos):
         raise IntegrityError(f"{path} lists a member twice; fetch it from its publisher")
@@ -254,7 +254,7 @@ def _require_file(path: Path) -> None:
         )
 
 
-def _require_honest(path: str, info: zipfile.ZipInfo) -> None:
+def _require_safe(path: str, info: zipfile.ZipInfo) -> None:
     name = info.filename
     outside = not name or name.startswith("/") or ".." in name.split("/") or "\\" in name
     # Some readers take the name up to a zero byte: `orig_filename` is all of it.

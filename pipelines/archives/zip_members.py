@@ -25,7 +25,7 @@ SIGNATURE = b"PK\x03\x04"
 ENCRYPTED, DESCRIBED_BEHIND, UTF8 = 0x1, 0x8, 0x800
 """Bits of the flags. Sizes and CRC may follow the data: then the header holds zeros."""
 ZIP64, IN_ZIP64 = 0x0001, 0xFFFFFFFF
-"""The extra field that holds what 32 bits do not, and what stands in its place."""
+"""The extra field that holds what 32 bits do not, and the value that refers to it."""
 LONGEST_HEADER = HEADER.size + 2 * 0xFFFF
 
 
@@ -67,20 +67,20 @@ def header_fault(header: bytes, member: Member) -> str | None:
         return f"it is stored by method {method}{', encrypted' * bool(flags & ENCRYPTED)}"
     if IN_ZIP64 in (packed, size):
         packed, size = _wide(header[HEADER.size + length :], packed, size)
-    told, promised = (crc, packed, size), (member.crc, member.packed_bytes, member.bytes)
+    stated, promised = (crc, packed, size), (member.crc, member.packed_bytes, member.bytes)
     # Writers that could not seek back left zeros; some wrote what they knew beforehand.
-    if told == promised or (flags & DESCRIBED_BEHIND):
+    if stated == promised or (flags & DESCRIBED_BEHIND):
         return None
-    return "CRC {:08x}, {} packed and {} plain bytes lie there".format(*told)
+    return "CRC {:08x}, {} packed and {} plain bytes lie there".format(*stated)
 
 
 def _wide(extra: bytes, packed: int, size: int) -> tuple[int, int]:
     """Return packed and plain bytes, taken from the zip64 field where 32 bits do not hold them."""
-    place = 0
-    while place + 4 <= len(extra):
-        kind, length = struct.unpack_from("<HH", extra, place)
-        field = extra[place + 4 : place + 4 + length]
-        place += 4 + length
+    position = 0
+    while position + 4 <= len(extra):
+        kind, length = struct.unpack_from("<HH", extra, position)
+        field = extra[position + 4 : position + 4 + length]
+        position += 4 + length
         if kind != ZIP64:
             continue
         values = [value for (value,) in struct.iter_unpack("<Q", field[: len(field) // 8 * 8])]
@@ -106,7 +106,7 @@ def unpacked(packed: Slice, member: Member, archive: str) -> Iterator[bytes]:
                 raise _damaged(member, archive, f"it holds more than {member.bytes} bytes")
             yield block
     except (zlib.error, RuntimeError, ValueError) as error:
-        # The bzip2 library's whole word on a stream that breaks off.
+        # All that the bzip2 library says of a stream that breaks off.
         why = str(error).replace("std::exception", "its stream breaks off")
         raise _damaged(member, archive, why) from error
     if whole != member.bytes:

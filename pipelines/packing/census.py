@@ -1,11 +1,11 @@
-"""What a corpus's units add up to: the index of its shards, and every track accounted for."""
+"""The totals of a corpus's units: the index of its shards, and what became of every track."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipelines.config import FmaConfig
-from pipelines.packing.pack import SHARD
+from pipelines.packing.unit_work import SHARD
 from pipelines.tracks.plan import Plan, StoredPlan
 from storage.errors import DataError, ManifestError
 from storage.files import clear_remains, write_json
@@ -14,6 +14,7 @@ from storage.home.marks import Mark
 from storage.manifests import read_rows
 from storage.records import LedgerRow, Record, ShardInfo, Unit, plain
 from storage.shards.writer import ShardIndex
+from storage.tally import Tally
 
 OFFSETS = "offsets-"
 WORST = 5
@@ -36,44 +37,43 @@ class Census(Record):
     hours_in: float
     """Of music decoded."""
     hours_lost: dict[str, float]
-    """Hours decoded but not kept, by reason; `unclipped` lies in kept tracks, but in no clip."""
+    """Hours decoded but not kept, by reason; `unclipped` is in kept tracks, but in no clip."""
+
+    @property
+    def tally(self) -> Tally:
+        """Return what became of the tracks."""
+        return Tally(kept=self.kept, filtered=self.filtered, quarantined=self.quarantined)
 
 
 @dataclass
 class _Sums:
-    """What the rows seen so far add up to; the rows themselves are not kept."""
+    """The totals of the ledgers read so far; their rows are not kept."""
 
-    rows: int = 0
+    tally: Tally = field(default_factory=Tally)
     clips: int = 0
     seconds: float = 0.0
     kept_seconds: float = 0.0
     tracks: dict[str, int] = field(default_factory=dict)
-    filtered: Counter[str] = field(default_factory=Counter)
-    quarantined: Counter[str] = field(default_factory=Counter)
     lost: dict[str, float] = field(default_factory=dict)
     """Seconds by reason."""
 
-    def add(self, row: LedgerRow) -> None:
-        self.rows += 1
-        self.clips += row.clips
-        self.seconds += row.seconds
-        self.kept_seconds += row.kept_seconds
-        reason = row.reason or "unclipped"
-        self.lost[reason] = self.lost.get(reason, 0.0) + row.seconds - row.kept_seconds
-        if row.outcome == "kept":
-            self.tracks[row.track] = row.clips
-        elif row.outcome == "filtered":
-            self.filtered[row.reason] += 1
-        else:
-            self.quarantined[row.reason] += 1
+    def add(self, rows: Sequence[LedgerRow]) -> None:
+        """Add a unit's ledger."""
+        self.tally += Tally.of(rows)
+        for row in rows:
+            self.clips += row.clips
+            self.seconds += row.seconds
+            self.kept_seconds += row.kept_seconds
+            reason = row.reason or "unclipped"
+            self.lost[reason] = self.lost.get(reason, 0.0) + row.seconds - row.kept_seconds
+            if row.outcome == "kept":
+                self.tracks[row.track] = row.clips
 
     def census(self) -> Census:
         lost = {reason: _hours(seconds) for reason, seconds in sorted(self.lost.items()) if seconds}
         return Census(
-            tracks_in=self.rows,
-            kept=len(self.tracks),
-            filtered=dict(sorted(self.filtered.items())),
-            quarantined=dict(sorted(self.quarantined.items())),
+            tracks_in=self.tally.total,
+            **self.tally.as_facts(),
             clips=self.clips,
             hours=_hours(self.kept_seconds),
             tracks=dict(sorted(self.tracks.items())),
@@ -103,8 +103,7 @@ def take_census(
         made = _shards(mark)
         _require_all(corpus, unit, rows)
         _require_clips(corpus, unit, rows, made)
-        for row in rows:
-            sums.add(row)
+        sums.add(rows)
         shards += made
     census = sums.census()
     _require_balance(corpus, plan.tracks, census)
@@ -116,14 +115,14 @@ def take_census(
 
 def over_budget(census: Census, budget: float) -> None:
     """Raise `DataError` that names the worst reasons if too large a share is quarantined."""
-    lost = sum(census.quarantined.values())
+    lost = census.tally.failed
     if lost <= budget * census.tracks_in:
         return
     worst = Counter(census.quarantined).most_common(WORST)
     reasons = ", ".join(f"{count} {reason}" for reason, count in worst)
     raise DataError(
         f"{lost} of {census.tracks_in} tracks are quarantined ({lost / census.tracks_in:.1%}, but "
-        f"the error budget is {budget:.1%}): {reasons}; read the units' ledgers, mend the "
+        f"the error budget is {budget:.1%}): {reasons}; read the units' ledgers, repair the "
         "archive, or raise error_budget"
     )
 
@@ -185,12 +184,10 @@ def _require_clips(
 
 
 def _require_balance(corpus: Corpus, planned: int, census: Census) -> None:
-    parts = census.kept + sum(census.filtered.values()) + sum(census.quarantined.values())
-    if not planned == census.tracks_in == parts:
+    if planned != census.tally.total:
         raise ManifestError(
-            f"{corpus.root}: {planned} tracks were planned and {census.tracks_in} have ledger "
-            f"rows, but {parts} are kept, filtered or quarantined; delete its units and "
-            "run again"
+            f"{corpus.root}: {planned} tracks were planned, but {census.tally.total} are kept, "
+            "filtered or quarantined; delete its units and run again"
         )
 
 

@@ -1,8 +1,8 @@
 """Packing by the workers of a Dask cluster, a unit each, watched from here.
 
 Every worker needs this package in the same versions, the home on a file system that all share or
-in a bucket, and the archive under the same path or address. A worker that dies loses the unit in
-hand, which Dask gives to another; marks tell what is done, whoever did it.
+in a bucket, and the archive under the same path or address. When a worker dies, Dask gives its unit
+to another worker; marks record what is done, on whichever worker.
 """
 
 import queue
@@ -12,10 +12,11 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
-from pipelines.packing.pack import PackRequest, pack_unit
+from pipelines.packing.pack import pack_unit
+from pipelines.packing.unit_work import PackRequest
 from storage.errors import ConfigError, LockedError, RunError, StemworksError
-from storage.home.layout import Home
 from storage.home.marks import Mark
+from storage.home.open import open_home
 
 try:
     from distributed import Client, Future, KilledWorker
@@ -26,15 +27,15 @@ except ImportError as error:
     ) from error
 
 CONNECT_SECONDS = 30.0
-"""Until the scheduler must have answered."""
+"""Within which the scheduler must answer."""
 ALONE_SECONDS = 300.0
-"""For so long a cluster may have no worker: while the first ones start, or lost ones come back."""
+"""How long a cluster may have no worker: while the first ones start, or lost ones come back."""
 LOOK_SECONDS = 5.0
-"""Between two looks at whether the cluster is still there."""
+"""Between two checks that the cluster is still there."""
 SHARED_SECONDS = 60.0
-"""Until a network file system must show here what a worker wrote there."""
+"""Within which a network file system must show here what a worker wrote there."""
 SHAPING = ("numpy", "soundfile", "soxr", "av", "pydantic")
-"""Packages whose versions may decide the bytes."""
+"""Packages whose versions may change the bytes."""
 
 
 def pack_on_cluster(
@@ -42,12 +43,12 @@ def pack_on_cluster(
 ) -> None:
     """Pack units, given by the key of their work; call `on_done` here with each mark as it comes.
 
-    Interrupted, it takes back what no worker has begun.
+    When interrupted, it cancels what no worker has begun.
 
     Raises:
         ConfigError: no scheduler is named.
-        RunError: the cluster cannot be reached, has no worker or other versions than here, or
-            does not share the home; or a unit took several workers down with it.
+        RunError: the cluster cannot be reached, has no worker, has other versions than here, or
+            does not share the home; or several workers died while packing one unit.
         StemworksError: as `pack_unit`, when all other units are done; `LockedError` only if no
             unit failed otherwise.
     """
@@ -55,8 +56,8 @@ def pack_on_cluster(
         futures: dict[Future[Mark], str] = {}
         try:
             for key, request in requests.items():
-                # A name of its own: what another batch, or an earlier attempt, asked for is not
-                # what is asked for now.
+                # A unique name: Dask would return another batch's, or an earlier attempt's, result
+                # for the same name.
                 name = f"pack-{request.unit.id}-{uuid4().hex}"
                 futures[client.submit(pack_unit, request, key=name, pure=False)] = key
             failures = [
@@ -85,7 +86,7 @@ def _cluster(scheduler: str) -> Iterator[Client]:
     except (OSError, ValueError) as error:
         raise RunError(
             f"no Dask scheduler answers at {scheduler} ({error}); start one with 'dask scheduler', "
-            "or mend fma.scheduler"
+            "or correct fma.scheduler"
         ) from error
     with client:
         _require_workers(client, scheduler)
@@ -121,7 +122,7 @@ def _require_same_versions(client: Client) -> None:
 
 
 def _as_done(client: Client, futures: list[Future[Mark]]) -> Iterator[Future[Mark]]:
-    """Yield futures as they end; look now and then whether the cluster is still there."""
+    """Yield futures as they end; check from time to time that the cluster is still there."""
     ended: queue.SimpleQueue[Future[Mark]] = queue.SimpleQueue()
     for future in futures:
         future.add_done_callback(ended.put)
@@ -134,8 +135,8 @@ def _as_done(client: Client, futures: list[Future[Mark]]) -> Iterator[Future[Mar
             if time.monotonic() - seen > ALONE_SECONDS:
                 raise RunError(
                     f"the cluster has had no worker for {ALONE_SECONDS:g} s with {left} of "
-                    f"{len(futures)} units to pack; start workers, then run again: what is done "
-                    "is kept"
+                    f"{len(futures)} units to pack; start workers, then run again: finished units "
+                    "are kept"
                 ) from None
         else:
             left, seen = left - 1, time.monotonic()
@@ -174,25 +175,25 @@ def _settle(
 
 
 def _require_ours(mark: Mark, request: PackRequest, key: str) -> None:
-    """Refuse a mark that this home does not hold, or that stands for other work."""
+    """Refuse a mark that this home does not hold, or that is of other work."""
     host = mark.built_by.get("host", "a worker")
     if mark.key != key:
         raise RunError(
             f"unit {request.unit.id} came from {host} as version {mark.version} of other work; "
-            "start all workers from one image, with this very package in it"
+            "start all workers from one image, with this same package in it"
         )
-    home, until = Home.open(request.home), time.monotonic() + SHARED_SECONDS
+    home, until = open_home(request.home), time.monotonic() + SHARED_SECONDS
     while not home.has(home.mark(mark.stage, mark.key)):
         if time.monotonic() > until:
             raise RunError(
                 f"{host} packed unit {request.unit.id} into a home of its own: {home.url} here "
-                "holds nothing of it; put the home on a shared file system, or in a bucket"
+                "does not have it; put the home on a shared file system, or in a bucket"
             )
         time.sleep(LOOK_SECONDS)
 
 
 def _scheduler_is_gone() -> RunError:
     return RunError(
-        "the Dask scheduler is gone; start it and its workers again, then run again: what is done "
-        "is kept"
+        "the Dask scheduler is gone; start it and its workers again, then run again: finished "
+        "units are kept"
     )

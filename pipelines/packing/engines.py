@@ -1,7 +1,7 @@
 """Where units are packed: by processes of this machine, or by the workers of a Dask cluster.
 
 Either way the same units give the same bytes, a failing unit does not keep the others from being
-done, and a unit that another packer has in hand is left to it.
+done, and a unit that another process is packing is left to that process.
 """
 
 import logging
@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from pipelines.config import FmaConfig
-from pipelines.packing.pack import PackRequest, pack_units
+from pipelines.packing.pack import pack_units
+from pipelines.packing.unit_work import PackRequest
 from storage.errors import LockedError
-from storage.home.layout import Home
 from storage.home.marks import Mark
+from storage.home.open import open_home
 
 POLL_SECONDS = 1.0
-"""Between two looks at a unit that another packer has in hand."""
+"""Between two checks of a unit that another process is packing."""
 
 OnDone = Callable[[Mark], None]
 Remaining = Mapping[str, PackRequest]
@@ -30,7 +31,7 @@ def pack_all(
     """Pack units where the configuration says; return their marks in the requests' order.
 
     `on_done` is called here once with each unit's mark, as it comes. Units that another process
-    is packing are left to it and awaited when the others are done; what it gives up is packed here.
+    is packing are awaited when the others are done; those it does not finish are packed here.
 
     Raises:
         ConfigError: the engine is `dask`, but no scheduler is named, or Dask is not installed.
@@ -39,7 +40,7 @@ def pack_all(
     """
     marks: dict[str, Mark] = {}
 
-    def note(mark: Mark) -> None:
+    def collect(mark: Mark) -> None:
         if mark.key not in marks:
             marks[mark.key] = mark
             if on_done:
@@ -48,34 +49,34 @@ def pack_all(
     wanted = {request.work.key: request for request in requests}
     while left := {key: request for key, request in wanted.items() if key not in marks}:
         try:
-            _pack(left, config, note)
+            _pack(left, config, collect)
         except LockedError as error:
-            logger.info("waits for another packer: %s", error)
+            logger.info("waiting for another process: %s", error)
             _await_others([wanted[key] for key in left if key not in marks])
     return [marks[key] for key in wanted]
 
 
-def _pack(requests: Remaining, config: FmaConfig, note: OnDone) -> None:
+def _pack(requests: Remaining, config: FmaConfig, on_done: OnDone) -> None:
     if config.engine == "local":
-        pack_units(list(requests.values()), config.workers, note)
+        pack_units(list(requests.values()), config.workers, on_done)
         return
-    # A study on one machine needs no Dask, which takes a second to import.
+    # Only a cluster needs Dask, which takes a second to import.
     from pipelines.packing.cluster import pack_on_cluster  # noqa: PLC0415
 
-    pack_on_cluster(requests, config.scheduler, note)
+    pack_on_cluster(requests, config.scheduler, on_done)
 
 
 def _await_others(requests: Sequence[PackRequest]) -> None:
-    """Return when no other process holds any of these units, be they done or given up."""
+    """Return when no other process holds any of these units, whether it finished them or not."""
     for request in requests:
         while _is_held(request):
             time.sleep(POLL_SECONDS)
 
 
 def _is_held(request: PackRequest) -> bool:
-    home = Home.open(request.home)
+    home = open_home(request.home)
     try:
-        with home.alone(request.work.name, f"looking at unit {request.unit.id}"):
+        with home.alone(request.work.name, f"checking unit {request.unit.id}"):
             return False
     except LockedError:
         return True

@@ -1,7 +1,11 @@
 """Why a track is left out on purpose: predicates, each with one named reason.
 
-A filtered track is decided, never retried; damage is another matter (`storage.audio.decode`). Each
-filter applies as soon as what it judges is known: the plan, the file's form, its decoded length.
+A filtered track is a decision and is never retried; damage is a failure (`storage.audio.decode`).
+Each filter runs as soon as what it judges is known: the plan, the file's form, its decoded length.
+
+To add a filter, write its function and add its name to `PLANNED`, `OPENED` or `DECODED`; nothing
+else changes. A setting that it needs is a field of `FilterConfig`, listed in its `NEUTRAL` if the
+default keeps every track.
 """
 
 from collections.abc import Callable, Iterable

@@ -1,87 +1,49 @@
-"""One unit end to end: fetch, take every track in, shard, account for each, mark as done.
+"""One unit end to end: fetch and process every track, shard, account for each, mark as done.
 
 The same unit gives the same bytes, whoever packs it, when, and after how many interruptions.
 """
 
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Self
 
-from pipelines.archives.sources import Fetcher, Source
+from pipelines.archives.sources import Fetcher
 from pipelines.config import FmaConfig
 from pipelines.packing.clips import piece_seconds
 from pipelines.packing.process_track import TrackResult, TrackTask, process_track
 from pipelines.packing.track_scheduler import TrackScheduler
-from pipelines.tracks.plan import Outline, Plan, PlannedUnit, unit_digest
+from pipelines.packing.unit_work import LEDGER, SHARD, PackRequest
 from pipelines.workers.fan_out import as_they_come, cores
 from pipelines.workers.isolation import Isolated
-from storage.config import Json, digest_of
+from storage.config import Json
 from storage.errors import ConfigError
-from storage.files import disk_errors
-from storage.home.failures import noted
-from storage.home.layout import Corpus, Home, shard_offsets
-from storage.home.marks import Mark, Work, commit, lookup
+from storage.files import disk_errors, remove_arriving
+from storage.home.failures import recording_failure
+from storage.home.layout import Corpus, shard_offsets
+from storage.home.marks import Mark, commit, lookup
+from storage.home.open import open_home
 from storage.manifests import write_rows
 from storage.records import LedgerRow, Unit
 from storage.shards.writer import ShardWriter, Written
+from storage.tally import Tally
 
-STAGE = "pack"
-LEDGER = "ledger"
-SHARD = "shard-"
-"""Labels of a mark's outputs; shards are counted from 0000."""
-VERSION = 2
-"""Raise it when the same input would give other bytes."""
-
-Take = Callable[[TrackTask], TrackResult]
+ProcessTrack = Callable[[TrackTask], TrackResult]
+Child = Isolated[TrackTask, TrackResult]
+"""The child process that decodes; it processes one track at a time."""
 OnDone = Callable[[Mark], None]
-
-
-@dataclass(frozen=True)
-class PackRequest:
-    """Everything that packing one unit takes, on whatever machine."""
-
-    home: str
-    """What `Home.open` takes."""
-    corpus: str
-    """The corpus's folder, whose name is its `corpus_key`, as the home's marks spell it."""
-    source: Source
-    unit: Unit
-    config: FmaConfig
-
-    @property
-    def work(self) -> Work:
-        """The piece of work that this is."""
-        return unit_work(self.unit, self.config, Corpus(Path(self.corpus)))
-
-
-def corpus_key(plan: Plan | Outline, config: FmaConfig) -> str:
-    """Return the name of the corpus that a plan and the settings that shape its bytes make."""
-    return digest_of([VERSION, plan.digest(), _what_shapes(config)])[:16]
-
-
-def unit_work(unit: Unit | PlannedUnit, config: FmaConfig, corpus: Corpus) -> Work:
-    """Return the piece of work that packing a unit into a corpus is.
-
-    The corpus is part of it: two plans can share a unit, but each corpus holds its own shards.
-    """
-    digest = unit.digest if isinstance(unit, PlannedUnit) else unit_digest(unit)
-    inputs = {"corpus": corpus.root.name, "unit": digest}
-    return Work(STAGE, VERSION, _what_shapes(config), inputs)
 
 
 def pack_units(
     requests: Sequence[PackRequest],
     workers: int = 0,
     on_done: OnDone | None = None,
-    take: Take = process_track,
+    process: ProcessTrack = process_track,
 ) -> list[Mark]:
     """Pack units side by side; return their marks in the requests' order.
 
@@ -95,17 +57,20 @@ def pack_units(
     count = min(workers or cores(), len(requests))
     if not count:
         return []
-    with _Crew(requests, count, take) as crew, ThreadPoolExecutor(count, "pack") as pool:
+    with (
+        WorkerPool(requests, count, process) as pool,
+        ThreadPoolExecutor(count, "pack") as threads,
+    ):
         try:
-            return _gather([pool.submit(crew.pack, request) for request in requests], on_done)
+            return _gather([threads.submit(pool.pack, request) for request in requests], on_done)
         except BaseException:
-            # Whatever is half done is done again from its start: it is not waited for.
-            pool.shutdown(wait=False, cancel_futures=True)
-            crew.stop()
+            # Work in progress starts again from the beginning: it is not waited for.
+            threads.shutdown(wait=False, cancel_futures=True)
+            pool.stop()
             raise
 
 
-def pack_unit(request: PackRequest, take: Take = process_track) -> Mark:
+def pack_unit(request: PackRequest, process: ProcessTrack = process_track) -> Mark:
     """Pack one unit, unless it is done already, and return its completion mark.
 
     Raises:
@@ -116,19 +81,19 @@ def pack_unit(request: PackRequest, take: Take = process_track) -> Mark:
     """
     with (
         Fetcher(request.source, request.config.connections) as fetcher,
-        Isolated(take, request.config.memory_mb) as child,
+        Isolated(process, request.config.memory_mb) as child,
     ):
         return _pack_once(request, fetcher, child)
 
 
-class _Crew:
-    """What threads that pack share: a way to each source, and as many children as threads."""
+class WorkerPool:
+    """What packing threads share: a fetcher for each source, and one child process per thread."""
 
-    def __init__(self, requests: Sequence[PackRequest], count: int, take: Take) -> None:
+    def __init__(self, requests: Sequence[PackRequest], count: int, process: ProcessTrack) -> None:
         sources = {request.source: None for request in requests}
         memory_mb = requests[0].config.memory_mb
-        self._children = [Isolated(take, memory_mb) for _ in range(count)]
-        self._idle: SimpleQueue[Isolated[TrackTask, TrackResult]] = SimpleQueue()
+        self._children = [Isolated(process, memory_mb) for _ in range(count)]
+        self._idle: SimpleQueue[Child] = SimpleQueue()
         for child in self._children:
             self._idle.put(child)
         with ExitStack() as stack:
@@ -147,7 +112,7 @@ class _Crew:
         self._stack.close()
 
     def pack(self, request: PackRequest) -> Mark:
-        """Pack one unit with a child that is free."""
+        """Pack one unit with an idle child."""
         child = self._idle.get()
         try:
             return _pack_once(request, self._fetchers[request.source], child)
@@ -155,7 +120,7 @@ class _Crew:
             self._idle.put(child)
 
     def stop(self) -> None:
-        """Make every thread that packs fail soon."""
+        """End the children and close the connections: every packing thread fails soon."""
         for child in self._children:
             child.stop()
         for fetcher in self._fetchers.values():
@@ -169,10 +134,8 @@ def _gather(futures: Sequence[Future[Mark]], on_done: OnDone | None) -> list[Mar
     return [future.result() for future in futures]
 
 
-def _pack_once(
-    request: PackRequest, fetcher: Fetcher, child: Isolated[TrackTask, TrackResult]
-) -> Mark:
-    home, work = Home.open(request.home), request.work
+def _pack_once(request: PackRequest, fetcher: Fetcher, child: Child) -> Mark:
+    home, work = open_home(request.home), request.work
     if done := lookup(home, work).mark:
         return done
     with home.alone(work.name, f"packing unit {request.unit.id}"):
@@ -181,7 +144,7 @@ def _pack_once(
         corpus = Corpus(home.path(request.corpus))
         _clear_remains(corpus, request.unit)
         started, spent = time.monotonic(), child.cpu_seconds + time.thread_time()
-        with noted(home, work):
+        with recording_failure(home, work):
             rows, written = _pack(request, corpus, fetcher, child)
             facts = _facts(request, rows, written) | {
                 "cpu_seconds": round(child.cpu_seconds + time.thread_time() - spent, 3),
@@ -194,13 +157,8 @@ def _pack_once(
         return mark
 
 
-def _what_shapes(config: FmaConfig) -> Json:
-    matters = config.what_matters()
-    return {name: matters[name] for name in ("filters", "clips", "shards", "track_seconds", "seed")}
-
-
 def _pack(
-    request: PackRequest, corpus: Corpus, fetcher: Fetcher, child: Isolated[TrackTask, TrackResult]
+    request: PackRequest, corpus: Corpus, fetcher: Fetcher, child: Child
 ) -> tuple[list[LedgerRow], list[Written]]:
     """Write a unit's shards and ledger; return its rows and tars."""
     unit, shards = request.unit, request.config.shards
@@ -209,15 +167,15 @@ def _pack(
         corpus.shards.mkdir(parents=True, exist_ok=True)
         # A file without a name: no crash leaves it behind.
         with (
-            tempfile.TemporaryFile(dir=corpus.root) as spool,
+            tempfile.TemporaryFile(dir=corpus.root) as staging,
             ShardWriter(
                 partial(corpus.shard, unit.id), shards.max_bytes, shards.codec, per_clip
             ) as writer,
         ):
-            intake = TrackScheduler(request.config, child, spool.fileno(), corpus.root)
-            rows = intake.account(unit.tracks, fetcher)
-            for track, group in intake.shuffled():
-                writer.add(track.id, track.split, intake.samples(group), group.clips)
+            scheduler = TrackScheduler(request.config, child, staging.fileno(), corpus.root)
+            rows = scheduler.process(unit.tracks, fetcher)
+            for track, group in scheduler.shuffled():
+                writer.add(track.id, track.split, scheduler.samples(group), group.clips)
             written = writer.close()
     assert [row.track for row in rows] == [track.id for track in unit.tracks]
     assert sum(row.clips for row in rows) == sum(shard.clips for shard in written)
@@ -257,9 +215,7 @@ def _facts(request: PackRequest, rows: Sequence[LedgerRow], written: Sequence[Wr
     ]
     return {
         "tracks": len(rows),
-        "kept": sum(row.outcome == "kept" for row in rows),
-        "filtered": count_reasons(rows, "filtered"),
-        "quarantined": count_reasons(rows, "quarantined"),
+        **Tally.of(rows).as_facts(),
         "clips": sum(row.clips for row in rows),
         "hours": round(sum(row.kept_seconds for row in rows) / 3600, 6),
         "shards": [{"clips": shard.clips, "samples": shard.samples} for shard in written],
@@ -268,18 +224,9 @@ def _facts(request: PackRequest, rows: Sequence[LedgerRow], written: Sequence[Wr
     }
 
 
-def count_reasons(rows: Sequence[LedgerRow], outcome: str) -> dict[str, int]:
-    """Return how many tracks of an outcome have each reason, by name."""
-    counts = Counter(row.reason for row in rows if row.outcome == outcome)
-    return dict(sorted(counts.items()))
-
-
 def _clear_remains(corpus: Corpus, unit: Unit) -> None:
     """Remove what a killed attempt left half written or half fetched."""
     for path in [corpus.shard(unit.id, 0), corpus.ledger(unit.id)]:
-        for remains in path.parent.glob(f".{unit.id}[-.]*.arriving"):
-            remains.unlink(missing_ok=True)
-    tracks = {track.id for track in unit.tracks}
-    for remains in corpus.root.glob(".*.arriving"):
-        if remains.name.split(".")[1] in tracks:
-            remains.unlink(missing_ok=True)
+        remove_arriving(path.parent, f"{unit.id}[-.]*")
+    for track in unit.tracks:
+        remove_arriving(corpus.root, track.id)

@@ -1,22 +1,23 @@
-"""Fetch the next tracks while one is being taken in, where fetching means waiting for a server."""
+"""Fetch the next tracks while one is processed, where fetching means waiting for a server."""
 
-from collections import deque
 from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 from pipelines.archives.sources import Extent, Fetcher
+from storage.read_ahead import ordered_results
 from storage.records import Track
 
 AHEAD = 2
-"""Tracks fetched before they are asked for: their bytes lie on the disk meanwhile."""
+"""Tracks fetched before they are asked for: their bytes are on the disk meanwhile."""
 
 
 def prefetched(
     fetcher: Fetcher, tracks: Sequence[Track], scratch: Path
 ) -> Generator[tuple[Track, Extent], None, None]:
-    """Yield each track with its stored bytes, which last until the next one is asked for.
+    """Yield each track with its stored bytes, which are deleted when the next one is asked for.
 
     Raises:
         SourceError: as `Fetcher.fetched`.
@@ -26,39 +27,27 @@ def prefetched(
             with fetcher.fetched(track, scratch) as extent:
                 yield track, extent
         return
-    waiting: deque[tuple[Track, Future[_Fetched]]] = deque()
-    rest = list(reversed(tracks))
-    with ThreadPoolExecutor(AHEAD, "fetch") as pool, ExitStack() as stack:
-        stack.callback(_drop, waiting)
-        while True:
-            while rest and len(waiting) <= AHEAD:
-                track = rest.pop()
-                waiting.append((track, pool.submit(_Fetched, fetcher, track, scratch)))
-            if not waiting:
-                return
-            track, future = waiting.popleft()
-            with future.result() as extent:
-                yield track, extent
+    fetch = partial(_Fetched, fetcher, scratch)
+    with (
+        ThreadPoolExecutor(AHEAD, "fetch") as pool,
+        closing(ordered_results(pool, fetch, tracks, AHEAD, _Fetched.close)) as results,
+    ):
+        for fetched in results:
+            try:
+                yield fetched.track, fetched.extent
+            finally:
+                fetched.close()
 
 
 class _Fetched:
     """A track's bytes, brought by one thread and released by another."""
 
-    def __init__(self, fetcher: Fetcher, track: Track, scratch: Path) -> None:
+    def __init__(self, fetcher: Fetcher, scratch: Path, track: Track) -> None:
+        self.track = track
         with ExitStack() as stack:
-            self._extent = stack.enter_context(fetcher.fetched(track, scratch))
+            self.extent = stack.enter_context(fetcher.fetched(track, scratch))
             self._stack = stack.pop_all()
 
-    def __enter__(self) -> Extent:
-        return self._extent
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Release the bytes."""
         self._stack.close()
-
-
-def _drop(waiting: deque[tuple[Track, Future[_Fetched]]]) -> None:
-    """Release what was fetched in vain."""
-    for _, future in waiting:
-        if not future.cancel() and future.exception() is None:
-            with future.result():
-                pass

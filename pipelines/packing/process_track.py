@@ -1,4 +1,4 @@
-"""One track: extract, decode, filter, cut, encode, put aside. Runs in a process of its own.
+"""One track: extract, decode, filter, cut, encode, stage. Runs in a process of its own.
 
 Nothing here grows with a track's length: its bytes lie in an unnamed file, its sound passes through
 block by block.
@@ -12,7 +12,7 @@ from pipelines.archives.sources import Extent, extract
 from pipelines.config import FmaConfig
 from pipelines.packing.clips import Conformer, Cutter
 from pipelines.packing.filters import DECODED, OPENED, Rejection, judge, silent
-from pipelines.packing.staging_file import Group, Keeper, PieceEncoder, StagingFile
+from pipelines.packing.staging_file import ClipWriter, Group, PieceEncoder, StagingFile
 from storage.audio.decode import decode_into
 from storage.audio.decoders import Decoding, Form
 from storage.audio.waveforms import Waveform
@@ -23,17 +23,18 @@ from storage.records import LedgerRow, Track
 
 
 class TrackTask(NamedTuple):
-    """One track to be taken in."""
+    """One track to process."""
 
     track: Track
     extent: Extent
     """Where its stored bytes lie."""
     config: FmaConfig
-    spool: Path
+    staging: Path
+    """The staging file."""
     start: int
-    """Where in the spool its samples may begin."""
+    """Byte of the staging file at which its samples may begin."""
     scratch: Path
-    """Folder on whose disk its plain bytes are put meanwhile."""
+    """Folder on whose disk its uncompressed bytes are held meanwhile."""
 
 
 class TrackResult(NamedTuple):
@@ -42,39 +43,39 @@ class TrackResult(NamedTuple):
     row: LedgerRow
     groups: list[Group]
     end: int
-    """Where its samples end in the spool."""
+    """Byte of the staging file at which its samples end."""
 
 
-def process_track(order: TrackTask) -> TrackResult:
-    """Take one track in; damage makes a ledger row, never an error.
+def process_track(task: TrackTask) -> TrackResult:
+    """Process one track; damage makes a ledger row, never an error.
 
     Raises:
         SourceError: the archive is not the one that was planned.
         MachineError: the disk is full or forbidden.
     """
     with (
-        disk_errors(order.scratch),
-        tempfile.TemporaryFile(dir=order.scratch) as plain,
-        StagingFile(order.spool, order.start) as spool,
+        disk_errors(task.scratch),
+        tempfile.TemporaryFile(dir=task.scratch) as plain,
+        StagingFile(task.staging, task.start) as staging,
     ):
-        row = opening(order.track)
+        row = ledger_start(task.track)
         try:
-            row["sha1"] = extract(order.extent, order.track, plain)
+            row["sha1"] = extract(task.extent, task.track, plain)
         except IntegrityError as error:
-            return _left(order, quarantined(row, "crc_mismatch", str(error)))
-        if order.track.sha1 not in (None, row["sha1"]):
-            detail = f"the archive's checksums say {order.track.sha1}"
-            return _left(order, quarantined(row, "sha1_mismatch", detail))
+            return _dropped(task, quarantined(row, "crc_mismatch", str(error)))
+        if task.track.sha1 not in (None, row["sha1"]):
+            detail = f"the archive's checksums say {task.track.sha1}"
+            return _dropped(task, quarantined(row, "sha1_mismatch", detail))
         plain.flush()
         try:
-            return _decode(order, Path(f"/proc/self/fd/{plain.fileno()}"), spool, row)
+            return _decode(task, Path(f"/proc/self/fd/{plain.fileno()}"), staging, row)
         except DecodeError as error:
             detail = f"{type(error).__name__}: {error}"
-            return _left(order, quarantined(row, error.reason, detail))
+            return _dropped(task, quarantined(row, error.reason, detail))
 
 
-def opening(track: Track) -> Json:
-    """Return what a ledger row says of any track."""
+def ledger_start(track: Track) -> Json:
+    """Return the fields that every ledger row has."""
     return {"track": track.id, "split": track.split}
 
 
@@ -88,39 +89,39 @@ def quarantined(row: Json, reason: str, detail: str) -> LedgerRow:
     return LedgerRow(**row, outcome="quarantined", reason=reason, detail=detail)
 
 
-def _left(order: TrackTask, row: LedgerRow) -> TrackResult:
-    return TrackResult(row, [], order.start)
+def _dropped(task: TrackTask, row: LedgerRow) -> TrackResult:
+    return TrackResult(row, [], task.start)
 
 
-def _decode(order: TrackTask, path: Path, spool: StagingFile, row: Json) -> TrackResult:
-    """Decode, filter and cut a track; put its clips aside."""
-    config = order.config
+def _decode(task: TrackTask, path: Path, staging: StagingFile, row: Json) -> TrackResult:
+    """Decode, filter and cut a track; stage its clips."""
+    config = task.config
 
-    def begin(form: Form) -> _Taking | None:
+    def open_writer(form: Form) -> _TrackWriter | None:
         if judge(OPENED, form, config):
             return None
-        return _Taking(order, form, spool, _describe(order.track, form, row["sha1"]))
+        return _TrackWriter(task, form, staging, _describe(task.track, form, row["sha1"]))
 
-    facts, taking = decode_into(path, order.track.member, config.track_seconds, begin)
+    facts, writer = decode_into(path, task.track.member, config.track_seconds, open_writer)
     row = row | _measured(facts)
     form = Form(facts.sample_rate, facts.channels, facts.decoder, facts.frames_promised)
     if rejection := judge(OPENED, form, config) or judge(DECODED, facts, config):
-        return _left(order, filtered(row, rejection))
-    assert taking
-    return taking.finish(row)
+        return _dropped(task, filtered(row, rejection))
+    assert writer
+    return writer.finish(row)
 
 
-class _Taking:
-    """Takes a track's sound block by block, and puts its clips into the spool."""
+class _TrackWriter:
+    """Takes a track's sound block by block, and stages its clips."""
 
-    def __init__(self, order: TrackTask, form: Form, spool: StagingFile, about: Json) -> None:
-        config = order.config
+    def __init__(self, task: TrackTask, form: Form, staging: StagingFile, about: Json) -> None:
+        config = task.config
         rate = config.filters.sample_rate
-        self._order, self._about = order, about
+        self._task, self._about = task, about
         self._conformer = Conformer(form, rate)
         self._cutter = Cutter(rate, config.clips, config.filters)
         encoder = PieceEncoder(rate, config.shards)
-        self._keeper = Keeper(order.track.id, spool, encoder, config.shards)
+        self._clips = ClipWriter(task.track.id, staging, encoder, config.shards)
         self._kept = self._kept_seconds = self._covered = 0
 
     def take(self, block: Waveform) -> None:
@@ -133,7 +134,7 @@ class _Taking:
         dropped = self._cutter.clips - self._kept
         if self._cutter.lost or not self._kept:
             row = row | {"clips_dropped": self._cutter.clips}
-            return _left(self._order, filtered(row, silent(self._cutter)))
+            return _dropped(self._task, filtered(row, silent(self._cutter)))
         done = LedgerRow(
             **row,
             outcome="kept",
@@ -141,14 +142,14 @@ class _Taking:
             clips_dropped=dropped,
             kept_seconds=self._kept_seconds,
         )
-        last = self._keeper.groups[-1].samples[-1]
-        return TrackResult(done, self._keeper.groups, last.offset + last.bytes)
+        last = self._clips.groups[-1].samples[-1]
+        return TrackResult(done, self._clips.groups, last.offset + last.bytes)
 
     def _cut(self, sound: Waveform) -> None:
         for clip in self._cutter.take(sound):
             if not clip.kept or self._cutter.lost:
                 continue
-            self._keeper.keep(clip, self._about)
+            self._clips.write(clip, self._about)
             end = clip.start_seconds + len(clip.power_db)
             self._kept += 1
             self._kept_seconds += end - max(clip.start_seconds, self._covered)

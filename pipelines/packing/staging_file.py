@@ -1,7 +1,8 @@
-"""Encoded sound put aside on disk until a unit is whole, as clips or as the seconds they share.
+"""Encoded samples staged on disk until their unit is whole: clips, or the seconds clips share.
 
-Each piece of sound is encoded once, whatever clips it lies in. The file has no name, so that no
-crash leaves it behind: the process that reads it holds it, the one that writes opens it there.
+Each piece of sound is encoded once, however many clips it is part of. The file has no name, so no
+crash leaves it behind: the reading process holds it open, and the writing process opens it through
+the other's descriptor.
 """
 
 import os
@@ -12,32 +13,34 @@ from typing import Any, NamedTuple, Self
 from pipelines.config import ShardConfig
 from pipelines.packing.clips import STEREO, Clip, Piece, key_of
 from storage.audio.flac_frames import FlacEncoder, joined
-from storage.audio.waveforms import quantise, wav_file
+from storage.audio.wav_headers import wav_file
+from storage.audio.waveforms import quantise
 from storage.config import Json
+from storage.files import write_at
 from storage.shards.writer import ClipPlace
 
 
 class SampleExtent(NamedTuple):
-    """Where one sample lies in the spool."""
+    """Where one sample is in the staging file."""
 
     key: str
     offset: int
     bytes: int
     info: Json
-    """What becomes its JSON."""
+    """Its JSON in the shard."""
 
 
 class Group(NamedTuple):
-    """Samples that are never parted, and the clips that they make."""
+    """Samples that stay together, and the clips that they make."""
 
     samples: list[SampleExtent]
     clips: list[ClipPlace]
 
 
 class StagingFile:
-    """The spool as the process that fills it sees it, from `start` on.
+    """The staging file as its writer sees it, from byte `start` on.
 
-    What lies behind `start` is overwritten: it is of a track that was given up.
+    Bytes after `start` belong to a track that failed, and are overwritten.
     """
 
     def __init__(self, path: Path, start: int) -> None:
@@ -52,17 +55,13 @@ class StagingFile:
 
     def put(self, key: str, audio: bytes, info: Json) -> SampleExtent:
         """Append one sample."""
-        place = SampleExtent(key, self.end, len(audio), info)
-        rest = memoryview(audio)
-        while rest:
-            written = os.pwrite(self._descriptor, rest, self.end)
-            self.end += written
-            rest = rest[written:]
-        return place
+        extent = SampleExtent(key, self.end, len(audio), info)
+        self.end = write_at(self._descriptor, self.end, audio)
+        return extent
 
 
 class PieceEncoder:
-    """Encodes each piece of a track once; puts files together from whole pieces."""
+    """Encodes each piece of a track once; joins whole pieces into files."""
 
     def __init__(self, sample_rate: int, config: ShardConfig) -> None:
         self._rate = sample_rate
@@ -72,7 +71,7 @@ class PieceEncoder:
         self._parts: dict[int, list[Any]] = {}
 
     def file(self, pieces: Sequence[Piece]) -> bytes:
-        """Return a FLAC or WAV file of pieces; those before its first are forgotten."""
+        """Return a FLAC or WAV file of pieces; earlier pieces are dropped from memory."""
         first = pieces[0].number
         self._parts = {number: part for number, part in self._parts.items() if number >= first}
         parts = [part for piece in pieces for part in self._encoded(piece)]
@@ -88,31 +87,31 @@ class PieceEncoder:
         return self._parts[piece.number]
 
 
-class Keeper:
-    """Puts the kept clips of one track into the spool, in the form that the configuration names."""
+class ClipWriter:
+    """Stages the kept clips of one track, as clips or as segments (`shards.storage`)."""
 
     def __init__(
-        self, track: str, spool: StagingFile, encoder: PieceEncoder, config: ShardConfig
+        self, track: str, staging: StagingFile, encoder: PieceEncoder, config: ShardConfig
     ) -> None:
-        self._track, self._spool, self._encoder = track, spool, encoder
+        self._track, self._staging, self._encoder = track, staging, encoder
         self._shared = config.storage == "segments"
         self._next = 0
-        """First piece that no group holds yet."""
+        """First piece that is in no group yet."""
         self.groups: list[Group] = []
 
-    def keep(self, clip: Clip, about: Json) -> None:
-        """Put one clip aside; `about` is what every sample of the track says of it."""
+    def write(self, clip: Clip, about: Json) -> None:
+        """Stage one clip; `about` holds what every sample of the track says in its JSON."""
         if self._shared:
-            self._keep_pieces(clip, about)
+            self._write_pieces(clip, about)
         else:
             note = about | {"clip": clip.number} | _describe(clip.start_seconds, clip.pieces)
-            place = self._spool.put(
+            extent = self._staging.put(
                 key_of(self._track, clip), self._encoder.file(clip.pieces), note
             )
-            self.groups.append(Group([place], [ClipPlace(place.key, 0)]))
+            self.groups.append(Group([extent], [ClipPlace(extent.key, 0)]))
 
-    def _keep_pieces(self, clip: Clip, about: Json) -> None:
-        """Put aside what of a clip is not there yet; a gap before it begins another group."""
+    def _write_pieces(self, clip: Clip, about: Json) -> None:
+        """Stage those pieces of a clip that are not staged yet; a gap before it begins a group."""
         begin = clip.pieces[0].number
         if not self.groups or begin > self._next:
             self.groups.append(Group([], []))
@@ -122,7 +121,7 @@ class Keeper:
             start = clip.start_seconds + (piece.number - begin) * len(piece.power_db)
             note = about | {"block": piece.number} | _describe(start, [piece])
             key = f"t{self._track}_b{piece.number:04d}"
-            samples.append(self._spool.put(key, self._encoder.file([piece]), note))
+            samples.append(self._staging.put(key, self._encoder.file([piece]), note))
         self._next = clip.pieces[-1].number + 1
         clips.append(ClipPlace(key_of(self._track, clip), begin - (self._next - len(samples))))
 

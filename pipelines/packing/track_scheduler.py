@@ -1,4 +1,4 @@
-"""A unit's tracks, handed to a child process one by one, and the account of what it puts aside."""
+"""A unit's tracks, given to a child process one by one, and where it staged their samples."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,13 @@ from pipelines.archives.zip_archive import still_lists
 from pipelines.config import FmaConfig
 from pipelines.packing.filters import PLANNED, judge
 from pipelines.packing.prefetch import prefetched
-from pipelines.packing.process_track import TrackResult, TrackTask, filtered, opening, quarantined
+from pipelines.packing.process_track import (
+    TrackResult,
+    TrackTask,
+    filtered,
+    ledger_start,
+    quarantined,
+)
 from pipelines.packing.staging_file import Group
 from pipelines.tracks.plan import shuffled
 from pipelines.workers.isolation import Isolated
@@ -22,37 +28,41 @@ from storage.shards.writer import Sample
 
 
 class Tracked(NamedTuple):
-    """A group of samples, and whose they are."""
+    """A group of samples, and the track it comes from."""
 
     track: Track
     group: Group
 
 
 class TrackScheduler:
-    """Hands a unit's tracks to the child, one by one, and keeps account of what it puts aside."""
+    """Gives a unit's tracks to the child one by one; remembers where it staged their samples."""
 
     def __init__(
-        self, config: FmaConfig, child: Isolated[TrackTask, TrackResult], spool: int, scratch: Path
+        self,
+        config: FmaConfig,
+        child: Isolated[TrackTask, TrackResult],
+        staging: int,
+        scratch: Path,
     ) -> None:
         self._config, self._child = config, child
-        self._spool, self._scratch = spool, scratch
+        self._staging, self._scratch = staging, scratch
         self._end = 0
         self._groups: dict[str, Tracked] = {}
         """By the key of their first sample."""
 
-    def account(self, tracks: Sequence[Track], fetcher: Fetcher) -> list[LedgerRow]:
-        """Return what became of each track, in their order."""
+    def process(self, tracks: Sequence[Track], fetcher: Fetcher) -> list[LedgerRow]:
+        """Process each track; return their ledger rows, in the same order."""
         rows: dict[str, LedgerRow] = {}
         for track in tracks:
             if rejection := judge(PLANNED, track, self._config):
-                rows[track.id] = filtered(opening(track), rejection)
+                rows[track.id] = filtered(ledger_start(track), rejection)
         wanted = [track for track in tracks if track.id not in rows]
         with closing(prefetched(fetcher, wanted, self._scratch)) as arrivals:
             for track, extent in arrivals:
-                order = TrackTask(
+                task = TrackTask(
                     track, extent, self._config, self._address, self._end, self._scratch
                 )
-                rows[track.id] = self._take(order, fetcher.source)
+                rows[track.id] = self._process(task, fetcher.source)
         return [rows[track.id] for track in tracks]
 
     def shuffled(self) -> Iterator[Tracked]:
@@ -61,33 +71,36 @@ class TrackScheduler:
             yield self._groups[key]
 
     def samples(self, group: Group) -> list[Sample]:
-        """Return a group's samples, to be read when they are written."""
+        """Return a group's samples; their bytes are read when the shard is written."""
         return [
             Sample(
-                place.key, place.info, place.bytes, partial(self._read, place.offset, place.bytes)
+                extent.key,
+                extent.info,
+                extent.bytes,
+                partial(self._read, extent.offset, extent.bytes),
             )
-            for place in group.samples
+            for extent in group.samples
         ]
 
     @property
     def _address(self) -> Path:
-        """Where the child opens the spool, which has no name."""
-        return Path(f"/proc/{os.getpid()}/fd/{self._spool}")
+        """Where the child opens the staging file, which has no name."""
+        return Path(f"/proc/{os.getpid()}/fd/{self._staging}")
 
-    def _take(self, order: TrackTask, source: Source) -> LedgerRow:
+    def _process(self, task: TrackTask, source: Source) -> LedgerRow:
         try:
-            taken = self._child.call(order, self._config.timeout_seconds)
+            result = self._child.call(task, self._config.timeout_seconds)
         except LostError as error:
-            return quarantined(opening(order.track), error.reason, str(error))
+            return quarantined(ledger_start(task.track), error.reason, str(error))
         except SourceError as error:
-            if not still_lists(source, order.track):
+            if not still_lists(source, task.track):
                 raise
             # The archive is the one that was planned: this member's header is damaged.
-            return quarantined(opening(order.track), "crc_mismatch", str(error))
-        self._end = taken.end
-        for group in taken.groups:
-            self._groups[group.samples[0].key] = Tracked(order.track, group)
-        return taken.row
+            return quarantined(ledger_start(task.track), "crc_mismatch", str(error))
+        self._end = result.end
+        for group in result.groups:
+            self._groups[group.samples[0].key] = Tracked(task.track, group)
+        return result.row
 
     def _read(self, offset: int, size: int) -> bytes:
-        return os.pread(self._spool, size, offset)
+        return os.pread(self._staging, size, offset)

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.config import ActivityConfig
-from pipelines.stems.musdb import STEMS
 from storage.audio.waveforms import Waveform, read_window
 from storage.errors import ConfigError
 from storage.home.layout import Home
@@ -35,7 +34,7 @@ def detect(
         _windows(read_window(home.path(song.folder) / f"{stem}.wav"), song, stem, config)
         for song in songs
         if song.split == "train"
-        for stem in STEMS
+        for stem in sorted(song.stems)
     ]
     write_rows(destination, rows)
     return rows

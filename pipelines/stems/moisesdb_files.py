@@ -6,27 +6,21 @@ there, each directly in a stem's folder of its song.
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
 
 from pipelines.archives.zip_archive import ArchiveReader
+from pipelines.config import MOISESDB_STEMS, MoisesDbStem
 from pipelines.stems.stem_ledger import Finding
 from storage.errors import DataError, IntegrityError
 
 METADATA = "data.json"
 MAXIMUM_METADATA = 1 << 20
 """Bytes of a data.json; a real one has a few thousand."""
-FOUR = ("vocals", "bass", "drums")
-"""Stems that are one of the four by their own name; the remaining eight are `other`."""
-
-StemName = Literal[
-    "vocals", "bass", "drums", "other", "guitar", "other_plucked", "percussion",
-    "piano", "other_keys", "bowed_strings", "wind",
-]  # fmt: skip
 NAME = r"[\w-]+"
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 
@@ -50,7 +44,9 @@ class Listed(NamedTuple):
     stems: int
     """Of the eleven, how many have at least one recording that is there."""
     recordings: dict[str, tuple[str, ...]]
-    """Names of recordings by the four stems; a stem that the song lacks has none."""
+    """Names of recordings by stem; a stem that the song lacks has none."""
+    others: tuple[str, ...]
+    """Names of recordings that are in no stem."""
     absent: int
     """Listed recordings that are not there."""
 
@@ -61,7 +57,7 @@ class _Recording(BaseModel):
 
 
 class _Stem(BaseModel):
-    name: StemName = Field(alias="stemName")
+    name: MoisesDbStem = Field(alias="stemName")
     tracks: tuple[_Recording, ...]
 
 
@@ -109,8 +105,8 @@ class Library:
                 entry.files[f"{path.parent.name}/{path.name}"] = size
         return [songs[song] for song in sorted(songs)]
 
-    def describe(self, entry: Entry) -> Listed | Finding:
-        """Return what a song consists of, or why that cannot be told."""
+    def describe(self, entry: Entry, recordings: Mapping[str, Sequence[str]]) -> Listed | Finding:
+        """Return a song's files by stem, given each stem's recordings; or why it has none."""
         if not re.fullmatch(NAME, entry.id):
             detail = f"its folder's name {entry.id!a} is no id; use that of the corpus"
             return Finding(reason="unsafe_name", detail=detail)
@@ -124,7 +120,7 @@ class Library:
         except (IntegrityError, OSError) as error:
             detail = str(error).replace(str(self.source), self.source.name)
             return Finding(reason="metadata", detail=f"{METADATA} cannot be read ({detail})")
-        return _listed(entry, song)
+        return _listed(entry, song, recordings)
 
     @contextmanager
     def recordings(self, root: str, names: Iterable[str], scratch: Path) -> Iterator[Path]:
@@ -166,16 +162,27 @@ class Library:
                 yield member.name, member.bytes
 
 
-def _listed(entry: Entry, song: _Song) -> Listed:
-    recordings: dict[str, list[str]] = {stem: [] for stem in (*FOUR, "other")}
+def _listed(entry: Entry, song: _Song, recordings: Mapping[str, Sequence[str]]) -> Listed:
+    stem_of = {name: stem for stem, names in recordings.items() for name in names}
+    # In the corpus's own order, which the ledger's remarks follow.
+    stems = dict.fromkeys(stem_of[name] for name in MOISESDB_STEMS if name in stem_of)
+    files: dict[str, list[str]] = {stem: [] for stem in stems}
+    others: list[str] = []
     present, absent = set(), 0
     for stem in song.stems:
         names = [f"{stem.name}/{track.id}.{track.extension}" for track in stem.tracks]
-        there = [name for name in names if name in entry.files]
-        absent += len(names) - len(there)
-        if there:
+        found = [name for name in names if name in entry.files]
+        absent += len(names) - len(found)
+        if found:
             present.add(stem.name)
-        recordings[stem.name if stem.name in FOUR else "other"] += there
-    # A stem, or a recording of it, may be listed twice.
-    unique = {stem: tuple(sorted(set(names))) for stem, names in recordings.items()}
-    return Listed(entry.id, song.artist, song.song, len(present), unique, absent)
+        (files[stem_of[stem.name]] if stem.name in stem_of else others).extend(found)
+    return Listed(
+        entry.id,
+        song.artist,
+        song.song,
+        len(present),
+        # A stem, or a recording of it, may be listed twice.
+        {stem: tuple(sorted(set(names))) for stem, names in files.items()},
+        tuple(sorted(set(others))),
+        absent,
+    )

@@ -1,51 +1,50 @@
 """How far a song's official mixture is from the sum of its stems.
 
-MUSDB18-HQ's test song `PR - Oh No` is known to differ by two fifths: its scores tell less than
-others'.
+MUSDB18-HQ's test song `PR - Oh No` is known to differ by two fifths: its scores are less
+reliable than others'.
 """
 
-import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from pipelines.stems.musdb import STEMS
 from pipelines.stems.wave_files import BLOCK
 from pipelines.workers.fan_out import fan_out
+from storage.audio.residual import NOTICEABLE_RESIDUAL, residual_share
 from storage.errors import DecodeError
-
-NOTICEABLE = 0.05
-"""A residual above this is worth a line: rounding makes less than a hundredth of it."""
-
-
-def residuals(folders: Mapping[str, Path], workers: int = 0) -> dict[str, float]:
-    """Return the residual of each song, given the songs' folders by name, that is noticeable.
-
-    Raises:
-        DecodeError: a recording cannot be read.
-    """
-    found = fan_out(residual, list(folders.values()), workers)
-    named = zip(folders, found, strict=True)
-    return {name: round(value, 3) for name, value in named if value > NOTICEABLE}
+from storage.home.layout import Home
+from storage.records import StemSong
 
 
-def residual(folder: Path) -> float:
-    """Return the RMS of mixture less stems, as a share of the mixture's; 0 for digital silence.
+def residuals(home: Home, songs: Sequence[StemSong], workers: int = 0) -> dict[str, float]:
+    """Return the noticeable residuals of songs, by the songs' names.
 
     Raises:
         DecodeError: a recording cannot be read.
     """
+    found = fan_out(residual, [(home.path(song.folder), song.parts) for song in songs], workers)
+    named = zip(songs, found, strict=True)
+    return {song.name: round(value, 3) for song, value in named if value > NOTICEABLE_RESIDUAL}
+
+
+def residual(song: tuple[Path, tuple[str, ...]]) -> float:
+    """Return the residual of a song, given its folder and the names of its mixture and stems.
+
+    Raises:
+        DecodeError: a recording cannot be read.
+    """
+    folder, parts = song
     error, whole = 0.0, 0.0
     try:
         streams = [
             soundfile.blocks(str(folder / f"{part}.wav"), BLOCK, dtype="float32", always_2d=True)
-            for part in ("mixture", *STEMS)
+            for part in parts
         ]
         for mixture, *stems in zip(*streams, strict=True):
             error += float(np.square(mixture - sum(stems), dtype=np.float64).sum())
             whole += float(np.square(mixture, dtype=np.float64).sum())
     except (soundfile.LibsndfileError, OSError) as fault:
         raise DecodeError(f"a recording in {folder} cannot be read ({fault})") from fault
-    return math.sqrt(error / whole) if whole else 0.0
+    return residual_share(error, whole)

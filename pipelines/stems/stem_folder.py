@@ -1,6 +1,11 @@
-"""A folder of songs with stems in MUSDB's layout, read in place: checked, split, never copied."""
+"""A folder of songs with stems in MUSDB's layout, read in place: checked, split, never copied.
 
-from collections.abc import Callable, Iterator, Sequence
+Where a stem is the sum of recordings, the sums are written to the home, beside links to the
+recordings that are used as they are.
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,24 +13,23 @@ import numpy as np
 import soundfile
 
 from pipelines.archives.folder_digest import require_folder
-from pipelines.config import MusdbConfig
-from pipelines.stems.musdb import CHANNELS, PARTS, SAMPLE_RATE, STEMS
+from pipelines.config import MIXTURE, MusdbConfig
+from pipelines.stems.musdb import require_recorded
 from pipelines.stems.splits import Split, split_by_artist
-from pipelines.stems.stem_ledger import Finding, close_ledger
-from pipelines.stems.wave_files import BLOCK, require_whole
+from pipelines.stems.stem_ledger import Finding, OnProgress, close_ledger
+from pipelines.stems.stem_mixing import write_sum
+from pipelines.stems.wave_files import BLOCK, CHANNELS, SAMPLE_RATE
 from pipelines.workers.fan_out import fan_out
+from storage.audio.wav_headers import require_whole
 from storage.audio.waveforms import AudioInfo, probe
 from storage.errors import DataError, DecodeError
-from storage.home.layout import Corpus
+from storage.home.layout import Corpus, Home
 from storage.manifests import write_rows
 from storage.records import LedgerRow, StemSong
 
 SPLITS: tuple[Split, ...] = ("test", "validation", "train")
 """Folders of songs. A title that lies in two of them is left out of the later one."""
 SUBTYPES = ("PCM_16", "PCM_24", "FLOAT")
-
-Tell = Callable[[int, int], None]
-"""Told how many songs are done, and of how many."""
 
 
 class SongLocation(NamedTuple):
@@ -40,58 +44,92 @@ class SongLocation(NamedTuple):
         """Artist - Title."""
         return self.path.name
 
+    def recording(self, name: str) -> Path:
+        """Return the WAV of a recording."""
+        return self.path / f"{name}.wav"
+
+
+class _Examination(NamedTuple):
+    """What examining one song takes."""
+
+    location: SongLocation
+    recordings: Mapping[str, tuple[str, ...]]
+    """The recordings whose sum is each stem."""
+    destination: Path | None
+    """Folder for the stems that are sums; None if none is."""
+
 
 def read_songs(
-    folder: Path, corpus: Corpus, config: MusdbConfig, tell: Tell | None = None
+    folder: Path,
+    home: Home,
+    corpus: Corpus,
+    config: MusdbConfig,
+    on_progress: OnProgress | None = None,
 ) -> list[StemSong]:
     """Check every song, write `songs.jsonl` and the ledger, and return the songs' rows.
 
-    A song is a folder `train|validation|test/<title>/` with bass.wav, drums.wav, other.wav and
-    vocals.wav, stereo at 44.1 kHz, 16 or 24 bits or float, equally long. In `test/` it has its
-    mixture.wav too, which is what gets separated; elsewhere the stems' sum is the mixture. A song
-    that is otherwise is quarantined. The rows name the folder where it is, outside the home.
+    A song is a folder `train|validation|test/<title>/` with a WAV per recording, such as bass.wav,
+    stereo at 44.1 kHz, 16 or 24 bits or float, equally long. In `test/` it has its mixture.wav too,
+    which gets separated; elsewhere the mixture is the stems' sum. Any other song is quarantined.
+    Rows name the folder where it is, outside the home, unless a stem is a sum.
 
     Raises:
-        DataError: it is no folder, holds no song, or too many of its songs are quarantined.
+        DataError: it is no folder, holds no usable song, or too many are quarantined.
     """
-    places = list(_places(folder))
-    if not places:
-        raise DataError(
-            f"{folder} holds no song; put stems at train/<song>/bass.wav, drums.wav, other.wav and "
-            "vocals.wav, and test songs with their mixture.wav at test/<song>/"
-        )
-    found = _examine_all(places, config.workers, tell)
-    usable = [place for place, finding in zip(places, found, strict=True) if not finding.reason]
-    splits = _splits(usable, config)
-    rows = [_row(place, finding, splits) for place, finding in zip(places, found, strict=True)]
-    close_ledger(corpus, rows, config.error_budget)
+    locations = _require_songs(folder, recordings := config.recordings())
+    examinations = [
+        _Examination(each, recordings, _destination(corpus, each) if config.mix else None)
+        for each in locations
+    ]
+    found = _examine_all(examinations, config.workers, on_progress)
+    judged = list(zip(locations, found, strict=True))
+    splits = _splits([each for each, finding in judged if not finding.reason], config)
+    close_ledger(corpus, [_row(*each, splits) for each in judged], config.error_budget)
     songs = [
         StemSong(
-            name=place.title,
-            split=splits[place],
-            folder=str(place.path),
+            name=each.title,
+            split=splits[each],
+            folder=home.relative(_destination(corpus, each) if config.mix else each.path),
             frames=finding.frames,
             sample_rate=SAMPLE_RATE,
+            stems=config.stems,
         )
-        for place, finding in zip(places, found, strict=True)
+        for each, finding in judged
         if not finding.reason
     ]
     write_rows(corpus.songs, songs)
     return songs
 
 
-def _examine_all(places: Sequence[SongLocation], workers: int, tell: Tell | None) -> list[Finding]:
+def _require_songs(folder: Path, recordings: Mapping[str, tuple[str, ...]]) -> list[SongLocation]:
+    """Return all songs; raise `DataError` if there is none, or none has a recording of a stem."""
+    wanted = sorted(name for names in recordings.values() for name in names)
+    locations = list(_locations(folder))
+    if not locations:
+        files = ", ".join(f"{name}.wav" for name in wanted)
+        raise DataError(
+            f"{folder} holds no song; put {files} into train/<song>/, and test songs, with their "
+            "mixture.wav, into test/<song>/"
+        )
+    require_recorded(str(folder), wanted, _recorded(locations, wanted))
+    return locations
+
+
+def _examine_all(
+    examinations: Sequence[_Examination], workers: int, on_progress: OnProgress | None
+) -> list[Finding]:
     done: list[Finding] = []
 
     def count(finding: Finding) -> None:
         done.append(finding)
-        if tell:
-            tell(len(done), len(places))
+        if on_progress:
+            on_progress(len(done), len(examinations))
 
-    return _only_once(places, fan_out(_examine, places, workers, count))
+    found = fan_out(_examine, examinations, workers, count)
+    return _only_once([each.location for each in examinations], found)
 
 
-def _places(folder: Path) -> Iterator[SongLocation]:
+def _locations(folder: Path) -> Iterator[SongLocation]:
     require_folder(folder)
     for split in SPLITS:
         parent = folder / split
@@ -101,26 +139,60 @@ def _places(folder: Path) -> Iterator[SongLocation]:
                     yield SongLocation(split, path)
 
 
-def _examine(place: SongLocation) -> Finding:
+def _recorded(locations: Sequence[SongLocation], wanted: Sequence[str]) -> set[str]:
+    """Return the recordings that any song has; all that are wanted, as soon as they are found."""
+    found: set[str] = set()
+    for each in locations:
+        found |= {path.stem for path in each.path.glob("*.wav")}
+        if found.issuperset(wanted):
+            break
+    return found
+
+
+def _destination(corpus: Corpus, location: SongLocation) -> Path:
+    return corpus.root / location.split / location.title
+
+
+def _examine(examination: _Examination) -> Finding:
+    location = examination.location
     try:
-        if not place.title.isprintable():
+        if not location.title.isprintable():
             raise DecodeError("its name holds what cannot be printed; rename it", "unsafe_name")
-        return Finding(_frames(place))
+        frames = _frames(location, examination.recordings)
+        if examination.destination:
+            _assemble(location, examination.recordings, examination.destination)
+        return Finding(frames)
     except DecodeError as error:
         return Finding(reason=error.reason, detail=str(error))
     except OSError as error:
         return Finding(reason="unreadable", detail=f"it cannot be read ({error.strerror})")
 
 
-def _frames(place: SongLocation) -> int:
+def _assemble(
+    location: SongLocation, recordings: Mapping[str, tuple[str, ...]], destination: Path
+) -> None:
+    """Write a song's sums to a folder, and links to its other stems and its mixture."""
+    shutil.rmtree(destination, ignore_errors=True)
+    destination.mkdir(parents=True)
+    mixture = {MIXTURE: (MIXTURE,)} if location.recording(MIXTURE).is_file() else {}
+    for stem, names in {**recordings, **mixture}.items():
+        target = destination / f"{stem}.wav"
+        if names == (stem,):
+            target.symlink_to(location.recording(stem).resolve())
+        else:
+            write_sum([location.recording(name) for name in names], target)
+
+
+def _frames(location: SongLocation, recordings: Mapping[str, tuple[str, ...]]) -> int:
     """Return a song's length; raise `DecodeError` with what is wrong with it."""
-    wanted = PARTS if place.split == "test" else STEMS
-    if lacking := [part for part in wanted if not (place.path / f"{part}.wav").is_file()]:
+    stems = sorted(name for names in recordings.values() for name in names)
+    wanted = [MIXTURE, *stems] if location.split == "test" else stems
+    if lacking := [part for part in wanted if not location.recording(part).is_file()]:
         files = ", ".join(f"{part}.wav" for part in lacking)
-        reason = "missing_mixture" if lacking == ["mixture"] else "missing_stem"
+        reason = "missing_mixture" if lacking == [MIXTURE] else "missing_stem"
         raise DecodeError(f"it lacks {files}; add what is missing", reason)
-    parts = [part for part in PARTS if (place.path / f"{part}.wav").is_file()]
-    infos = {part: _info(place.path / f"{part}.wav") for part in parts}
+    parts = [part for part in (MIXTURE, *stems) if location.recording(part).is_file()]
+    infos = {part: _info(location.recording(part)) for part in parts}
     frames = {info.frames for info in infos.values()}
     if len(frames) > 1:
         listed = ", ".join(f"{part} {info.frames}" for part, info in infos.items())
@@ -132,7 +204,7 @@ def _frames(place: SongLocation) -> int:
         raise DecodeError("its recordings are empty; export them again", "empty")
     for part, info in infos.items():
         if info.subtype == "FLOAT":
-            _require_numbers(place.path / f"{part}.wav")
+            _require_numbers(location.recording(part))
     return frames.pop()
 
 
@@ -161,50 +233,50 @@ def _require_numbers(path: Path) -> None:
                 )
 
 
-def _only_once(places: Sequence[SongLocation], found: Sequence[Finding]) -> list[Finding]:
+def _only_once(locations: Sequence[SongLocation], found: Sequence[Finding]) -> list[Finding]:
     """Quarantine a title that has been found before, in a folder further ahead in `SPLITS`."""
     first: dict[str, SongLocation] = {}
     judged = []
-    for place, finding in zip(places, found, strict=True):
-        earlier = first.setdefault(place.title, place)
-        if earlier is not place:
+    for location, finding in zip(locations, found, strict=True):
+        earlier = first.setdefault(location.title, location)
+        if earlier is not location:
             detail = f"it lies in {earlier.split}/ too; keep one of the two"
             finding = Finding(reason="duplicate_title", detail=detail)  # noqa: PLW2901
         judged.append(finding)
     return judged
 
 
-def _splits(places: Sequence[SongLocation], config: MusdbConfig) -> dict[SongLocation, Split]:
+def _splits(locations: Sequence[SongLocation], config: MusdbConfig) -> dict[SongLocation, Split]:
     splits: dict[SongLocation, Split] = {
-        place: "validation"
-        if place.split == "train" and place.title in config.validation
-        else place.split
-        for place in places
+        location: "validation"
+        if location.split == "train" and location.title in config.validation
+        else location.split
+        for location in locations
     }
     if "validation" not in splits.values():
-        train = {place.title: place for place in places if place.split == "train"}
+        train = {location.title: location for location in locations if location.split == "train"}
         artists = {title: title.partition(" - ")[0] for title in train}
         drawn = split_by_artist(artists, {"validation": config.validation_share}, config.seed)
         splits |= {train[title]: split for title, split in drawn.items()}
     return splits
 
 
-def _row(place: SongLocation, finding: Finding, splits: dict[SongLocation, Split]) -> LedgerRow:
-    title = place.title if place.title.isprintable() else ascii(place.title)
-    track = f"{place.split}/{title}"
+def _row(location: SongLocation, finding: Finding, splits: dict[SongLocation, Split]) -> LedgerRow:
+    title = location.title if location.title.isprintable() else ascii(location.title)
+    track = f"{location.split}/{title}"
     if finding.reason:
         return LedgerRow(
             track=track,
             outcome="quarantined",
             reason=finding.reason,
             detail=finding.detail,
-            split=place.split,
+            split=location.split,
         )
     return LedgerRow(
         track=track,
         outcome="kept",
         seconds=finding.frames / SAMPLE_RATE,
-        split=splits[place],
+        split=splits[location],
         sample_rate=SAMPLE_RATE,
         channels=CHANNELS,
     )

@@ -1,12 +1,13 @@
-"""What became of each song of a stems corpus: kept, filtered or quarantined, none lost unsaid."""
+"""What became of each song of a stems corpus: kept, filtered or quarantined, none left out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from storage.errors import DataError
 from storage.home.layout import Corpus
 from storage.manifests import write_rows
 from storage.records import LedgerRow
+from storage.tally import Tally
 
 LEDGER = "songs"
 """Names the ledger of a stems corpus, which has one for all its songs."""
@@ -14,8 +15,12 @@ NAMED = 5
 """Songs that an error names; the others are in the ledger."""
 
 
+OnProgress = Callable[[int, int], None]
+"""Called with the number of songs done, and of all songs."""
+
+
 class Finding(NamedTuple):
-    """What examining one song brought: its length, or why it cannot be used."""
+    """The result of examining one song: its length in frames, or why it cannot be used."""
 
     frames: int = 0
     reason: str = ""
@@ -30,16 +35,17 @@ def close_ledger(corpus: Corpus, rows: Sequence[LedgerRow], error_budget: float)
     """
     path = corpus.ledger(LEDGER)
     write_rows(path, rows)
-    faulty = [row for row in rows if row.outcome == "quarantined"]
-    if len(faulty) > error_budget * len(rows):
+    tally = Tally.of(rows)
+    if tally.failed > error_budget * tally.total:
+        faulty = [row for row in rows if row.outcome == "quarantined"]
         named = "; ".join(f"{row.track}: {row.detail}" for row in faulty[:NAMED])
         raise DataError(
-            f"{len(faulty)} of {len(rows)} songs cannot be used, more than musdb.error_budget="
-            f"{error_budget:g} allows ({named}{'; ...' if len(faulty) > NAMED else ''}); mend or "
+            f"{tally.failed} of {tally.total} songs cannot be used, more than musdb.error_budget="
+            f"{error_budget:g} allows ({named}{'; ...' if len(faulty) > NAMED else ''}); repair or "
             f"remove them (all are in {path}), or raise the budget"
         )
-    if not any(row.outcome == "kept" for row in rows):
+    if not tally.kept:
         raise DataError(
-            f"none of {len(rows)} songs is kept (why is in {path}); loosen musdb.max_stems, or "
-            "mend the songs"
+            f"none of {tally.total} songs is kept (why is in {path}); loosen musdb.max_stems, or "
+            "repair the songs"
         )

@@ -1,6 +1,5 @@
-"""Recordings of any rate as a stream of stereo blocks, and float WAVs whose bytes never vary."""
+"""Recordings of any rate as a stream of stereo blocks, and float WAVs with reproducible bytes."""
 
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,20 +9,17 @@ import numpy as np
 import soundfile
 import soxr
 
-from pipelines.stems.musdb import CHANNELS, SAMPLE_RATE
+from storage.audio.wav_headers import WavFormat, require_whole
 from storage.audio.waveforms import Waveform
 from storage.errors import DecodeError
 from storage.files import arriving
 
 BLOCK = 1 << 16
 """Frames read at a time."""
-HEADER = struct.Struct("<4sI4s4sIHHIIHHH4sII4sI")
-FLOAT_FORMAT = 3
-SLACK = 8
-"""Bytes that may be missing: some writers count padding that they do not write."""
-FRAME_BYTES = 4 * CHANNELS
-LONGEST = (2**32 - 1 - HEADER.size) // FRAME_BYTES
-"""Frames that a WAV can hold: 3.4 hours."""
+SAMPLE_RATE = 44_100
+CHANNELS = 2
+FORMAT = WavFormat(SAMPLE_RATE, CHANNELS, "FLOAT")
+"""Of the stems that are written here. A WAV holds 3.4 hours of it."""
 
 
 class Recording:
@@ -86,26 +82,23 @@ class Recording:
 
 
 class WaveWriter:
-    """Writes [frames, 2] blocks as a 44.1 kHz float WAV.
-
-    libsndfile would write the time of day into each float WAV.
-    """
+    """Writes [frames, 2] blocks as a 44.1 kHz float WAV."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream, self._frames = stream, 0
-        stream.write(_header(0))
+        stream.write(FORMAT.header(0))
 
     def write(self, block: Waveform) -> None:
         """Append a block; raise `DecodeError` if a WAV cannot hold so much."""
         self._frames += len(block)
-        if self._frames > LONGEST:
-            raise DecodeError(f"the song is longer than {LONGEST} frames", "too_long")
+        if self._frames > FORMAT.most_frames:
+            raise DecodeError(f"the song is longer than {FORMAT.most_frames} frames", "too_long")
         self._stream.write(block.astype("<f4", copy=False).tobytes())
 
     def finish(self) -> None:
-        """Write the header anew, now that the length is known."""
+        """Write the header again, now that the length is known."""
         self._stream.seek(0)
-        self._stream.write(_header(self._frames))
+        self._stream.write(FORMAT.header(self._frames))
 
 
 @contextmanager
@@ -119,33 +112,4 @@ def wave_file(path: Path) -> Iterator[WaveWriter]:
 
 def wave_bytes(frames: int) -> int:
     """Return the size of a written WAV."""
-    return HEADER.size + frames * FRAME_BYTES
-
-
-def require_whole(path: Path, name: str) -> None:
-    """Raise `DecodeError` if a WAV has fewer bytes than its header promises.
-
-    libsndfile takes what there is without a word.
-    """
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(8)
-        there = path.stat().st_size
-    except OSError as error:
-        raise DecodeError(f"{name} cannot be read ({error.strerror})", "unreadable") from error
-    promised = int.from_bytes(head[4:], "little") + len(head)
-    # A stream's writer that did not know the length promised the most there is.
-    endless = promised > 0xFFFF_FF00
-    if head[:4] == b"RIFF" and promised > there + SLACK and not endless:
-        raise DecodeError(f"{name} has {there} bytes of a promised {promised}", "truncated")
-
-
-def _header(frames: int) -> bytes:
-    size = frames * FRAME_BYTES
-    bits = 8 * FRAME_BYTES // CHANNELS
-    return HEADER.pack(
-        *(b"RIFF", HEADER.size - 8 + size, b"WAVE"),
-        *(b"fmt ", 18, FLOAT_FORMAT, CHANNELS, SAMPLE_RATE),
-        *(SAMPLE_RATE * FRAME_BYTES, FRAME_BYTES, bits, 0),
-        *(b"fact", 4, frames, b"data", size),
-    )
+    return FORMAT.file_bytes(frames)

@@ -1,6 +1,5 @@
 """The MUSDB18-HQ corpus: five 16-bit WAVs per song, the mixture the exact sum of the stems."""
 
-import struct
 import zipfile
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from pipelines.synthesis.mixer import quantise
 from pipelines.synthesis.score import SAMPLE_RATE, Pcm, Stem
 from pipelines.synthesis.songs import SongPlan, draw_seconds, render
 from pipelines.synthesis.styles import STYLES
+from storage.audio.wav_headers import wav_file
 from storage.errors import ConfigError
 
 CORPUS = 2
@@ -69,16 +69,9 @@ def write_song(archive: zipfile.ZipFile, song: StemSong, stems: dict[Stem, Pcm])
     assert np.abs(mixture).max(initial=0) <= np.iinfo(np.int16).max
     sounds: list[tuple[str, Pcm]] = [*stems.items(), ("mixture", mixture.astype(np.int16))]
     for name, sound in sorted(sounds, key=lambda item: item[0]):
-        add_member(archive, f"{song.folder}/{name}.wav", wav(sound), zipfile.ZIP_DEFLATED)
-
-
-def wav(sound: Pcm) -> bytes:
-    """Return `(frames, 2)` as a 44.1 kHz WAV: a header of 44 bytes, then the samples."""
-    data = sound.astype("<i2").tobytes()
-    form = struct.pack("<4sI4s", b"RIFF", 36 + len(data), b"WAVE")
-    channels, width = 2, 2
-    kind = struct.pack(
-        "<4sIHHIIHH", b"fmt ", 16, 1, channels, SAMPLE_RATE,
-        SAMPLE_RATE * channels * width, channels * width, 8 * width,
-    )  # fmt: skip
-    return form + kind + struct.pack("<4sI", b"data", len(data)) + data
+        add_member(
+            archive,
+            f"{song.folder}/{name}.wav",
+            wav_file([sound], SAMPLE_RATE),
+            zipfile.ZIP_DEFLATED,
+        )

@@ -1,19 +1,19 @@
 """Fan work out over processes and take the results in order, a bounded number ahead."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TypeVar
 
 from pipelines.workers.fan_out import cores, worker_pool
 from storage.errors import RunError
+from storage.read_ahead import ordered_results
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-AHEAD = 2
+AHEAD = 1
 """Finished songs that may wait, beyond one per process: what bounds the memory."""
 
 
@@ -33,24 +33,19 @@ class OrderedPool:
         if self._pool is None:
             yield from map(work, jobs)
             return
-        waiting: deque[Future[Result]] = deque()
         try:
-            for job in jobs:
-                waiting.append(self._pool.submit(work, job))
-                if len(waiting) >= self.workers + AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            with closing(ordered_results(self._pool, work, jobs, self.workers + AHEAD)) as results:
+                yield from results
         except BrokenProcessPool as error:
             raise RunError(
-                f"one of {self.workers} rendering processes died, most likely for want of memory: "
+                f"one of {self.workers} rendering processes died, probably out of memory: "
                 "run again with fewer workers"
             ) from error
 
 
 @contextmanager
 def open_pool(workers: int) -> Iterator[OrderedPool]:
-    """Start `workers` processes (0: one per core) and see them off at the end."""
+    """Start `workers` processes (0: one per core) and end them afterwards."""
     workers = workers or cores()
     if workers == 1:
         yield OrderedPool(1, None)

@@ -8,8 +8,8 @@ from storage.records import Track
 def mark_duplicates(tracks: Sequence[Track]) -> list[Track]:
     """Return tracks in their order, each but the first of its bytes naming that first one.
 
-    The first by id keeps its place. Tracks without a sha1 are nobody's duplicate, nor are empty
-    ones: they are damage, and each is to be told as that.
+    The first by id stays. Tracks without a sha1 are no duplicates, nor are empty ones: they are
+    damage, and each is reported as that.
     """
     first: dict[str, str] = {}
     for track in sorted(tracks, key=lambda track: track.id):

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from pipelines.archives.retry_policy import DEFAULT_RETRIES, RetryPolicy
 from pipelines.archives.sources import Source
 from pipelines.archives.zip_archive import ArchiveReader
 from pipelines.archives.zip_members import Member
 from pipelines.tracks.duplicates import mark_duplicates
 from storage.errors import DataError, ManifestError
 from storage.records import Track
+from storage.retry_policy import DEFAULT_RETRIES, RetryPolicy
 
 SONG = re.compile(r"(?:.*/)?(\d{3}/(\d{6})\.mp3)")
 CHECKSUM = re.compile(r"([0-9a-f]{40})\s+\*?(\S+)")
@@ -39,12 +39,12 @@ class _Row(NamedTuple):
 
 
 def read_tracks(
-    archive: Path | Source, metadata: Path | Source, patience: RetryPolicy = DEFAULT_RETRIES
+    archive: Path | Source, metadata: Path | Source, retries: RetryPolicy = DEFAULT_RETRIES
 ) -> list[Track]:
     """Return the tracks of an archive in the order of their ids; no audio is read.
 
     Of an archive on a server only the directory and the checksums come. A track that the metadata
-    does not list keeps the defaults of `Track`; one whose bytes are an earlier one's says so.
+    does not list keeps the defaults of `Track`; one whose bytes are an earlier one's names it.
 
     Raises:
         SourceError: a server does not deliver, or holds another archive than the source's.
@@ -52,18 +52,18 @@ def read_tracks(
         IntegrityError: an archive is damaged.
         ManifestError: `tracks.csv` or `checksums` is not what the publisher writes.
     """
-    with ArchiveReader(archive, patience) as reader:
+    with ArchiveReader(archive, retries) as reader:
         songs = _songs(reader)
         sha1 = _checksums(reader)
-    with ArchiveReader(metadata, patience) as reader:
+    with ArchiveReader(metadata, retries) as reader:
         described, name = _describe(reader, set(songs)), reader.path
     tracks = []
     for song, member in sorted(songs.items()):
         path = "/".join(member.name.split("/")[-2:])
-        place = member._asdict()
+        location = member._asdict()
         values: dict[str, Any] = dict(described.get(song, {}), sha1=sha1.get(path))
         try:
-            track = Track(id=song, member=place.pop("name"), **place, **values)
+            track = Track(id=song, member=location.pop("name"), **location, **values)
         except ValidationError as error:
             raise ManifestError(
                 f"{name}, track {song}: {error.errors()[0]['msg']}, not "
@@ -129,15 +129,15 @@ def _rows(text: io.TextIOWrapper, metadata: str) -> Iterator[_Row]:
     csv.field_size_limit(min(LONGEST_FIELD, sys.maxsize))
     table = csv.reader(_lines(text, metadata))
     header = [next(table, []) for _ in range(HEADER_ROWS)]
-    places = _places(header, metadata)
+    columns = _columns(header, metadata)
     for cells in table:
-        if not cells or not cells[0].isdecimal() or len(cells) <= max(places.values()):
+        if not cells or not cells[0].isdecimal() or len(cells) <= max(columns.values()):
             raise ManifestError(
                 f"tracks.csv line {table.line_num} in {metadata} has {len(cells)} columns and "
                 f"starts with {''.join(cells[:1])[:40]!r}, not with a track number; fetch it again"
             )
         # An empty cell is an absent value: the record's default stands.
-        values = {name: cells[place] for name, place in places.items() if cells[place]}
+        values = {name: cells[column] for name, column in columns.items() if cells[column]}
         yield _Row(f"{int(cells[0]):06d}", values)
 
 
@@ -152,7 +152,7 @@ def _lines(text: io.TextIOWrapper, metadata: str) -> Iterator[str]:
         yield line
 
 
-def _places(header: list[list[str]], metadata: str) -> dict[str, int]:
+def _columns(header: list[list[str]], metadata: str) -> dict[str, int]:
     columns = list(zip(header[0], header[1], strict=False))
     lacking = [".".join(column) for column in COLUMNS.values() if column not in columns]
     if lacking:

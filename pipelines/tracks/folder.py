@@ -26,7 +26,7 @@ SUFFIXES = frozenset(
 )
 """Of file names, whatever their case: what libsndfile or FFmpeg decodes."""
 TABLE = "tracks.csv"
-"""In the folder's root, if anywhere: a row for each file that has more to tell than its name."""
+"""In the folder's root, optional: a row for each file with more facts than its name gives."""
 COLUMNS = ("path", "artist", "title", "licence", "genre", "split")
 """Of `TABLE`; all but the first may be missing or empty. Paths are relative to the root."""
 KEY_DIGITS = 12
@@ -46,13 +46,13 @@ def read_folder(
 
     A track is called by the first 12 hex digits of its path's sha1: moving the whole folder
     renames none. The title is the file's name and the artist its folder's, unless `tracks.csv`
-    tells better. Hidden files are left out, as are links out of the folder. A file that cannot be
-    read stays in, without a sha1, and is quarantined when its turn comes.
+    names others. Hidden files are left out, as are links out of the folder. A file that cannot be
+    read stays in, without a sha1, and is quarantined when it is packed.
 
     Args:
         root: the folder.
-        progress: told of the bytes of each file as it is read.
-        say: told of what is left out or cannot be read, a sentence each.
+        progress: called with the bytes of each file as it is read.
+        say: called with a sentence for each file that is left out or cannot be read.
 
     Raises:
         DataError: there is no such folder, or no audio in it.
@@ -98,7 +98,7 @@ def _audio(root: Path, say: Say) -> Iterator[str]:
     passed: Counter[str] = Counter()
     for folder, folders, names in os.walk(root, onerror=lambda error: say(_unreadable(error))):
         for name in [*folders]:
-            # What a link inside the root leads to is found where it is; all else is not ours.
+            # What a link inside the root leads to is found there; anything else is left out.
             if name.startswith(".") or (Path(folder) / name).is_symlink():
                 passed["hidden or linked folders"] += 1
                 folders.remove(name)
@@ -166,7 +166,7 @@ def _require_distinct(tracks: list[Track]) -> None:
 
 
 def _described(root: Path, paths: set[str], say: Say) -> dict[str, dict[str, str]]:
-    """Return what `tracks.csv` tells of each path; without one, nothing."""
+    """Return the cells of `tracks.csv` by path; nothing without the file."""
     table = root / TABLE
     if not table.is_file():
         return {}
@@ -183,9 +183,11 @@ def _described(root: Path, paths: set[str], say: Say) -> dict[str, dict[str, str
     for line, row in rows:
         path = row.pop("path")
         if None in row or None in row.values():
-            raise ManifestError(f"{table} line {line} has not as many cells as the first; mend it")
+            raise ManifestError(
+                f"{table} line {line} does not have as many cells as the first; correct it"
+            )
         if path not in paths:
-            say(f"{table} line {line} tells of {path!r}, which is no audio file there")
+            say(f"{table} line {line} names {path!r}, which is no audio file in the folder")
         described[path] = {name: cell for name, cell in row.items() if cell}
     return described
 

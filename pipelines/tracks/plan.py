@@ -1,7 +1,8 @@
 """Freeze the work: tracks -> units, the same for the same seed on any machine.
 
-`plan.json` lists the units, `units.jsonl` holds their tracks, a unit a line. Whoever looks a unit
-up or counts what is left reads the first alone; whoever packs some units reads only their lines.
+`plan.json` lists the units, `units.jsonl` holds their tracks, one unit per line.
+Looking a unit up, or counting what is left, reads only the first; packing some units reads only
+their lines.
 """
 
 import hashlib
@@ -36,12 +37,12 @@ class PlannedUnit(Record):
 
 
 class Outline(Record):
-    """A plan without its tracks: as much as is needed to tell what is done and what is left."""
+    """A plan without its tracks: what is needed to know what is done and what is left."""
 
     seed: int
     unit_tracks: int
     source: Source
-    """The archive that was planned. Where it lies may change and is not kept."""
+    """The archive that was planned. Its location may change and is not kept."""
     units: tuple[PlannedUnit, ...]
 
     @property
@@ -78,7 +79,7 @@ class Plan(Record):
 
 @dataclass(frozen=True)
 class StoredPlan:
-    """A plan at rest, whose units are read one by one when they are asked for."""
+    """A stored plan, whose units are read one by one when needed."""
 
     corpus: Corpus
     outline: Outline
@@ -100,7 +101,7 @@ class StoredPlan:
 
 
 def make_plan(tracks: Sequence[Track], config: FmaConfig) -> Plan:
-    """Deal tracks into units of at most `unit_tracks`, of sizes that differ by one at most.
+    """Divide tracks into units of at most `unit_tracks`, of sizes that differ by one at most.
 
     The order is `shuffled`'s: neighbours in the archive, often one album, end up far apart.
 
@@ -114,11 +115,11 @@ def make_plan(tracks: Sequence[Track], config: FmaConfig) -> Plan:
         raise DataError(
             f"a plan needs tracks with distinct ids; got {len(tracks)}, repeated: {twice}"
         )
-    order = shuffled(list(by_id), config.seed)
-    count = -(-len(order) // config.unit_tracks)
+    names = shuffled(list(by_id), config.seed)
+    count = -(-len(names) // config.unit_tracks)
     units = (
-        Unit(id=f"{number:04d}", tracks=tuple(by_id[name] for name in names))
-        for number, names in enumerate(_deal(order, count))
+        Unit(id=f"{number:04d}", tracks=tuple(by_id[name] for name in dealt))
+        for number, dealt in enumerate(_deal(names, count))
     )
     return Plan(seed=config.seed, unit_tracks=config.unit_tracks, units=tuple(units))
 
@@ -210,8 +211,8 @@ def _digest(seed: int, unit_tracks: int, units: Iterable[str]) -> str:
     return digest_of([seed, unit_tracks, *units])
 
 
-def _deal(order: list[str], count: int) -> list[list[str]]:
-    small, larger = divmod(len(order), count)
+def _deal(names: list[str], count: int) -> list[list[str]]:
+    small, larger = divmod(len(names), count)
     sizes = [small + (number < larger) for number in range(count)]
     ends = accumulate(sizes)
-    return [order[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    return [names[end - size : end] for end, size in zip(ends, sizes, strict=True)]

@@ -21,8 +21,7 @@ Result = TypeVar("Result")
 
 _SPAWNING = threading.Lock()
 WAIT_SECONDS = 1.0
-"""Python raises what it is to raise in a thread, such as that its time is over, between two
-waits."""
+"""Python raises pending exceptions in a thread, such as a timeout, only between two waits."""
 
 
 def fan_out(
@@ -41,11 +40,11 @@ def fan_out(
         RunError: a worker died: killed, out of memory, or crashed in a decoder.
     """
     count = min(workers or cores(), len(items))
-    tell = on_done or (lambda _: None)
+    report = on_done or (lambda _: None)
     if count <= 1:
-        return _in_turn(function, items, tell)
+        return _in_turn(function, items, report)
     with worker_pool(count) as pool:
-        return _gather([pool.submit(function, item) for item in items], tell)
+        return _gather([pool.submit(function, item) for item in items], report)
 
 
 @contextmanager
@@ -58,7 +57,7 @@ def worker_pool(count: int) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     except BaseException:
-        # Whatever is half done is done again from its start: waiting for it would be in vain.
+        # Work in progress starts again from the beginning: it is not waited for.
         pool.shutdown(wait=False, cancel_futures=True)
         context.kill()
         raise
@@ -80,7 +79,7 @@ def cores() -> int:
 
 
 def _in_turn(
-    function: Callable[[Item], Result], items: Sequence[Item], tell: Callable[[Result], None]
+    function: Callable[[Item], Result], items: Sequence[Item], report: Callable[[Result], None]
 ) -> list[Result]:
     results: list[Result] = []
     failures: list[StemworksError] = []
@@ -90,13 +89,13 @@ def _in_turn(
         except StemworksError as error:
             failures.append(error)
         else:
-            tell(results[-1])
+            report(results[-1])
     if failures:
         raise failures[0]
     return results
 
 
-def _gather(futures: list[Future[Result]], tell: Callable[[Result], None]) -> list[Result]:
+def _gather(futures: list[Future[Result]], report: Callable[[Result], None]) -> list[Result]:
     for future in as_they_come(futures):
         error = future.exception()
         if isinstance(error, BrokenProcessPool):
@@ -107,7 +106,7 @@ def _gather(futures: list[Future[Result]], tell: Callable[[Result], None]) -> li
                 "workers if memory is short"
             ) from error
         if error is None:
-            tell(future.result())
+            report(future.result())
     return [future.result() for future in futures]
 
 

@@ -1,4 +1,4 @@
-"""One function in a child process that may crash, hang or outgrow its memory, at no one's cost.
+"""One function in a child process that may crash, hang or outgrow its memory without harm.
 
 `python -m pipelines.workers.isolation SOCKET MEMORY_MB PARENT` is the child. It starts as a program
 of its own and is never forked: a fork of a process with threads may deadlock.
@@ -46,10 +46,10 @@ class Isolated(Generic[Item, Result]):
         self._function = function
         self._memory_mb = memory_mb
         self._child: subprocess.Popen[bytes] | None = None
-        self._line: Connection[object, object] | None = None
+        self._connection: Connection[object, object] | None = None
         self._stopped = False
         self.cpu_seconds = 0.0
-        """User and system time of all children, as far as they lived to tell."""
+        """User and system time of all children, as far as they reported it."""
         self.peak_bytes = 0
         """Largest resident memory of any child."""
 
@@ -60,7 +60,7 @@ class Isolated(Generic[Item, Result]):
         self._end()
 
     def stop(self) -> None:
-        """End the child at once, from any thread; whoever waits for it gets a `RunError`."""
+        """End the child at once, from any thread; a thread that waits for it gets a `RunError`."""
         self._stopped = True
         if child := self._child:
             child.kill()
@@ -74,26 +74,26 @@ class Isolated(Generic[Item, Result]):
             StemworksError: as the function raised it.
             RunError: no child can be started.
         """
-        line = self._line or self._start()
+        connection = self._connection or self._start()
         try:
             # Asked after the start: a child that `stop` was too early to see ends here.
             if self._stopped:
                 raise RunError("the work was stopped")
-            line.send(item)
-            if not line.poll(timeout_seconds):
+            connection.send(item)
+            if not connection.poll(timeout_seconds):
                 raise LostError(f"it took longer than {timeout_seconds:g} s", "timeout")
-            reply = line.recv()
+            reply = connection.recv()
         except (EOFError, ConnectionError):
-            words = self._last_words()
-            raise RunError("the work was stopped") if self._stopped else LostError(words) from None
+            reason = self._exit_reason()
+            raise RunError("the work was stopped") if self._stopped else LostError(reason) from None
         except BaseException:
             # An answer still to come would be taken for the next item's.
             self._end()
             raise
         assert isinstance(reply, _Reply)
-        return self._told(reply)
+        return self._unpack(reply)
 
-    def _told(self, reply: _Reply) -> Result:
+    def _unpack(self, reply: _Reply) -> Result:
         self.cpu_seconds += reply.cpu_seconds
         self.peak_bytes = max(self.peak_bytes, reply.peak_bytes)
         if isinstance(reply.error, LostError):
@@ -104,15 +104,15 @@ class Isolated(Generic[Item, Result]):
 
     def _start(self) -> "Connection[object, object]":
         ours, theirs = Pipe()
-        words = [str(theirs.fileno()), str(self._memory_mb), str(os.getpid())]
+        arguments = [str(theirs.fileno()), str(self._memory_mb), str(os.getpid())]
         with theirs:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "pipelines.workers.isolation", *words],
+                [sys.executable, "-m", "pipelines.workers.isolation", *arguments],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(sys.path)},
             )
-        self._line = ours
+        self._connection = ours
         try:
             ours.send(self._function)
             if ours.poll(START_SECONDS) and ours.recv() is True:
@@ -122,15 +122,13 @@ class Isolated(Generic[Item, Result]):
         except BaseException:
             self._end()
             raise
-        words_of_it = self._last_words()
-        raise RunError(
-            f"a worker process cannot start: it {words_of_it}; its own message stands above"
-        )
+        reason = self._exit_reason()
+        raise RunError(f"a worker process cannot start: it {reason}; its own message is above")
 
-    def _last_words(self) -> str:
+    def _exit_reason(self) -> str:
         assert self._child
         with suppress(subprocess.TimeoutExpired):
-            # Its end of the line closes a moment before it is gone.
+            # Its end of the connection closes a moment before it is gone.
             self._child.wait(5)
         code = self._child.returncode
         self._end()
@@ -142,29 +140,29 @@ class Isolated(Generic[Item, Result]):
         return f"was ended by {signal.Signals(-code).name}{hint}"
 
     def _end(self) -> None:
-        if self._line:
-            self._line.close()
+        if self._connection:
+            self._connection.close()
         if self._child:
             self._child.kill()
             self._child.wait()
-        self._line = self._child = None
+        self._connection = self._child = None
 
 
-def _serve(line: "Connection[object, object]", memory_mb: int) -> None:
-    """Answer one item after the other until the line is closed."""
-    function = line.recv()
+def _serve(connection: "Connection[object, object]", memory_mb: int) -> None:
+    """Answer one item after the other until the connection is closed."""
+    function = connection.recv()
     assert callable(function)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (memory_mb << 20, hard))
-    # What a crash leaves in memory helps nobody here, and would fill the disk.
+    # Core dumps would fill the disk.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    line.send(True)
+    connection.send(True)
     spent = 0.0
     while True:
-        reply = _answer(function, line.recv())
+        reply = _answer(function, connection.recv())
         used = resource.getrusage(resource.RUSAGE_SELF)
         total = used.ru_utime + used.ru_stime
-        line.send(reply._replace(cpu_seconds=total - spent, peak_bytes=_peak_bytes()))
+        connection.send(reply._replace(cpu_seconds=total - spent, peak_bytes=_peak_bytes()))
         spent = total
 
 
@@ -184,7 +182,7 @@ def _answer(function: Callable[[object], object], item: object) -> _Reply:
         return _Reply(error=LostError("it needs more memory than it may have", "memory"))
     except StemworksError as error:
         return _Reply(error=error)
-    except Exception as error:  # noqa: BLE001  whatever a decoder raises costs this item alone
+    except Exception as error:  # noqa: BLE001  whatever a decoder raises fails this item alone
         return _Reply(error=LostError(f"{type(error).__name__}: {error}"))
 
 
@@ -196,9 +194,9 @@ def main(socket: str, memory_mb: str, parent: str) -> None:
         sys.exit(1)
     # Ctrl-C reaches the whole group; what to do about it is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    line: Connection[object, object] = Connection(int(socket))
-    with suppress(EOFError, ConnectionError), line:
-        _serve(line, int(memory_mb))
+    connection: Connection[object, object] = Connection(int(socket))
+    with suppress(EOFError, ConnectionError), connection:
+        _serve(connection, int(memory_mb))
 
 
 if __name__ == "__main__":

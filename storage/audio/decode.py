@@ -1,7 +1,8 @@
 """Whole songs of any format -> waveforms, block by block, every loss noticed, counted and named.
 
-Two decoders, because the fast one lies: on a damaged MP3 soundfile stops early without a word.
-So what it decodes is held against what the file promises, and where the two differ, or where the
+Two decoders, because the fast one cannot be trusted: on a damaged MP3 soundfile stops early without
+an error.
+So what it decodes is compared with what the file promises, and where the two differ, or where the
 promise is only an estimate, FFmpeg decodes packet by packet, skipping and counting the bad ones.
 """
 

@@ -1,6 +1,6 @@
-"""The two decoders of whole songs: soundfile, which is fast, and FFmpeg, which bears damage.
+"""The two decoders of whole songs: soundfile, which is fast, and FFmpeg, which tolerates damage.
 
-Both hand a recording on block by block, so that its length costs no memory.
+Both pass a recording on block by block, so that its length costs no memory.
 """
 
 import contextlib
@@ -51,7 +51,7 @@ class Decoding(NamedTuple):
     frames_promised: int
     """By the file's header, or by its packets where the header only estimates."""
     frames: int
-    """Frames that were decoded; those promised, where nobody wanted them."""
+    """Frames that were decoded; those promised, where they were not wanted."""
     decode_errors: int
     """Packets that were skipped."""
 

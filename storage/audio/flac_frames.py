@@ -13,7 +13,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from storage.audio.waveforms import Samples
+from storage.audio.wav_headers import Samples
 
 LARGEST_FRAME = 4608
 """Samples: the most that the format's streamable subset allows at 44.1 and 48 kHz."""

@@ -4,8 +4,6 @@ A waveform is float32 of shape [channels, frames], full scale at ±1.
 """
 
 import io
-import struct
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -13,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from storage.audio.wav_headers import Samples, wav_file
 from storage.errors import DecodeError
 
 Waveform = npt.NDArray[np.float32]
-Samples = npt.NDArray[np.int16]
-"""[frames, channels]."""
 Codec = Literal["flac", "wav"]
 FULL_SCALE = 1 << 15
 
@@ -66,17 +63,6 @@ def encode(
     level = compression / 8
     soundfile.write(buffer, samples, sample_rate, "PCM_16", format="FLAC", compression_level=level)
     return buffer.getvalue()
-
-
-def wav_file(parts: Sequence[Samples], sample_rate: int) -> bytes:
-    """Return a 16-bit WAV file of [frames, channels] each, one after the other."""
-    channels, data = parts[0].shape[1], [part.astype("<i2", copy=False).tobytes() for part in parts]
-    size = sum(map(len, data))
-    form = struct.pack(
-        "<IHHIIHH", 16, 1, channels, sample_rate, 2 * channels * sample_rate, 2 * channels, 16
-    )
-    head = b"RIFF" + struct.pack("<I", 36 + size) + b"WAVEfmt " + form
-    return b"".join([head, b"data" + struct.pack("<I", size), *data])
 
 
 def read_window(path: Path, start: int = 0, frames: int = -1) -> Waveform:

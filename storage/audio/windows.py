@@ -6,12 +6,11 @@ from typing import Protocol
 import numpy as np
 import soundfile
 
+from storage.audio.wav_headers import PCM_HEADER_BYTES, pcm_format
 from storage.audio.waveforms import Codec, Waveform
 from storage.errors import DecodeError
 
 FULL_SCALE = np.float32(1 << 15)
-WAV_HEADER = 44
-"""Bytes before the samples in what soundfile writes as 16-bit WAV."""
 
 
 class SampleForm(Protocol):
@@ -55,17 +54,12 @@ def decode_sample(audio: bytes | memoryview, form: SampleForm, start: int, stop:
 
 
 def _plain(audio: bytes | memoryview, form: SampleForm, start: int, stop: int) -> Waveform:
-    """Read 16-bit WAV as it lies there: eight times as fast as a library that takes any WAV."""
-    head = bytes(audio[:WAV_HEADER])
-    channels = int.from_bytes(head[22:24], "little")
-    kind, bits = head[20:22], int.from_bytes(head[34:36], "little")
-    if (head[:4], head[8:16], head[36:40], kind, bits) != (
-        b"RIFF", b"WAVEfmt ", b"data", b"\x01\x00", 16,
-    ) or not channels:  # fmt: skip
-        raise DecodeError("no 16-bit WAV as shards hold it")
-    frames, rest = divmod(len(audio) - WAV_HEADER, 2 * channels)
-    _require(form, int.from_bytes(head[24:28], "little"), frames if not rest else -1)
-    sound = np.frombuffer(audio, "<i2", offset=WAV_HEADER).reshape(frames, channels)
+    """Read 16-bit WAV without a library: eight times as fast as a library that takes any WAV."""
+    found = pcm_format(bytes(audio[:PCM_HEADER_BYTES]))
+    frames, rest = divmod(len(audio) - PCM_HEADER_BYTES, found.frame_bytes)
+    _require(form, found.sample_rate, frames if not rest else -1)
+    samples = np.frombuffer(audio, "<i2", offset=PCM_HEADER_BYTES)
+    sound = samples.reshape(frames, found.channels)
     waveform: Waveform = np.divide(sound[start:stop].T, FULL_SCALE, dtype=np.float32)
     return waveform
 

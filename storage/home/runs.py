@@ -22,6 +22,7 @@ from storage.config import Config, Json
 from storage.errors import ManifestError, RunError
 from storage.files import read_json, write_json
 from storage.home.layout import Home
+from storage.home.open import open_home
 
 Verb = Literal["train", "select", "evaluate"]
 
@@ -32,7 +33,7 @@ class Job(Config):
     verb: Verb
     inputs: dict[str, str]
     """Absolute paths on this machine by name: `index`, `songs`, `activity`, `model`, `channels`.
-    Also `home`, which the songs' folders are relative to, as `Home.open` takes it; and `corpus`,
+    Also `home`, which the songs' folders are relative to, as `open_home` takes it; and `corpus`,
     the folder in it that holds the shards of `index`."""
     recipe: Json
     """The verb's own config as plain values."""
@@ -43,7 +44,7 @@ class Job(Config):
 
     def home(self) -> Home:
         """Return the home of the inputs; raise `RunError` if the job names none."""
-        return Home.open(self._input("home"))
+        return open_home(self._input("home"))
 
     def _input(self, name: str) -> str:
         if name not in self.inputs:

@@ -6,7 +6,7 @@
     <folder>/arriving/<sha256>   one that is being fetched: as long as it will be, so that it counts
     <folder>/locks/              one per shard that was fetched, and one for making room
 
-A file is trusted for its name and its size; whoever reads it checks the sound, and discards a file
+A file is trusted for its name and its size; its readers check the sound, and discard a file
 that fails. Files with other names are left alone. The file used longest ago makes room first: a
 process that has it open reads on, as the kernel keeps its bytes until it is closed.
 """
@@ -45,7 +45,7 @@ class ShardCache:
 
         Args:
             folder: made where it is missing.
-            limit: bytes of shards that may lie in it, those arriving included.
+            limit: bytes of shards that it may hold, those arriving included.
         """
         self.folder, self.limit = folder, limit
         self._arriving, self._locks = folder / "arriving", folder / "locks"
@@ -140,14 +140,14 @@ class ShardCache:
                 stream.truncate(shard.bytes)
             return True
 
-    def _clear_remains(self, ours: str) -> None:
-        """Delete what killed processes left half fetched: nobody holds their lock any more."""
+    def _clear_remains(self, own: str) -> None:
+        """Delete what killed processes left half fetched: their locks are free."""
         for path in list(self._arriving.iterdir()):
             found = DIGEST.search(path.name)
             if found is None:
                 continue
             with contextlib.suppress(LockedError), contextlib.ExitStack() as stack:
-                if found[0] != ours:
+                if found[0] != own:
                     stack.enter_context(only_one(self._lock(found[0]), "fetching a shard"))
                 path.unlink(missing_ok=True)
 
@@ -156,7 +156,7 @@ class ShardCache:
         if now - self._used.get(shard.sha256, -math.inf) < USED_EVERY_SECONDS:
             return
         self._used[shard.sha256] = now
-        # It may have made room by now, or lie on a disk that is read only here.
+        # It may have made room by now, or be on a disk that is read-only here.
         with contextlib.suppress(OSError):
             os.utime(self._path(shard))
 

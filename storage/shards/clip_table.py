@@ -1,4 +1,4 @@
-"""Every clip of a corpus and where it lies, in arrays: about 35 bytes per clip.
+"""Every clip of a corpus and where it is stored, in arrays: about 35 bytes per clip.
 
 Rows of Python objects would take gigabytes for the six million clips of a large archive, in every
 process of a job.
@@ -34,7 +34,7 @@ class Clip(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """Where one sample's audio lies in its shard."""
+    """Where one sample's audio is in its shard."""
 
     offset: int
     size: int
@@ -109,7 +109,7 @@ class ClipTable:
         return len(self.tracks)
 
     def shard_of(self, clip: int) -> int:
-        """Return the number of the shard that a clip lies in."""
+        """Return the number of the shard that holds a clip."""
         return bisect_right(self.shard_starts, clip) - 1
 
     def samples(self, clip: int, begin: int, stop: int) -> list[Extent]:
@@ -133,7 +133,7 @@ class ClipTable:
         )
 
     def _number(self, shard: ShardInfo, columns: _Columns) -> npt.NDArray[np.uint32]:
-        """Return the number of each of a shard's tracks; a track may lie in several shards."""
+        """Return the number of each of a shard's tracks; a track may be in several shards."""
         numbers = []
         for track, split in zip(columns.tracks, columns.splits, strict=True):
             number = self._numbers.setdefault(track, len(self._numbers))
@@ -149,7 +149,7 @@ class ClipTable:
 
 
 def _columns(shard: ShardInfo, samples_per_clip: int, data: bytes) -> _Columns:
-    """Parse one sidecar, held against what the index says of it and of its shard."""
+    """Parse one sidecar, compared with what the index says of it and of its shard."""
     if (len(data), hashlib.sha256(data).hexdigest()) != (shard.sidecar_bytes, shard.sidecar_sha256):
         raise IntegrityError(
             f"the sidecar of shard {shard.name} ({len(data)} bytes) is not the one of "

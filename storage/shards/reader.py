@@ -1,6 +1,6 @@
 """Random access to the clips of a corpus: one contiguous read each, every sample's CRC checked.
 
-Shards lie in a folder or in a bucket. Those in a bucket are read from the local cache once they
+Shards are in a folder or in a bucket. Those in a bucket are read from the local cache once they
 are there, and by ranges until then or where they do not fit.
 """
 
@@ -26,11 +26,11 @@ REMEDY = "run the study again to rebuild it"
 
 
 class ShardReader:
-    """The clips of a corpus by number, in the order of its `index.json`. Safe among threads.
+    """The clips of a corpus by number, in the order of its `index.json`. Threads may share it.
 
     Attributes:
         index: what `index.json` says.
-        clips: where each clip lies, and of which track it is.
+        clips: where each clip is, and from which track.
     """
 
     def __init__(
@@ -82,15 +82,15 @@ class ShardReader:
         begin, end = start // each, -(-stop // each)
         shard = self.index.shards[self.clips.shard_of(number)]
         parts = []
-        for place, audio in enumerate(self._samples(number, shard, begin, end), begin):
-            first, last = max(start - place * each, 0), min(stop - place * each, each)
+        for position, audio in enumerate(self._samples(number, shard, begin, end), begin):
+            first, last = max(start - position * each, 0), min(stop - position * each, each)
             parts.append(self._decode(audio, number, first, last))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     def fetch_ahead(self, shards: Sequence[int]) -> bool:
         """Bring shards into the cache in the background, instead of what was wanted before.
 
-        Shards that do not fit there together would push each other out: none is brought then, and
+        Shards that do not fit there together would push each other out: none is fetched then, and
         False returned.
         """
         if self._ahead is None or self._cache is None:

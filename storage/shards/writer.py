@@ -51,7 +51,7 @@ class Sample(NamedTuple):
 
 
 class ClipPlace(NamedTuple):
-    """Where a clip lies among the samples that it is added with."""
+    """Where a clip is among the samples that it is added with."""
 
     key: str
     first: int
@@ -67,7 +67,7 @@ class Written(NamedTuple):
 
 
 class Sidecar(Record):
-    """Where the samples and clips of one shard lie: columns, all in the shard's order."""
+    """Where the samples and clips of one shard are: columns, all in the shard's order."""
 
     offsets: tuple[int, ...]
     """Of each sample: its audio's first byte in the tar."""
@@ -196,7 +196,7 @@ class ShardWriter:
         """Add one group: samples of one track, and the clips that they make.
 
         Raises:
-            IntegrityError: a sample's audio is not as long as it was said to be.
+            IntegrityError: a sample's audio is not as long as was stated.
         """
         keys = [sample.key for sample in samples] + [clip.key for clip in clips]
         assert all(map(KEY.fullmatch, keys)), f"a key of {keys} is none"

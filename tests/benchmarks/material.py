@@ -15,7 +15,7 @@ import soundfile
 
 from pipelines.archives.sources import Source
 from pipelines.config import FmaConfig, SynthesisConfig
-from pipelines.packing.pack import PackRequest, corpus_key
+from pipelines.packing.unit_work import PackRequest, corpus_key
 from pipelines.synthesis import fma_corpus
 from pipelines.synthesis.archives import new_archive
 from pipelines.tracks.fma import read_tracks

@@ -7,7 +7,6 @@ only `Units.pack` is replaced, by one that finds its units done.
 """
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+import psutil
 import pytest
 
 from flows.studies.estimates import PACK_SECONDS_PER_MB, archive_bytes
@@ -38,7 +38,6 @@ RERUNS = 3
 DIGEST_SECONDS = 120.0
 """For a server to have digested all that a run told it."""
 MEGABYTE = 1e6
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Crowd(NamedTuple):
@@ -195,8 +194,8 @@ def looked_at(works: Works, run: str) -> Loaded | None:
 
 def processor(pid: int) -> float:
     """Return the processor time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 class Started(NamedTuple):

@@ -21,8 +21,9 @@ import webdataset
 
 from pipelines.config import FmaConfig
 from pipelines.packing.clips import STEREO
-from pipelines.packing.pack import PackRequest, pack_unit, pack_units
+from pipelines.packing.pack import pack_unit, pack_units
 from pipelines.packing.process_track import process_track
+from pipelines.packing.unit_work import PackRequest
 from pipelines.workers.isolation import Isolated
 from storage.audio.flac_frames import FlacEncoder, joined
 from storage.audio.waveforms import Waveform, quantise

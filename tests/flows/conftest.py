@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from tests import synthesised
+from tests.processes import commands
 
 LIMIT_SECONDS = 300
 HOST = "tests"
@@ -217,14 +218,9 @@ def wait_for_no_job(home: Path) -> None:
     """The training child dies with the killed orchestrator, and soon."""
     deadline = time.monotonic() + 30
     while True:
-        # Whoever serves the home has its path in his command line, too; and ps cuts lines short
-        # where COLUMNS is set.
-        listed = subprocess.run(
-            ["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True
-        ).stdout
-        if f"{home}/runs/" not in listed:
+        # A server of the home has its path in its command line, too.
+        jobs = [line for _, words in commands() if f"{home}/runs/" in (line := " ".join(words))]
+        if not jobs:
             return
-        assert time.monotonic() < deadline, [
-            line for line in listed.splitlines() if "/runs/" in line
-        ]
+        assert time.monotonic() < deadline, jobs
         time.sleep(0.2)

@@ -1,27 +1,26 @@
-"""Processes to be killed: how each is told from the others."""
+"""Processes to be killed: how each is distinguished from the others."""
 
 import os
 import signal
 from pathlib import Path
 
+from tests.processes import commands
+
 UNREADY = "Max data size             unlimited"
-"""Of a packing child that has not yet been told how much memory it may have."""
+"""In the limits of a packing child that has not yet been given its limit of memory."""
 
 
 class StuckError(Exception):
-    """A scene does not go on: something ended, or did not come."""
+    """A scene cannot continue: something ended, or did not appear."""
 
 
 def processes(*words: str) -> list[int]:
-    """Return the processes whose command lines hold all these words."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().decode(errors="replace")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if all(word in line for word in words):
-            found.append(int(path.parent.name))
+    """Return the processes whose command lines, joined by NUL, hold all these texts."""
+    found = [
+        process.pid
+        for process, line in commands()
+        if all(word in "\0".join(["", *line, ""]) for word in words)
+    ]
     return sorted(set(found) - {os.getpid()})
 
 

@@ -10,7 +10,8 @@ from pipelines.archives.sources import Source
 from pipelines.archives.zip_archive import check_archive
 from pipelines.config import FmaConfig, MusdbConfig
 from pipelines.packing.census import Census, over_budget, take_census
-from pipelines.packing.pack import PackRequest, corpus_key, pack_units
+from pipelines.packing.pack import pack_units
+from pipelines.packing.unit_work import PackRequest, corpus_key
 from pipelines.stems.activity import detect
 from pipelines.stems.musdb import unpack
 from pipelines.tracks.fma import read_tracks

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 from botocore.retries.standard import ExponentialBackoff
 
-from storage.stores.s3 import BucketStore, client
+from storage.retry_policy import RetryPolicy
+from storage.stores.s3 import BucketStore
 from tests.bucket import bucket, moto_server
 from tests.fault_proxy import Rules, fault_proxy
 
@@ -34,8 +35,7 @@ def faulty(
     proxied: tuple[str, Rules], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[BucketStore, Rules]]:
     """A store in an empty bucket behind the fault proxy, and its rules; pauses are short."""
-    monkeypatch.setattr(client, "PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr(client, "LONGEST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(RetryPolicy, "wait_seconds", lambda *_: 0.001)
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0.001)
     endpoint, rules = proxied
     rules.faults.clear()

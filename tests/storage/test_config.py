@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import PositiveFloat, ValidationError
 
-from storage.config import Config, differences, digest_of
+from storage.config import Change, Config, changes, differences, digest_of
 from storage.errors import ConfigError
 
 
@@ -80,5 +80,6 @@ def test_digests_do_not_depend_on_order(values: dict[str, object]) -> None:
 
 def test_differences_are_listed_by_path() -> None:
     old, new = Recipe().what_matters(), Recipe(optim=Optim(lr=2e-3)).what_matters()
+    assert changes(old, new) == [Change("optim.lr", 0.001, 0.002)]
     assert differences(old, new) == ["optim.lr: 0.001 -> 0.002"]
     assert differences(old, old) == []

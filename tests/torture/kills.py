@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from storage.home.marks import Mark
+from tests.processes import with_words
 from tests.torture.material import Packing
 
 ROOT = Path(__file__).parent.parent.parent
@@ -105,21 +106,15 @@ def packer(study: Packing, words: Path) -> Iterator[Packer]:
 def orphans(pid: int) -> list[int]:
     """Return the children that a packer that is gone has left, after a moment to go."""
     end = time.monotonic() + ORPHANS_SECONDS
-    while left := list(_children(pid)):
+    while left := _children(pid):
         if time.monotonic() > end:
             return left
         time.sleep(0.02)
     return []
 
 
-def _children(pid: int) -> Iterator[int]:
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if b"pipelines.workers.isolation" in words and str(pid).encode() in words:
-            yield int(path.parent.name)
+def _children(pid: int) -> list[int]:
+    return [one.pid for one in with_words("pipelines.workers.isolation", str(pid))]
 
 
 def killed_again_and_again(

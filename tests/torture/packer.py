@@ -10,17 +10,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipelines.archives.retry_policy import RetryPolicy
 from pipelines.archives.sources import Fetcher
-from pipelines.packing import pack
-from pipelines.packing import track_scheduler as intake
+from pipelines.packing import pack, track_scheduler
 from pipelines.packing.census import take_census
 from pipelines.packing.engines import pack_all
-from pipelines.packing.pack import LEDGER
+from pipelines.packing.unit_work import LEDGER
 from pipelines.tracks.plan import write_plan
 from storage.errors import LockedError
 from storage.home import marks
 from storage.home.marks import Mark, Work
+from storage.retry_policy import RetryPolicy
 from storage.shards.writer import ShardWriter
 from tests.torture.material import Packing, from_order
 
@@ -45,11 +44,11 @@ def told(step: str, name_of: Callable[..., str], function: Callable[..., Any]) -
 def talkative() -> None:
     """Make packing say its steps, and be quick to ask a failing server again."""
     pack_module: Any = pack
-    intake_module: Any = intake
+    scheduler_module: Any = track_scheduler
     writer: Any = ShardWriter
-    real = intake_module.fetched
+    real = scheduler_module.prefetched
 
-    def fetched(fetcher: Fetcher, tracks: Any, scratch: Path) -> Iterator[Any]:
+    def prefetched(fetcher: Fetcher, tracks: Any, scratch: Path) -> Iterator[Any]:
         tell("fetch", tracks[0].id if tracks else "none")
         for track, extent in real(fetcher, tracks, scratch):
             tell("decode", track.id)
@@ -61,7 +60,7 @@ def talkative() -> None:
 
     pack_module.Fetcher = hasty
     pack_module._pack = told("begin", lambda request, *_: request.unit.id, pack._pack)
-    intake_module.fetched = fetched
+    scheduler_module.prefetched = prefetched
     writer.add = told("tar", lambda _, track, *__: track, ShardWriter.add)
     writer._finish = told("close", lambda _: "shard", ShardWriter._finish)
     pack_module.write_rows = told("ledger", lambda path, _: path.stem, pack_module.write_rows)
@@ -93,9 +92,7 @@ def main(order: str) -> None:
     if "AWS_ACCESS_KEY_ID" in os.environ:
         from botocore.retries.standard import ExponentialBackoff  # noqa: PLC0415
 
-        from storage.stores.s3 import client  # noqa: PLC0415
-
-        client.PAUSE_SECONDS, client.LONGEST_PAUSE_SECONDS = 0.01, 0.05
+        RetryPolicy.wait_seconds = lambda *_: 0.01  # type: ignore[method-assign]
         ExponentialBackoff.delay_amount = lambda *_: 0.01  # type: ignore[method-assign]
     study = from_order(order)
     talkative()

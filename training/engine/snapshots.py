@@ -13,11 +13,9 @@ All share the gain that brings the mixture's peak to one half, and one range of 
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 import torch
-from matplotlib.image import imsave
 from torch import Tensor
 
 from storage.audio.waveforms import Waveform, encode
@@ -93,6 +91,8 @@ class Snapshots:
         return self._batch
 
     def _write(self, step: int, snapshot: Snapshot) -> None:
+        from matplotlib.image import imsave  # noqa: PLC0415
+
         folder = self._folder / f"step-{step:08d}"
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -115,6 +115,8 @@ def _rows(sample_rate: int, n_fft: int) -> npt.NDArray[np.int64]:
 
 
 def _picture(level: npt.NDArray[np.float32], top: float, bins: npt.NDArray[np.int64]) -> Picture:
+    import matplotlib  # noqa: PLC0415  only where a picture is drawn
+
     shade = np.clip(1 + (level[bins] - top) / RANGE_DB, 0, 1)
     coloured: npt.NDArray[np.uint8] = matplotlib.colormaps["magma"](shade, bytes=True)
     return np.ascontiguousarray(coloured[..., :3])

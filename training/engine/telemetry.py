@@ -24,10 +24,9 @@ import time
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from storage.config import Json
 from storage.files import disk_errors, write_bytes
@@ -35,6 +34,9 @@ from storage.home.job_events import progress
 from storage.home.runs import Run
 from training.engine.snapshots import Snapshot
 from training.objectives.objective import Numbers
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +101,9 @@ class Telemetry(AbstractContextManager["Telemetry"]):
             rows = [row for row in rows if (row["kind"], row["step"]) != ("validation", step)]
         text = "".join(json.dumps(row) + "\n" for row in rows)
         write_bytes(self._run.metrics, text.encode())
+        # It imports boto3, among others: only the process that writes events pays for that.
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
+
         with disk_errors(self._run.tensorboard):
             self._writer = SummaryWriter(str(self._run.tensorboard), purge_step=step + 1)
         self._watch = Stopwatch()

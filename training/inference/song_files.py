@@ -14,6 +14,7 @@ import soxr
 
 from storage.audio.decode import decode_into
 from storage.audio.decoders import Form
+from storage.audio.wav_headers import clear_peak_time
 from storage.audio.waveforms import Waveform
 from storage.errors import ConfigError, DecodeError, MachineError
 from storage.files import arriving
@@ -24,8 +25,6 @@ BLOCK = 1 << 17
 """Frames resampled at a time."""
 WAV_BYTES = 4_000_000_000
 """Beyond this a WAV's 32-bit sizes end, and RF64 begins."""
-HEAD_BYTES = 200
-"""Of a file written by libsndfile, within which its `PEAK` chunk begins."""
 
 Format = Literal["wav", "wav24", "flac"]
 SUBTYPES = {"wav": ("WAV", "FLOAT"), "wav24": ("WAV", "PCM_24"), "flac": ("FLAC", "PCM_24")}
@@ -153,7 +152,7 @@ def stem_files(folder: Path, names: Sequence[str], shape: Shape) -> Iterator["St
             )
             yield files
         for temporary in temporaries:
-            _forget_time_of_day(temporary)
+            clear_peak_time(temporary)
     if shape.format != "wav":
         for path, peak in zip(paths, files.peaks, strict=True):
             if peak > 1:
@@ -199,12 +198,3 @@ def _open(path: Path, shape: Shape) -> soundfile.SoundFile:
             f"{shape.format} cannot hold {channels} channels at {rate} Hz ({error.error_string}); "
             "use format `wav`"
         ) from error
-
-
-def _forget_time_of_day(path: Path) -> None:
-    """Zero the time that libsndfile notes in a float WAV: the same stems give the same bytes."""
-    with path.open("r+b") as stream:
-        place = stream.read(HEAD_BYTES).find(b"PEAK")
-        if place >= 0:
-            stream.seek(place + 12)
-            stream.write(bytes(4))

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import soundfile
-from matplotlib.figure import Figure
 
 from storage.errors import DecodeError
 from storage.files import arriving
@@ -83,6 +82,8 @@ def _nearest_bins(sample_rate: int) -> npt.NDArray[np.intp]:
 
 
 def _draw(path: Path, title: str, power: Power, extent: tuple[float, float]) -> None:
+    from matplotlib.figure import Figure  # noqa: PLC0415  only where a picture is drawn
+
     seconds, highest = extent
     lowest = min(LOWEST_HZ, highest / 2)
     decibels = 10 * np.log10(np.maximum(power, 1e-12))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from storage.audio.residual import NOTICEABLE_RESIDUAL, residual_share
 from storage.audio.waveforms import encode
 from storage.errors import ConfigError
 from storage.files import write_bytes, write_json
@@ -26,10 +26,6 @@ from training.engine.weights import load_model
 from training.inference.overlap_add import separate
 from training.models.separator import Separator
 from training.scoring import frame_scores, metrics
-
-NOTICEABLE = 0.05
-"""Relative error between a mixture and its stems' sum that is worth a line; rounding
-makes less than a hundredth of it, MUSDB18-HQ's test song `PR - Oh No` has two fifths."""
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +114,7 @@ class Judged:
     def warn(self) -> None:
         """Say what makes a song's scores tell less than others'."""
         difference = self.scores[0].residual
-        if difference is not None and difference > NOTICEABLE:
+        if difference is not None and difference > NOTICEABLE_RESIDUAL:
             logger.warning(
                 "the mixture of '%s' is not its stems' sum (relative error %.3f): its scores "
                 "tell less than others'",
@@ -190,6 +186,9 @@ def oracle_assignment(references_RCT: Tensor, estimates_SCT: Tensor) -> list[int
     The choice has the highest mean SI-SDR over references and channels; silent references, which
     have none, take what is left. It knows the answers, so its scores are a ceiling.
     """
+    # Only where outputs have no names.
+    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415
+
     ratio_RS = torch.stack(
         [
             torch.stack(
@@ -218,7 +217,7 @@ def residual(references_SCT: Tensor, mixture_CT: Tensor) -> float:
     """Return the RMS of mixture less stems, as a share of the mixture's; 0 for a silent one."""
     whole = float(mixture_CT.double().square().sum())
     rest = float((mixture_CT.double() - references_SCT.double().sum(0)).square().sum())
-    return round(math.sqrt(rest / whole), 6) if whole else 0.0
+    return round(residual_share(rest, whole), 6)
 
 
 def museval_frames(song: Judged, frame: int) -> frame_scores.Frames | None:

@@ -5,7 +5,6 @@ import logging
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from storage.errors import ConfigError, DataError
@@ -71,7 +70,7 @@ def choose(model: Separator, segments: StemSegments) -> ChannelMap:
         references_SCT = torch.from_numpy(segments.stems(number))
         active, snr_SN = _snr_of_chunk(model, references_SCT)
         if active.size:
-            rows, columns = linear_sum_assignment(snr_SN, maximize=True)
+            rows, columns = _assign(snr_SN)
             votes[active[rows], columns] += 1
             quality[active] += snr_SN
             chunks += 1
@@ -100,8 +99,16 @@ def majority(votes_SN: npt.NDArray[np.int64], quality_SN: npt.NDArray[np.float64
     """
     spread = float(np.ptp(quality_SN)) or 1.0
     tie_break = (quality_SN - quality_SN.min()) / spread / (2 * len(votes_SN))
-    _, columns = linear_sum_assignment(votes_SN + tie_break, maximize=True)
+    _, columns = _assign(votes_SN + tie_break)
     return [int(column) for column in columns]
+
+
+def _assign(score_SN: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.intp], ...]:
+    """Return the rows and columns of the assignment with the greatest sum."""
+    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415
+
+    rows, columns = linear_sum_assignment(score_SN, maximize=True)
+    return rows, columns
 
 
 @torch.inference_mode()

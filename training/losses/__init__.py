@@ -1,1 +1,1 @@
-"""Pure functions of tensors."""
+"""Losses of separation, as pure functions of tensors: SNR and MixIT."""

@@ -5,6 +5,7 @@ Torch-free; the drawing libraries are imported only when a page is drawn.
 
 from pathlib import Path
 
+from training.report.comparison import Comparison, Findings
 from training.report.material import Curve, Lineage, Material, Row
 from training.report.tables import (
     ScoreLine,
@@ -15,7 +16,9 @@ from training.report.tables import (
 )
 
 __all__ = [
+    "Comparison",
     "Curve",
+    "Findings",
     "Lineage",
     "Material",
     "Row",
@@ -24,6 +27,7 @@ __all__ = [
     "gain_line",
     "gain_over_trivial",
     "score_table",
+    "write_comparison",
     "write_report",
 ]
 
@@ -36,6 +40,17 @@ def write_report(material: Material, destination: Path) -> None:
         DecodeError: an excerpt cannot be read.
     """
     # Sound and arrays load here, so that a command that only prints a table starts at once.
-    from training.report import page  # noqa: PLC0415
+    from training.report.pages import study  # noqa: PLC0415
 
-    page.write_report(material, destination)
+    study.write_report(material, destination)
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> Findings:
+    """Write one of the paper's tables as <table>.html and <table>.json; return what they show.
+
+    Raises:
+        ManifestError: a row's scores are gone or unreadable.
+    """
+    from training.report.pages import comparison as table  # noqa: PLC0415
+
+    return table.write_comparison(comparison, folder)

@@ -1,12 +1,11 @@
-"""A model's card: what it is, out of what, how good, for what, and how to load it."""
+"""A model's card: what it is, what it was made from, how good it is, its uses, how to load it."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from storage.config import Json
-from training.report.markup import Column, details, escape, missing, paragraph, table
-from training.report.material import Material, Scored
-from training.report.tables import ScoreTable, score_table
+from storage.records import STEMS
+from training.report.tables import ScoreTable
 
 LOADING = """\
 from pathlib import Path
@@ -15,70 +14,70 @@ separator = load_model(Path("{folder}"))
 """
 """How a model's folder is loaded in plain PyTorch."""
 
-ORDER = (
+INTERFACE = (
     "'separator' is a torch.nn.Module in evaluation mode: float32 [batch, 1, 2, samples] at the "
-    "model's sample rate in, [batch, 4, 2, samples] out, the stems in the order bass, drums, "
-    "vocals, other."
+    "model's sample rate in, [batch, {number}, 2, samples] out, the stems in the order {stems}."
 )
 
 USES = (
-    "Splits recorded music into bass, drums, vocals and everything else, at 44.1 kHz in stereo; "
-    "'stemworks separate' takes other rates and mono too. It was trained on popular music "
-    "and leaks more on what differs from it. Not for identifying or imitating singers, and no "
-    "licence to the recordings that it separates."
+    "Splits recorded music into {stems}, at 44.1 kHz in stereo; 'stemworks separate' takes other "
+    "rates and mono too. It was trained on popular music and leaks more on what differs from it. "
+    "Not for identifying or imitating singers, and no licence to the recordings that it separates."
 )
 
 UNTUNED = (
     "Pre-trained by mixture invariant training on mixtures alone, at 44.1 kHz in stereo: its "
-    "outputs bear no names, and none of them is a stem yet. To be fine-tuned."
+    "outputs have no names, and none of them is a stem yet. To be fine-tuned."
 )
 
 LICENCES = (
-    "MUSDB18-HQ is for educational and research use alone. Tracks of the Free Music Archive "
-    "carry licences of their own, most of them non-commercial; each clip's JSON holds its "
-    "track's. What they allow of a model trained on them is for its user to judge."
+    "MUSDB18-HQ is for educational and research use only. Tracks of the Free Music Archive "
+    "have licences of their own, most of them non-commercial; each clip's JSON holds its "
+    "track's. What they permit for a model trained on them is for its user to judge."
 )
 
-SYNTHETIC = "The music was synthesised: the model shows that the works run, and separates little."
-
-
-def section_of(material: Material, scored: Sequence[Scored]) -> str:
-    """Return the card as the page's section."""
-    if not material.study:
-        return missing("No configuration was given.")
-    found = score_table([(each.row.name, each.scores) for each in scored])
-    text = markdown(material.title, material.study, found)
-    return (
-        table([Column("Fact"), Column("Of this model")], facts_of(material.study))
-        + paragraph(USES)
-        + paragraph(LICENCES, "note")
-        + f"<pre>{escape(LOADING.format(folder='model'))}</pre>\n"
-        + paragraph(f"{ORDER} 'stemworks export RUN model' writes the folder and its card.", "note")
-        + details("The card as Markdown", f"<pre>{escape(text)}</pre>")
-    )
+SYNTHETIC = (
+    "The music was synthesised: the model proves that the software runs, and separates little."
+)
 
 
 def markdown(title: str, study: Json, scores: ScoreTable) -> str:
     """Return the card of a separator, for a README.md beside its weights.
 
     Args:
-        title: what the card is headed by.
+        title: the card's heading.
         study: the parts of a study's configuration that the separator was made by: without
             `pretraining` it was trained from scratch, without `finetuning` it is pre-trained alone.
         scores: of the separator; may be empty.
     """
     facts = "".join(f"| {name} | {value} |\n" for name, value in facts_of(study))
-    tuned = "finetuning" in study
     return (
-        f"# {title}\n\n{USES if tuned else UNTUNED}\n\n## Made of\n\n| | |\n|---|---|\n{facts}\n"
+        f"# {title}\n\n{uses_of(study)}\n\n## Made of\n\n| | |\n|---|---|\n{facts}\n"
         f"{LICENCES}\n\n## Scores in dB\n\n"
         f"{scores.markdown() if scores.lines else 'Not scored.'}\n"
-        f"\n## To load\n\n```python\n{LOADING.format(folder='.')}```\n\n{ORDER if tuned else ''}\n"
+        f"\n## To load\n\n```python\n{LOADING.format(folder='.')}```\n\n{interface_of(study)}\n"
     )
 
 
+def uses_of(study: Json) -> str:
+    """Return what the separator is for, and what it is not for."""
+    if "finetuning" not in study:
+        return UNTUNED
+    named = ["everything else" if stem == "other" else stem for stem in _stems(study)]
+    *others, last = [name.replace("_", " ") for name in named]
+    return USES.format(stems=f"{', '.join(others)} and {last}" if others else last)
+
+
+def interface_of(study: Json) -> str:
+    """Return what the loaded separator takes and gives; nothing if its outputs have no names."""
+    if "finetuning" not in study:
+        return ""
+    stems = _stems(study)
+    return INTERFACE.format(number=len(stems), stems=", ".join(stems))
+
+
 def facts_of(study: Json) -> list[tuple[str, str]]:
-    """Return what a study's configuration says of its separator, as names and values."""
+    """Return what a study's configuration says about its separator, as names and values."""
     synthetic, facts = bool(study.get("synthesis")), []
     if "pretraining" in study:
         facts += [
@@ -96,10 +95,19 @@ def facts_of(study: Json) -> list[tuple[str, str]]:
     return [*facts, ("Caution", SYNTHETIC)] if synthetic else facts
 
 
+def _stems(study: Json) -> Sequence[str]:
+    """Return the names of the outputs, in the model's order."""
+    return tuple(study.get("evaluation", {}).get("stems", STEMS))
+
+
 def _size(model: Json) -> str:
-    parts = ("blocks", "width", "hidden", "heads")
-    sizes = ", ".join(f"{name} {model[name]}" for name in parts if name in model)
-    return f"BS-Locoformer ({sizes})" if sizes else "unknown"
+    """Return a model's kind and its whole numbers: depth, width and the like."""
+    sizes = [
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in model.items()
+        if isinstance(value, int) and not isinstance(value, bool)
+    ]
+    return f"{model.get('kind', 'unknown')} ({', '.join(sizes)})" if sizes else "unknown"
 
 
 def _data(corpus: Json, synthetic: bool) -> str:

@@ -1,21 +1,19 @@
-"""One of the paper's tables as this home made it, for machines and for a page.
+"""One of the paper's tables as this home made it: its rows, what they come to, plain values.
 
-Fast to import: what draws loads when a page is drawn.
+Fast to import: neither arrays nor pictures. The page is `pages.comparison`.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from storage.config import Json
-from storage.files import write_bytes
+from storage.config import Change, Json
 from storage.manifests import read_rows
 from storage.records import Record, SongScore
 from training.report import published
 from training.report.gains import Gain, Pairing, gain_of, paper_gain
 from training.report.material import Lineage
-from training.report.tables import STEM_COLUMNS, ScoreTable, score_table
+from training.report.tables import ScoreTable, score_table
 
 
 class Entry(Record):
@@ -31,7 +29,7 @@ class Entry(Record):
 
     @property
     def name(self) -> str:
-        """What the table calls it."""
+        """Its name in the table."""
         return f"{self.variant}, {self.start}"
 
 
@@ -43,14 +41,16 @@ class Comparison(Record):
     entries: tuple[Entry, ...]
     job_seconds: float
     """Of all its jobs, each counted once."""
-    differences: tuple[str, ...]
-    """Settings that are not the paper's, as `path: the paper's -> ours`."""
+    differences: tuple[Change, ...]
+    """Settings that are not the paper's: `old` is the paper's, `new` is ours."""
     recipe: Json
     lineage: tuple[Lineage, ...] = ()
+    stems: tuple[str, ...] = ()
+    """Of the study; empty: those of the scores (see `stems.stem_order`)."""
 
 
 class Findings(NamedTuple):
-    """What a comparison comes to."""
+    """The results of a comparison."""
 
     scores: ScoreTable
     gains: list[Gain]
@@ -63,21 +63,8 @@ def find(comparison: Comparison) -> Findings:
         ManifestError: a row's scores are gone or unreadable.
     """
     scored = {one.name: read_rows(one.scores, SongScore) for one in comparison.entries}
-    table = score_table(list(scored.items()), with_ends=True)
-    return Findings(table, _gains(comparison, scored))
-
-
-def write_comparison(comparison: Comparison, folder: Path) -> Findings:
-    """Write <table>.html and <table>.json into a folder; return what they tell."""
-    # Arrays and pictures load here, so that a command that only plans a table starts at once.
-    from training.report.comparison_page import render  # noqa: PLC0415
-
-    found = find(comparison)
-    name = comparison.table
-    text = json.dumps(summary(comparison, found), indent=2, allow_nan=False) + "\n"
-    write_bytes(folder / f"{name}.json", text.encode())
-    write_bytes(folder / f"{name}.html", render(comparison, found).encode())
-    return found
+    table = score_table(list(scored.items()), with_ends=True, stems=comparison.stems)
+    return Findings(table, _gains(comparison, scored, table.stems))
 
 
 def summary(comparison: Comparison, found: Findings) -> Json:
@@ -88,24 +75,26 @@ def summary(comparison: Comparison, found: Findings) -> Json:
         "rows": [_record(comparison.table, one, found.scores) for one in comparison.entries],
         "gains": [gain.model_dump(mode="json") for gain in found.gains],
         "job_hours": round(comparison.job_seconds / 3600, 4),
-        "differences": list(comparison.differences),
+        "differences": [str(one) for one in comparison.differences],
     }
 
 
-def _gains(comparison: Comparison, scored: Mapping[str, list[SongScore]]) -> list[Gain]:
+def _gains(
+    comparison: Comparison, scored: Mapping[str, list[SongScore]], stems: tuple[str, ...]
+) -> list[Gain]:
     """Return each variant's gain; of seeds, their joint gain last."""
     starts = {(one.variant, one.start): scored[one.name] for one in comparison.entries}
     scratch = {variant: scores for (variant, start), scores in starts.items() if start != "MixIT"}
     pairings = [
-        # Training from scratch sees no archive: one such row stands beside every scale.
+        # Training from scratch uses no archive: one such row is compared with every scale.
         Pairing(variant, scores, scratch.get(variant) or next(iter(scratch.values()), []))
         for (variant, start), scores in starts.items()
         if start == "MixIT"
     ]
     name = comparison.table
-    gains = [gain_of(one.name, [one], paper_gain(name, one.name)) for one in pairings]
+    gains = [gain_of(one.name, [one], paper_gain(name, one.name), stems) for one in pairings]
     if name == "mixit_gain":
-        gains.append(gain_of("All seeds", pairings, paper_gain(name, "")))
+        gains.append(gain_of("All seeds", pairings, paper_gain(name, ""), stems))
     return gains
 
 
@@ -114,7 +103,7 @@ def _record(table_name: str, entry: Entry, scores: ScoreTable) -> Json:
     lines = {line.metric: line for line in scores.lines if line.model == entry.name}
     metrics: dict[str, Any] = {
         metric: {
-            **dict(zip(STEM_COLUMNS, line.stems, strict=True)),
+            **dict(zip(scores.stems, line.stems, strict=True)),
             "average": line.average,
             "average_95": line.ends[-1] if line.ends else None,
         }

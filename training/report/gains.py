@@ -6,23 +6,16 @@ from typing import NamedTuple
 
 from storage.records import Record, SongScore
 from training.report import published
-from training.report.markup import count
-from training.report.tables import (
-    FEW_SONGS,
-    STEM_COLUMNS,
-    Ends,
-    by_song,
-    decibels,
-    ends_of,
-    signed,
-)
+from training.report.formats import count, decibels, signed
+from training.report.stems import stem_order
+from training.report.tables import FEW_SONGS, Ends, by_song, ends_of, mean_of_all
 
 PAPER_GAINS = (0.31, 0.51, 0.55)
 """dB of uSDR that the paper's small, large and medium rows gain (its Table 1)."""
 
 
 class Pairing(NamedTuple):
-    """The scores of two separators of one variant or seed, alike but for where they began."""
+    """The scores of two separators of one variant or seed that differ only in how they started."""
 
     name: str
     tuned: Sequence[SongScore]
@@ -35,27 +28,27 @@ class Gain(Record):
     name: str
     songs: int
     stems: tuple[float | None, ...]
-    """In the order of `STEM_COLUMNS`."""
+    """In the order of the table's stems."""
     average: float | None
-    """Mean of the four stems."""
+    """Mean of the stems; None as soon as one of them is."""
     ends: Ends | None
     """95 % bootstrap interval of `average` over songs."""
     spread: float | None = None
     """Standard deviation over seeds (n - 1), where there are several."""
     paper: Ends | None = None
-    """What the paper reports for the like: one number twice, or a range."""
+    """What the paper reports for such a pair: one number twice, or a range."""
 
     def sentence(self) -> str:
         """Say the gain, how sure it is, and what the paper reports."""
         if self.average is None:
-            return f"{self.name}: no song is scored under both; there is no difference yet."
-        said = f"{self.name}: MixIT pre-training is worth {signed(self.average)} dB uSDR on "
-        said += count(self.songs, "song")
+            return f"{self.name}: no song is scored for both models; there is no difference yet."
+        text = f"{self.name}: MixIT pre-training is worth {signed(self.average)} dB uSDR on "
+        text += count(self.songs, "song")
         if self.ends:
-            said += f" (95 % over songs: {signed(self.ends[0])} to {signed(self.ends[1])} dB)"
+            text += f" (95 % over songs: {signed(self.ends[0])} to {signed(self.ends[1])} dB)"
         if self.spread is not None:
-            said += f", with a standard deviation over seeds of {decibels(self.spread)} dB"
-        return f"{said}{self._beside()}. {self._shows()}"
+            text += f", with a standard deviation over seeds of {decibels(self.spread)} dB"
+        return f"{text}{self._beside()}. {self._conclusion()}"
 
     def _beside(self) -> str:
         if self.paper is None:
@@ -63,14 +56,14 @@ class Gain(Record):
         low, high = self.paper
         return f"; the paper has {signed(low)}{f' to {signed(high)}' if high > low else ''} dB"
 
-    def _shows(self) -> str:
+    def _conclusion(self) -> str:
         if self.songs < FEW_SONGS or self.ends is None:
-            return "So few songs make an illustration, not evidence."
+            return "So few songs are an illustration, not evidence."
         if self.ends[0] > 0:
             return "The interval lies above zero."
         if self.ends[1] < 0:
             return "The interval lies below zero: here pre-training costs more than it gives."
-        return "The interval holds zero: no gain shows."
+        return "The interval contains zero: no gain is shown."
 
 
 def paper_gain(table: str, variant: str) -> Ends | None:
@@ -84,30 +77,44 @@ def paper_gain(table: str, variant: str) -> Ends | None:
     return tuned - scratch, tuned - scratch
 
 
-def gain_of(name: str, pairings: Sequence[Pairing], paper: Ends | None = None) -> Gain:
-    """Return the mean gain over pairings (seeds), whose songs are scored under both separators.
+def gain_of(
+    name: str,
+    pairings: Sequence[Pairing],
+    paper: Ends | None = None,
+    stems: Sequence[str] = (),
+) -> Gain:
+    """Return the mean gain over pairings (seeds) of the songs that both separators are scored on.
 
     Each song's difference is averaged over the pairings first, so that songs are what is drawn
-    again for the interval; the spread over pairings is told apart from it.
+    again for the interval; the spread over pairings is reported separately.
+
+    Args:
+        name: of the gain.
+        pairings: one a seed.
+        paper: what the paper reports, if it does.
+        stems: in the order of the result; by default those of the scores (see `stem_order`).
     """
-    each = [_differences(one) for one in pairings]
+    scores = (score for one in pairings for part in (one.tuned, one.scratch) for score in part)
+    names = stem_order(scores, stems)
+    each = [_differences(one, names) for one in pairings]
     songs = sorted(set.intersection(*(set(one) for one in each))) if each else []
     rows = [_mean_of([one[song] for one in each]) for song in songs]
-    averages = [_average(_columns(list(one.values()))) for one in each]
+    averages = [mean_of_all(_columns(list(one.values()), names)) for one in each]
     means = [average for average in averages if average is not None]
+    columns = _columns(rows, names)
     return Gain(
         name=name,
         songs=len(songs),
-        stems=tuple(_columns(rows)),
-        average=_average(_columns(rows)),
-        ends=ends_of(rows, "uSDR")[-1],
+        stems=tuple(columns),
+        average=mean_of_all(columns),
+        ends=ends_of(rows, "uSDR")[-1] if rows else None,
         spread=statistics.stdev(means) if len(means) > 1 else None,
         paper=paper,
     )
 
 
-def _differences(pairing: Pairing) -> Mapping[str, list[float | None]]:
-    tuned, scratch = by_song(pairing.tuned, "usdr"), by_song(pairing.scratch, "usdr")
+def _differences(pairing: Pairing, stems: Sequence[str]) -> Mapping[str, list[float | None]]:
+    tuned, scratch = (by_song(one, "usdr", stems) for one in (pairing.tuned, pairing.scratch))
     return {
         song: [
             None if one is None or other is None else one - other
@@ -119,22 +126,13 @@ def _differences(pairing: Pairing) -> Mapping[str, list[float | None]]:
 
 def _mean_of(rows: Sequence[Sequence[float | None]]) -> list[float | None]:
     """Return each column's mean; undefined as soon as one of its values is."""
-    means: list[float | None] = []
-    for column in zip(*rows, strict=True):
-        known = [value for value in column if value is not None]
-        means.append(statistics.fmean(known) if len(known) == len(column) else None)
-    return means
+    return [mean_of_all(column) for column in zip(*rows, strict=True)]
 
 
-def _columns(rows: Sequence[Sequence[float | None]]) -> list[float | None]:
-    """Return each column's mean over the songs that have a value there."""
+def _columns(rows: Sequence[Sequence[float | None]], stems: Sequence[str]) -> list[float | None]:
+    """Return each stem's mean over the songs that have a value there."""
     found = [
         [value for row in rows if (value := row[column]) is not None]
-        for column in range(len(STEM_COLUMNS))
+        for column in range(len(stems))
     ]
     return [statistics.fmean(column) if column else None for column in found]
-
-
-def _average(stems: Sequence[float | None]) -> float | None:
-    known = [value for value in stems if value is not None]
-    return statistics.fmean(known) if len(known) == len(STEM_COLUMNS) else None

@@ -1,9 +1,9 @@
-"""What a report is made of, and how its files are read: whatever is not there yet is left out."""
+"""What a report is made from, and how its files are read: whatever is not there yet is left out."""
 
 import json
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from storage.errors import ManifestError
 from storage.files import read_json
 from storage.manifests import read_rows
 from storage.records import ChannelMap, Record, SongScore
+from training.report.stems import Stem, shown, stem_order
 
 
 class Row(Record):
@@ -36,7 +37,7 @@ class Curve(Record):
 
 
 class Lineage(Record):
-    """One stage that the study rests on, out of its completion mark."""
+    """One stage that the study is based on, from its completion mark."""
 
     stage: str
     key: str
@@ -60,15 +61,29 @@ class Material(Record):
     census: Path | None = None
     channels: Path | None = None
     lineage: tuple[Lineage, ...] = ()
+    stems: tuple[str, ...] = ()
+    """Of the study; empty: those of the scores (see `stems.stem_order`)."""
 
 
 class Scored(NamedTuple):
     """A row with its scores read."""
 
     key: str
-    """A, B, ...: what small pictures call it."""
+    """A, B, ...: its name in small pictures."""
     row: Row
     scores: list[SongScore]
+
+
+class Results(NamedTuple):
+    """Every model's scores, over the same stems."""
+
+    models: tuple[Scored, ...]
+    stems: tuple[Stem, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The stems' names, in order."""
+        return tuple(stem.name for stem in self.stems)
 
 
 class Losses(NamedTuple):
@@ -80,25 +95,27 @@ class Losses(NamedTuple):
     """Median examples per second, where it was logged."""
 
 
-def read_scores(rows: tuple[Row, ...]) -> list[Scored]:
+def read_results(rows: tuple[Row, ...], stems: Sequence[str] = ()) -> Results:
     """Read each row's scores; a row that is not scored yet has none."""
-    return [
+    models = tuple(
         Scored(
             key=chr(ord("A") + number),
             row=row,
             scores=read_rows(row.scores, SongScore) if row.scores.is_file() else [],
         )
         for number, row in enumerate(rows)
-    ]
+    )
+    order = stem_order((score for one in models for score in one.scores), stems)
+    return Results(models, shown(order))
 
 
 def read_losses(metrics: Path) -> Losses:
-    """Read what a run logged; unknown kinds, broken lines and losses that are no number pass by."""
+    """Read what a run logged; skip unknown kinds, broken lines and losses that are no number."""
     found: dict[str, dict[int, float]] = {"train": {}, "validation": {}}
     speeds = []
     for row in _logged(metrics):
-        # A resumed run repeats the steps after its last checkpoint: the later line is the one
-        # that the weights went through.
+        # A resumed run repeats the steps after its last checkpoint: the weights come from the later
+        # line.
         kind, step, loss = row.get("kind"), row.get("step"), _number(row.get("loss"))
         if kind in found and isinstance(step, int) and loss is not None:
             found[kind][step] = loss
@@ -118,7 +135,7 @@ def read_census(path: Path | None) -> Mapping[str, Any] | None:
         return None
     value = read_json(path)
     if not isinstance(value, Mapping):
-        raise ManifestError(f"{path} holds no census (no object); run the packing again")
+        raise ManifestError(f"{path} is not a census (no JSON object); run the packing again")
     return value
 
 
@@ -130,7 +147,7 @@ def read_channels(path: Path | None) -> ChannelMap | None:
         return ChannelMap.model_validate(read_json(path))
     except ValidationError as error:
         raise ManifestError(
-            f"{path} is no channel map ({error.errors()[0]['msg']}); select the channels again"
+            f"{path} is not a channel map ({error.errors()[0]['msg']}); select the channels again"
         ) from error
 
 

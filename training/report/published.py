@@ -1,4 +1,4 @@
-"""The numbers that the paper reports, to stand beside a study's own.
+"""The numbers that the paper reports, to show beside a study's own.
 
 Saijo and Bando 2025, Tables 1 to 3: dB on the MUSDB18-HQ test set (50 songs), pre-trained on the
 large subset of the Free Music Archive, Table 3 on each of its subsets.
@@ -12,10 +12,14 @@ CITATION = (
 )
 
 CAUTION = (
-    "Published figures are on the real MUSDB18-HQ test set (50 songs) at full scale, pre-trained "
+    "Published numbers are for the real MUSDB18-HQ test set (50 songs) at full scale, pre-trained "
     "on the large subset of the Free Music Archive. They are here for orientation and are not "
     "comparable to a demo, nor to any study on other songs."
 )
+
+
+STEMS = ("vocals", "bass", "drums", "other")
+"""Stems of the paper's tables."""
 
 
 class Pair(NamedTuple):
@@ -104,16 +108,16 @@ SYSTEMS = (
     System("BS-RoFormer (12 layers)", "MUSDB18-HQ and 500 labelled songs", 11.99, None),
 )
 
-STANDING = (
+ALWAYS_DIFFERENT = (
     "The four outputs kept after pre-training are distinct: an assignment on the vote table. The "
     "authors' majority vote may take one output for two stems.",
     "The last chunk of a song is moved back to end with it, and not filled up with zeros; silent "
-    "chunks are shared out among the stems, and not left out.",
+    "chunks are divided among the stems, and not left out.",
     "Estimates are scored as 32-bit floats, and not from 24-bit files.",
     "The assignment in MixIT is the exact optimum over all 2^N; the authors' code takes least "
     "squares on the left channel.",
 )
-"""What differs from the authors' code whatever the recipe."""
+"""What differs from the authors' code in every recipe."""
 
 
 def beside(table: str, variant: str, start: str) -> tuple[float | None, float | None]:
@@ -140,7 +144,7 @@ def records() -> list[dict[str, str | float]]:
         {"id": row.id, "model": row.model}
         | {
             f"{stem} {metric}": value
-            for stem in ("vocals", "bass", "drums", "other", "average")
+            for stem in (*STEMS, "average")
             for metric, value in zip(("cSDR", "uSDR"), getattr(row, stem), strict=True)
         }
         for row in TABLE_1

@@ -1,28 +1,22 @@
-"""Scores per song and stem -> the table of a study, and one honest sentence about it.
+"""Scores per song and stem -> the table of a study, and one sentence about its gain.
 
 Fast to import: no arrays, no pictures.
 """
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from storage.records import Record, SongScore
-
-STEM_COLUMNS = ("vocals", "bass", "drums", "other")
-"""The order in which papers print the stems."""
-
-TRIVIAL = "mixture / 4"
-"""The estimate that knows nothing: every stem is a quarter of the mixture."""
+from training.report.formats import decibels, signed, span
+from training.report.stems import STEM_COLUMNS, label, stem_order
 
 TARGET_GAIN = 1.0
 """dB over the trivial estimate that a study should reach at least."""
 
 FEW_SONGS = 10
-"""Below that many songs a difference between two models is hardly one."""
-
-UNDEFINED = "–"
+"""With fewer songs a difference between two models is no evidence."""
 
 FIELDS = {
     "cSDR": "csdr",
@@ -48,9 +42,9 @@ class ScoreLine(Record):
     songs: int
     """Songs with a score."""
     stems: tuple[float | None, ...]
-    """In the order of `STEM_COLUMNS`."""
+    """In the order of the table's `stems`."""
     average: float | None
-    """Mean of the four stems; undefined as soon as one of them is."""
+    """Mean of the stems; undefined as soon as one of them is."""
     ends: tuple[Ends | None, ...] = ()
     """Interval of each stem and then of the average; empty where none was asked for."""
 
@@ -59,11 +53,13 @@ class ScoreTable(Record):
     """Models by metrics, one line each."""
 
     lines: tuple[ScoreLine, ...]
+    stems: tuple[str, ...] = STEM_COLUMNS
+    """Names, in the order of the columns."""
 
     @property
     def headers(self) -> list[str]:
         """Return the column titles of `rows`."""
-        stems = [stem.capitalize() for stem in STEM_COLUMNS]
+        stems = [label(stem) for stem in self.stems]
         return ["Model", "Metric", *stems, "Average", *(["95 %"] if self._sure else [])]
 
     @property
@@ -94,8 +90,7 @@ class ScoreTable(Record):
                 "model": line.model,
                 "metric": line.metric,
                 **{
-                    stem: rounded(value)
-                    for stem, value in zip(STEM_COLUMNS, line.stems, strict=True)
+                    stem: rounded(value) for stem, value in zip(self.stems, line.stems, strict=True)
                 },
                 "average": rounded(line.average),
                 **_named_ends(line),
@@ -110,74 +105,59 @@ class ScoreTable(Record):
         return next(found, None)
 
 
-def score_table(rows: Sequence[tuple[str, list[SongScore]]], with_ends: bool = False) -> ScoreTable:
+def trivial_name(stems: Sequence[str]) -> str:
+    """Return what a table calls the estimate without a model: each stem an equal share."""
+    return f"mixture / {len(stems)}"
+
+
+def score_table(
+    rows: Sequence[tuple[str, list[SongScore]]],
+    with_ends: bool = False,
+    stems: Sequence[str] = (),
+) -> ScoreTable:
     """Sum up each model's scores, then the trivial estimate's.
 
-    cSDR is the median over songs, uSDR the mean over songs in both its forms, as SI-SDR is;
-    SI-SDR's and museval's own numbers get a line where there are any. `with_ends` adds bootstrap
-    intervals, which take up to a second a line.
+    cSDR is the median over songs; uSDR in both its forms and SI-SDR are the mean over songs.
+    SI-SDR and museval's own numbers get a line where there are any.
+
+    Args:
+        rows: each model's name and its scores.
+        with_ends: add bootstrap intervals, which take up to a second a line.
+        stems: of the study; by default those of the scores (see `stem_order`).
     """
-    lines = []
+    lines, names = [], stem_order((score for _, scores in rows for score in scores), stems)
     for name, scores in rows:
         for metric, field in FIELDS.items():
             known = any(getattr(score, field) is not None for score in scores)
             if known or metric not in ("SI-SDR", "museval"):
-                lines.append(_line(name, metric, scores, with_ends))
-    # Models of one study share their test songs, so each song's trivial score counts once.
-    songs = {(score.song, score.stem): score for _, scores in rows for score in scores}
-    if any(score.usdr_trivial is not None for score in songs.values()):
-        trivial = [
-            SongScore(
-                song=score.song,
-                stem=score.stem,
-                usdr=score.usdr_trivial,
-                usdr_mdx21=None,
-                csdr=None,
-            )
-            for score in songs.values()
-        ]
-        lines.append(_line(TRIVIAL, "uSDR", trivial, with_ends))
-    return ScoreTable(lines=tuple(lines))
+                lines.append(_line((name, metric), scores, names, with_ends))
+    trivial = _trivial_scores(rows)
+    if trivial:
+        lines.append(_line((trivial_name(names), "uSDR"), trivial, names, with_ends))
+    return ScoreTable(lines=tuple(lines), stems=names)
 
 
-def gain_over_trivial(scores: Sequence[SongScore]) -> float:
+def gain_over_trivial(scores: Sequence[SongScore], stems: Sequence[str] = ()) -> float:
     """Return uSDR averaged over the stems less that of the trivial estimate, in dB.
 
     Only songs for which both are defined count. NaN if a stem has no such song.
     """
-    ours, trivial = _against_trivial(scores)
+    ours, trivial, _ = _against_trivial(scores, stems)
     return ours - trivial
 
 
-def gain_line(name: str, scores: Sequence[SongScore]) -> str:
+def gain_line(name: str, scores: Sequence[SongScore], stems: Sequence[str] = ()) -> str:
     """Say in one sentence how far a model is above the trivial estimate, target met or not."""
-    ours, trivial = _against_trivial(scores)
+    ours, trivial, trivially = _against_trivial(scores, stems)
     if math.isnan(ours):
-        return f"{name}: no uSDR to set against {TRIVIAL} yet."
+        return f"{name}: no uSDR to compare with {trivially} yet."
     gain = ours - trivial
     verdict = "met" if gain >= TARGET_GAIN else "not met"
     return (
-        f"{name}: uSDR {decibels(ours)} dB against {decibels(trivial)} dB for {TRIVIAL}, averaged "
-        f"over the stems: {signed(gain)} dB (target: at least +{TARGET_GAIN:g} dB: {verdict})"
+        f"{name}: uSDR {decibels(ours)} dB against {decibels(trivial)} dB for {trivially}, "
+        f"averaged over the stems: {signed(gain)} dB (target: at least +{TARGET_GAIN:g} dB: "
+        f"{verdict})"
     )
-
-
-def decibels(value: float | None) -> str:
-    """Return a number with two decimals and a true minus sign, or an en dash for none."""
-    if defined(value) is None:
-        return UNDEFINED
-    return f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")
-
-
-def signed(value: float | None) -> str:
-    """Return a difference with its sign."""
-    text = decibels(value)
-    return text if text[0] in "−–" else f"+{text}"
-
-
-def span(ends: Ends | None) -> str:
-    """Return an interval as `5.10 to 6.42`, or an en dash for none."""
-    return f"{decibels(ends[0])} to {decibels(ends[1])}" if ends else UNDEFINED
 
 
 def rounded(value: float | None) -> float | None:
@@ -191,41 +171,52 @@ def defined(value: float | None) -> float | None:
 
 
 def ends_of(scores_NS: Sequence[Sequence[float | None]], metric: str) -> tuple[Ends | None, ...]:
-    """Return the interval of each stem and of their average, given [songs, stems]."""
+    """Return the interval of each stem and then of their average, given [songs, stems].
+
+    Raises:
+        ValueError: there is no song.
+    """
     # Arrays are loaded only where intervals are wanted.
     from training.scoring.bootstrap import intervals  # noqa: PLC0415
 
     if not scores_NS:
-        return (None,) * (len(STEM_COLUMNS) + 1)
+        raise ValueError("no songs, no interval")
     found = intervals(scores_NS, "median" if metric in MEDIANS else "mean")
     return tuple(
         None if one is None else (one.low, one.high) for one in (*found.stems, found.average)
     )
 
 
-def by_song(scores: Sequence[SongScore], field: str) -> dict[str, list[float | None]]:
-    """Return each song's scores in the order of `STEM_COLUMNS`, songs in the order of names."""
+def by_song(
+    scores: Sequence[SongScore], field: str, stems: Sequence[str]
+) -> dict[str, list[float | None]]:
+    """Return each song's scores in the order of the stems, songs in the order of their names."""
     cells = {(score.song, score.stem): defined(getattr(score, field)) for score in scores}
     songs = sorted({score.song for score in scores})
-    return {song: [cells.get((song, stem)) for stem in STEM_COLUMNS] for song in songs}
+    return {song: [cells.get((song, stem)) for stem in stems] for song in songs}
 
 
-def _line(model: str, metric: str, scores: Sequence[SongScore], with_ends: bool) -> ScoreLine:
+def _line(
+    name: tuple[str, str], scores: Sequence[SongScore], stems: Sequence[str], with_ends: bool
+) -> ScoreLine:
+    """Return one line; `name` is that of its model and its metric."""
+    model, metric = name
     over_songs = statistics.median if metric in MEDIANS else statistics.fmean
-    songs = by_song(scores, FIELDS[metric])
+    songs = by_song(scores, FIELDS[metric], stems)
     columns = [
         [value for value in column if value is not None]
         for column in zip(*songs.values(), strict=True)
-    ] or [[]] * len(STEM_COLUMNS)
-    stems = [over_songs(column) if column else None for column in columns]
+    ] or [[]] * len(stems)
+    numbers = [over_songs(column) if column else None for column in columns]
     scored = [row for row in songs.values() if any(value is not None for value in row)]
+    none: tuple[Ends | None, ...] = (None,) * (len(stems) + 1)
     return ScoreLine(
         model=model,
         metric=metric,
         songs=len(scored),
-        stems=tuple(stems),
-        average=_mean_of_all(stems),
-        ends=ends_of(list(songs.values()), metric) if with_ends else (),
+        stems=tuple(numbers),
+        average=mean_of_all(numbers),
+        ends=(ends_of(list(songs.values()), metric) if songs else none) if with_ends else (),
     )
 
 
@@ -237,20 +228,37 @@ def _named_ends(line: ScoreLine) -> dict[str, float | None]:
     return {"average_low": rounded(low), "average_high": rounded(high)}
 
 
-def _mean_of_all(values: Iterable[float | None]) -> float | None:
+def mean_of_all(values: Sequence[float | None]) -> float | None:
+    """Return the mean; None as soon as one value is: a mean of fewer stems is another number."""
     known = [value for value in values if value is not None]
-    # An average over three stems would look like one over four and be another number.
-    return statistics.fmean(known) if len(known) == len(STEM_COLUMNS) else None
+    return statistics.fmean(known) if known and len(known) == len(values) else None
 
 
-def _against_trivial(scores: Sequence[SongScore]) -> tuple[float, float]:
+def _trivial_scores(rows: Sequence[tuple[str, list[SongScore]]]) -> list[SongScore]:
+    """Return the trivial estimate's scores, as if it were a model; none if nobody scored it."""
+    # Models of one study share their test songs, so each song's trivial score counts once.
+    songs = {(score.song, score.stem): score for _, scores in rows for score in scores}
+    if all(score.usdr_trivial is None for score in songs.values()):
+        return []
+    return [
+        SongScore(
+            song=score.song, stem=score.stem, usdr=score.usdr_trivial, usdr_mdx21=None, csdr=None
+        )
+        for score in songs.values()
+    ]
+
+
+def _against_trivial(scores: Sequence[SongScore], stems: Sequence[str]) -> tuple[float, float, str]:
+    """Return the averages of a model and of the trivial estimate, and what the latter is called."""
+    # The stems are those of all scores, even where no pair is left of one of them.
+    names = stem_order(scores, stems)
     paired = [
         score
         for score in scores
         if defined(score.usdr) is not None and defined(score.usdr_trivial) is not None
     ]
-    table = score_table([("", paired)])
-    ours, trivial = table.line("", "uSDR"), table.line(TRIVIAL, "uSDR")
+    table, name = score_table([("", paired)], stems=names), trivial_name(names)
+    ours, trivial = table.line("", "uSDR"), table.line(name, "uSDR")
     if ours is None or trivial is None or ours.average is None or trivial.average is None:
-        return math.nan, math.nan
-    return ours.average, trivial.average
+        return math.nan, math.nan, name
+    return ours.average, trivial.average, name

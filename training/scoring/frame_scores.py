@@ -1,4 +1,4 @@
-"""Scores of every frame, and the JSON that museval writes of a song, which sigsep's tools read.
+"""Scores of every frame, and the JSON that museval writes for a song, which sigsep's tools read.
 
 S sources, N frames.
 """
@@ -22,7 +22,7 @@ Array = npt.NDArray[np.float64]
 NAMES = ("SDR", "SIR", "ISR", "SAR")
 CLOSED_FORM = "closed form of BSSEval v4"
 DECIMALS = 5
-"""As museval rounds what it stores."""
+"""To which museval rounds what it stores."""
 
 
 class Frames(NamedTuple):
@@ -40,19 +40,19 @@ class Frames(NamedTuple):
 
 
 def closed_form(references_SCT: Tensor, estimates_SCT: Tensor, frame: int) -> Frames:
-    """Return the SDR of every frame, by `metrics.csdr_frames`; the others stay unknown."""
+    """Return the SDR of every frame, by `metrics.csdr_frames`; SIR, ISR and SAR stay unknown."""
     sdr_SN = metrics.csdr_frames(references_SCT, estimates_SCT, frame).cpu().numpy()
     return Frames({"SDR": sdr_SN}, CLOSED_FORM)
 
 
 def by_museval(references_SCT: Tensor, estimates_SCT: Tensor, frame: int) -> Frames:
-    """Return what museval finds: a hundred times slower and more, and its SDR is the closed form.
+    """Return museval's own scores: over a hundred times slower, and its SDR is the closed form.
 
     Raises:
-        MachineError: museval is not there, or refuses to import without ffmpeg.
+        MachineError: museval is not installed, or cannot be imported without ffmpeg.
     """
     try:
-        import museval  # noqa: PLC0415 - slow, and refuses to import without ffmpeg
+        import museval  # noqa: PLC0415 - slow, and fails to import without ffmpeg
     except (ImportError, RuntimeError) as error:
         raise MachineError(
             f"museval cannot be imported ({error}); install ffmpeg, or set museval=false"
@@ -65,10 +65,10 @@ def by_museval(references_SCT: Tensor, estimates_SCT: Tensor, frame: int) -> Fra
 
 
 def write(path: Path, stems: Sequence[str], frames: Frames, seconds: float = 1.0) -> None:
-    """Write one song's frames, each of so many `seconds`, as museval's `TrackStore` does.
+    """Write one song's frames, each `seconds` long, as museval's `TrackStore` does.
 
     What is undefined, infinite or unknown is NaN, as there: JSON has no such number, but museval
-    writes it and reads it, as Python does.
+    and Python write it and read it.
     """
     unknown = np.full_like(frames.values["SDR"], np.nan)
     columns = {name: frames.values.get(name, unknown) for name in NAMES}
@@ -79,12 +79,12 @@ def write(path: Path, stems: Sequence[str], frames: Frames, seconds: float = 1.0
                 {
                     "time": number * seconds,
                     "duration": seconds,
-                    "metrics": {name: _rounded(columns[name][place, number]) for name in NAMES},
+                    "metrics": {name: _rounded(columns[name][row, number]) for name in NAMES},
                 }
                 for number in range(unknown.shape[1])
             ],
         }
-        for place, stem in enumerate(stems)
+        for row, stem in enumerate(stems)
     ]
     store = {"targets": targets, "museval_version": frames.made_by}
     write_bytes(path, (json.dumps(store, indent=2) + "\n").encode())

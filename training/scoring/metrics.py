@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 AT_ONCE = 30_000
-"""Numbers looked at in one go. Their float64 copies stay in the processor's cache, and PyTorch
-shares out no work of fewer than 32,768: threads that wait for each other's millisecond of work cost
-a busy machine ten times the work itself. Songs are scored side by side instead."""
-GLIMPSE = 64
-"""Samples by which a frame is known to sound; nearly every frame is."""
+"""Numbers processed at a time. Their float64 copies stay in the processor's cache, and PyTorch
+uses one thread for fewer than 32,768: on a busy machine, threads that wait for each other's
+millisecond of work cost ten times the work itself. Songs are scored in parallel instead."""
+PROBE = 64
+"""Samples that show of nearly every frame that it is not silent."""
 
 
 def usdr_per_channel(reference_SCT: Tensor, estimate_SCT: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def csdr_frames(reference_SCT: Tensor, estimate_SCT: Tensor, frame: int = 44_100
     """Return [S, N]: the SDR of museval v4 for windows of `frame` samples that do not overlap.
 
     In museval's "images" mode the distortion filters cancel out of the SDR, which leaves the plain
-    energy ratio of each frame. Kept from museval: an incomplete last frame is dropped, but a signal
+    energy ratio of each frame. As in museval: an incomplete last frame is dropped, but a signal
     shorter than a frame is one frame; a frame is NaN for every source if in it any reference or
     any estimate is silent, that is, its channels add up to zero at every sample; +inf where the
     error is zero.
@@ -122,7 +122,7 @@ def _sdr_of_frame(reference_SCT: Tensor, estimate_SCT: Tensor) -> Tensor:
 
 
 def _any_silent(signals_SCT: Tensor) -> bool:
-    maybe_S = (signals_SCT[..., :GLIMPSE].double().sum(1) == 0).all(-1)
+    maybe_S = (signals_SCT[..., :PROBE].double().sum(1) == 0).all(-1)
     if not maybe_S.any():
         return False
     return bool((signals_SCT[maybe_S].double().sum(1) == 0).all(-1).any())

@@ -12,11 +12,12 @@ from flows.studies.mixit.config import MixitStudyConfig
 from flows.studies.mixit.separators import FINETUNED, FROM_SCRATCH, Separator
 from flows.studies.mixit.variants import TABLES, Table, Variant, variants_of
 from flows.studies.study import Page, Results, report_link
-from storage.config import differences
+from storage.config import Change, changes
 from storage.home import marks
 from storage.home.layout import Home
 from storage.home.marks import Mark
-from training.report.comparison import Comparison, Entry, find, write_comparison
+from training.report import write_comparison
+from training.report.comparison import Comparison, Entry, find
 
 ROWS = (FROM_SCRATCH, FINETUNED)
 """Of each variant, in the tables' order."""
@@ -74,14 +75,14 @@ def results(
     )
 
 
-def unlike_the_paper(config: MixitStudyConfig) -> list[str]:
+def unlike_the_paper(config: MixitStudyConfig) -> list[Change]:
     """List what of a study is not as in the recipe `paper`, its name apart."""
     ours, theirs = config.what_matters(), recipes.paper().what_matters()
     for matters in (ours, theirs):
         matters.pop("name")
         # Seeds and scales are what a table shows; they are no departure from it.
         matters.pop("tables")
-    return differences(theirs, ours)
+    return changes(theirs, ours)
 
 
 def _entries(home: Home, variant: Variant, inputs: Inputs) -> Iterable[Entry]:

@@ -12,9 +12,7 @@ servers cannot read, or store as part of the object.
 
 import logging
 import os
-import random
 import threading
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import boto3
@@ -23,23 +21,24 @@ from botocore.exceptions import ConnectionError as UnreachableError
 from botocore.exceptions import HTTPClientError
 
 from storage.errors import ConfigError
+from storage.retry_policy import RetryPolicy
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-ATTEMPTS = 10
-"""How often a request is made before it fails, and how often in a row a body may break off."""
-
-CONNECT_SECONDS = 10
-READ_SECONDS = 60
+RETRIES = RetryPolicy(
+    first_seconds=0.4,
+    longest_seconds=20.0,
+    spread=1.0,
+    progress_bytes=1 << 18,
+    connect_seconds=10.0,
+)
+"""A bucket answers faster than an archive server, and many processes ask it at once."""
 CONNECTIONS = 32
-"""Open connections that a process keeps at most."""
-
-PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 20.0
+"""Open connections of a process at most."""
 
 TRANSIENT = frozenset({429, 500, 502, 503, 504})
-"""HTTP statuses that another attempt may not meet again."""
+"""HTTP statuses after which another attempt may succeed."""
 
 CHECKSUMS = ("when_required", "when_supported")
 ENDPOINTS = ("STEMWORKS_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
@@ -51,7 +50,7 @@ _clients: dict[tuple[int, "Settings"], "S3Client"] = {}
 
 
 class Settings(NamedTuple):
-    """What the environment says of the server."""
+    """The server's settings from the environment."""
 
     endpoint: str
     checksums: str
@@ -61,15 +60,17 @@ def settings() -> Settings:
     """Read the environment.
 
     Raises:
-        ConfigError: the endpoint is no http(s) URL or holds a user; the checksums are no mode.
+        ConfigError: the endpoint is no http(s) URL or has a user; the checksum mode is unknown.
     """
     name = next((name for name in ENDPOINTS if os.environ.get(name)), "")
     endpoint = os.environ.get(name, "")
     if endpoint and not endpoint.startswith(("http://", "https://")):
-        raise ConfigError(f"{name} is no URL; give one such as https://storage.example.org")
+        raise ConfigError(
+            f"{name} is not an http(s) URL; give one such as https://storage.example.org"
+        )
     if "@" in endpoint or "?" in endpoint:
         raise ConfigError(
-            f"{name} holds a user or a query; give the bare URL and set AWS_ACCESS_KEY_ID"
+            f"{name} has a user or a query; give the URL alone and set AWS_ACCESS_KEY_ID"
         )
     checksums = os.environ.get("STEMWORKS_S3_CHECKSUMS", "") or CHECKSUMS[0]
     if checksums not in CHECKSUMS:
@@ -86,11 +87,6 @@ def client() -> "S3Client":
         if key not in _clients:
             _clients[key] = _made(key[1])
         return _clients[key]
-
-
-def pause(failures: int) -> None:
-    """Wait before the next attempt, longer after each failure and never in step with others."""
-    time.sleep(_delay(failures))
 
 
 def quoted(version: str) -> str:
@@ -112,9 +108,9 @@ def _made(chosen: Settings) -> "S3Client":
         "s3",
         endpoint_url=chosen.endpoint or None,
         config=ClientConfig(
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": RETRIES.attempts},
+            connect_timeout=RETRIES.connect_seconds,
+            read_timeout=RETRIES.silence_seconds,
             max_pool_connections=CONNECTIONS,
             tcp_keepalive=True,
             request_checksum_calculation=chosen.checksums,  # type: ignore[arg-type]
@@ -137,16 +133,12 @@ def _insist(
     """
     lost = isinstance(caught_exception, HTTPClientError | UnreachableError)
     failed = response is not None and response[0].status_code in TRANSIENT
-    return _delay(attempts) if attempts < ATTEMPTS and (lost or failed) else None
-
-
-def _delay(failures: int) -> float:
-    longest = min(LONGEST_PAUSE_SECONDS, PAUSE_SECONDS * 2.0**failures)
-    return random.SystemRandom().uniform(0, longest)
+    again = attempts < RETRIES.attempts and (lost or failed)
+    return RETRIES.wait_seconds(attempts) if again else None
 
 
 def _forget() -> None:
-    """Begin anew in a forked child: its parent's sockets, and perhaps a held lock, are copies."""
+    """Start without clients in a forked child: sockets, and perhaps a held lock, are copies."""
     global _lock  # noqa: PLW0603
     _lock = threading.Lock()
     _clients.clear()

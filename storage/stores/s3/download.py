@@ -1,8 +1,7 @@
-"""Reading objects by ranges that go on where a body broke off, of one and the same version."""
+"""Reading objects by range requests that resume where a response broke off."""
 
 import hashlib
 import logging
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,28 +11,31 @@ from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadErro
 from urllib3.exceptions import HTTPError
 
 from storage.errors import IntegrityError, SourceError
-from storage.files import arriving, hash_file
+from storage.files import arriving, hash_file, write_at
+from storage.retry_policy import Attempts, TransientError
 from storage.stores.s3.address import S3Address
-from storage.stores.s3.client import ATTEMPTS, client, pause, quoted, unquoted
+from storage.stores.s3.client import RETRIES, client, quoted, unquoted
 from storage.stores.s3.errors import SHORT, answered, names_of, says
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, GetObjectRequestTypeDef
 
 BLOCK_BYTES = 1 << 18
-"""What is lost at most when a body breaks off."""
+"""Lost at most when a response breaks off."""
+
+REMEDY = "check the network, then run again"
 
 PART_BYTES = 64 << 20
 """Larger objects are fetched in parts of this size."""
 
 CONNECTIONS = 4
-"""How many parts of an object are fetched at once: one connection fills no fast network."""
+"""Parts of an object that are downloaded at once: one connection is slower than a network."""
 
 TRIES = 2
-"""Altered bytes are fetched once more: the network may have altered them, not the store."""
+"""Altered bytes are downloaded once more: the network may have altered them."""
 
 SHA256 = "sha256"
-"""The metadata under which this project keeps an object's own digest."""
+"""The metadata key of an object's own digest."""
 
 LOST = (HTTPClientError, IncompleteReadError, HTTPError, OSError)
 
@@ -41,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 
 class Reading:
-    """An object's bytes from `start` to `end`, asked for again from where they broke off.
+    """An object's bytes from `start` to `end`; a response that breaks off is resumed.
 
     Raises:
         ManifestError: there is no such object.
@@ -63,17 +65,19 @@ class Reading:
         self.end = total if length < 0 else start + length
         if total < self.end:
             raise IntegrityError(
-                f"{place.url} ends at byte {total}, before {self.end}; run what makes it again"
+                f"{place.url} ends at byte {total}, before {self.end}; run the stage "
+                "that makes it again"
             )
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the bytes in order."""
-        failures = 0
+        attempts = Attempts(self._place.url, RETRIES, REMEDY)
         while True:
-            began, reason = self.position, "too few bytes"
+            reason = "too few bytes"
             try:
                 for block in self._answer["Body"].iter_chunks(BLOCK_BYTES):
                     self.position += len(block)
+                    attempts.received(len(block))
                     yield block
             except LOST as error:
                 reason = type(error).__name__
@@ -81,14 +85,10 @@ class Reading:
                 self._answer["Body"].close()
             if self.position >= self.end:
                 return
-            failures = 1 if self.position - began >= BLOCK_BYTES else failures + 1
-            if failures >= ATTEMPTS:
-                raise SourceError(
-                    f"{self._place.url} breaks off at byte {self.position} of {self.end} "
-                    f"({reason}, {failures} attempts); check the network, then run again"
-                )
             logger.debug("%s broke off at byte %d", self._place.url, self.position)
-            pause(failures)
+            attempts.failed(
+                TransientError(f"broke off at byte {self.position} of {self.end} ({reason})")
+            )
             self._answer = self._asked()
 
     def _asked(self) -> "GetObjectOutputTypeDef":
@@ -108,32 +108,27 @@ class Reading:
                 raise
         if part and not answer.get("ContentRange"):
             raise SourceError(
-                f"the server of {self._place.url} sends whole objects where ranges are asked for; "
-                "use a server that knows HTTP ranges"
+                f"the server of {self._place.url} ignores range requests and sends whole objects; "
+                "use a server that supports HTTP ranges"
             )
-        # A server that ignores conditions sends the new object without a word.
+        # A server that ignores conditions sends the new object silently.
         if self.version and unquoted(answer["ETag"]) != self.version:
             raise self._changed()
         return answer
 
     def _opened(self, wanted: "GetObjectRequestTypeDef") -> "GetObjectOutputTypeDef":
-        """Ask, also where the body of a refusal breaks off: boto3 reads that and gives up."""
-        failures = 0
+        """Send the request; retry if an error response breaks off, which boto3 does not."""
+        attempts = Attempts(self._place.url, RETRIES, REMEDY)
         while True:
             try:
                 return client().get_object(**wanted)
             except HTTPError as error:
-                failures += 1
-                if failures >= ATTEMPTS:
-                    raise SourceError(
-                        f"the server of {self._place.url} breaks off ({type(error).__name__}, "
-                        f"{failures} attempts); check the network, then run again"
-                    ) from error
-                pause(failures)
+                attempts.failed(TransientError(f"the answer broke off ({type(error).__name__})"))
 
     def _changed(self) -> IntegrityError:
         return IntegrityError(
-            f"{self._place.url} was replaced while it was read; let no run write it, then run again"
+            f"{self._place.url} was replaced while it was read; stop other runs on this home, then "
+            "run again"
         )
 
     def _total(self) -> int:
@@ -160,11 +155,11 @@ def read(place: S3Address, start: int = 0, length: int = -1) -> bytes:
 
 
 def fetch(place: S3Address, path: Path, sha256: str = "") -> None:
-    """Bring an object to a file, which appears only when whole and of the right digest.
+    """Download an object to a file, which appears only when complete and checked.
 
     Raises:
         ManifestError: there is no such object.
-        IntegrityError: its bytes have another sha256, also when fetched again.
+        IntegrityError: its bytes have another sha256, also after a second download.
         MachineError: the disk is full or forbidden.
     """
     with arriving(path) as temporary:
@@ -177,7 +172,7 @@ def fetch(place: S3Address, path: Path, sha256: str = "") -> None:
 
 
 def _filled(place: S3Address, path: Path) -> str:
-    """Fill a file with an object, in parts where it is large; return its recorded digest."""
+    """Download an object to a file, a large one in parts; return its recorded digest."""
     reading = Reading(place)
     with path.open("wb") as stream, ThreadPoolExecutor(CONNECTIONS) as pool:
         descriptor = stream.fileno()
@@ -203,13 +198,13 @@ def _part(place: S3Address, descriptor: int, start: int, whole: Reading) -> None
 def _write(descriptor: int, reading: Reading, end: int) -> None:
     position = reading.position
     for block in reading.blocks():
-        os.pwrite(descriptor, block, position)
-        position += len(block)
+        position = write_at(descriptor, position, block)
         if position >= end:
             return
 
 
 def _altered(place: S3Address, sha256: str) -> IntegrityError:
     return IntegrityError(
-        f"{place.url} is altered: its sha256 is not {sha256}; run what makes it again"
+        f"{place.url} has been altered: its sha256 is not {sha256}; run the stage that "
+        "makes it again"
     )

@@ -17,8 +17,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from rich.console import Console
 
 from flows.cli import doctor
-from flows.cli.examine import examine
-from flows.cli.views import View
+from flows.cli.output import View
 from flows.deploy import schedule_health
 from flows.server import server
 from flows.server.settings import PASSWORD
@@ -47,7 +46,7 @@ def findings(home: Path) -> dict[str, dict[str, str]]:
     console = Console(file=io.StringIO(), width=300, _environ={})
     assert isinstance(console.file, io.StringIO)
     try:
-        examine(Home(home), View(console, as_json=True))
+        doctor.examine(Home(home), View(console, as_json=True))
     except MachineError:
         shown = json.loads(console.file.getvalue())
         assert any(row["verdict"] == "wrong" for row in shown)
@@ -67,13 +66,13 @@ def test_the_real_environment(works: Works, tmp_path: Path) -> None:
         assert bool(row["remedy"]) <= (row["verdict"] == "note" or row["found"] == "not running")
     found = {row["name"]: row["found"] for row in rows}
     assert found["Prefect server"] == f"http://127.0.0.1:{works.port}/v2"
-    assert found["server's password"] == "none; 127.0.0.1 is reached from this machine alone"
+    assert found["server's password"] == "none; 127.0.0.1 can be reached from this machine only"
     assert {"python", "prefect", "sqlalchemy", "ffmpeg", "disk", "GPU"} <= found.keys()
 
 
 def test_for_people(quick: None, tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=200, _environ={})
-    examine(Home(tmp_path / "not" / "there" / "yet"), View(console, as_json=False))
+    doctor.examine(Home(tmp_path / "not" / "there" / "yet"), View(console, as_json=False))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert "NVIDIA H200, NVIDIA H200" in text
@@ -97,7 +96,7 @@ def test_a_version_with_a_known_fault(
     harm = {"sqlalchemy": "schedules silently never fire", "fastapi": "the Prefect server cannot"}
     assert harm[package] in row["found"]
     with pytest.raises(MachineError, match=f"{package}: {version}, not .*; run 'make setup'"):
-        examine(Home(tmp_path), View(Console(file=io.StringIO()), as_json=True))
+        doctor.examine(Home(tmp_path), View(Console(file=io.StringIO()), as_json=True))
 
 
 def test_a_package_that_is_not_there(
@@ -168,11 +167,11 @@ def test_a_named_server_that_is_away(
 @pytest.mark.parametrize(
     ("host", "password", "verdict", "said"),
     [
-        ("127.0.0.1", "", "ok", "none; 127.0.0.1 is reached from this machine alone"),
-        ("127.0.0.1", "works:secret", "ok", "set; 127.0.0.1 is reached from this machine alone"),
-        ("0.0.0.0", "works:secret", "ok", "set; 0.0.0.0 is reached from other machines, too"),
+        ("127.0.0.1", "", "ok", "none; 127.0.0.1 can be reached from this machine only"),
+        ("127.0.0.1", "works:secret", "ok", "set; 127.0.0.1 can be reached from this machine only"),
+        ("0.0.0.0", "works:secret", "ok", "set; 0.0.0.0 can be reached from other machines, too"),
         ("0.0.0.0", "", "wrong", "the Prefect server would listen on 0.0.0.0 without a password"),
-        ("127.0.0.1", "secret", "wrong", f"{PASSWORD} holds no user"),
+        ("127.0.0.1", "secret", "wrong", f"{PASSWORD} has no user name"),
     ],
 )
 @pytest.mark.usefixtures("quick")
@@ -206,7 +205,7 @@ def test_a_server_that_runs_without_the_password_that_is_set(works: Works, tmp_p
 @pytest.mark.parametrize(
     ("cron", "verdict", "said"),
     [
-        ("0 0 29 2 *", "wrong", "of sleeping no run is ahead"),
+        ("0 0 29 2 *", "wrong", "no next run is planned of sleeping"),
         ("0 * * * *", "ok", "1, the next run"),
     ],
 )

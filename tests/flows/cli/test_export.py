@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from flows.cli import export as exporting
-from flows.cli.views import View
+from flows.cli.output import View
 from storage.errors import CheckpointError, ConfigError
 from storage.files import hash_file
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 
 def export(run: Path, out: Path) -> str:
     console = Console(file=io.StringIO(), width=200, _environ={})
-    exporting.export(run, out, View(console, as_json=False))
+    exporting.export_model(run, out, View(console, as_json=False))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -87,7 +87,7 @@ def test_what_a_card_says_of_its_training_is_so(finished: Path, tmp_path: Path) 
 
 def test_a_folder_that_holds_something_is_left_alone(tuned: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="exists and is not empty"):
         export(tuned, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 

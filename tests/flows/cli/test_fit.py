@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from flows.cli.fit import fit, measure
-from flows.cli.views import View
+from flows.cli.output import View
 from flows.studies.mixit import recipes
 from storage.errors import ConfigError, MachineError
 

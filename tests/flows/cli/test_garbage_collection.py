@@ -1,4 +1,4 @@
-"""The janitor deletes what nothing refers to, nothing else, and only when that is agreed to."""
+"""Garbage collection deletes what nothing refers to, nothing else, and only once confirmed."""
 
 import json
 import os
@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from flows.cli import garbage_collection
-from storage.home.layout import WORKING_COPIES, Home
+from storage.home.layout import Home
 from storage.home.marks import all_marks, find_fault
+from storage.home.open import WORKING_COPIES, open_home
 from storage.stores.s3.client import client
 from tests.bucket import bucket, moto_server
 from tests.flows.conftest import Works
@@ -45,7 +46,7 @@ def files(home: Home) -> set[str]:
 
 def test_asks_and_takes_no_for_an_answer(works: Works, littered: Home) -> None:
     before = files(littered)
-    answer = works("janitor", "--home", str(littered.root), "--json")
+    answer = works("gc", "--home", str(littered.root), "--json")
     assert answer.returncode == 0, answer.stderr
     found = json.loads(answer.stdout)
     whys = {piece["name"]: piece["why"] for piece in found["litter"]}
@@ -57,7 +58,7 @@ def test_asks_and_takes_no_for_an_answer(works: Works, littered: Home) -> None:
 
 def test_what_goes_and_what_stays(works: Works, littered: Home) -> None:
     before = files(littered)
-    answer = works("janitor", "--home", str(littered.root), "--yes", "--json")
+    answer = works("gc", "--home", str(littered.root), "--yes", "--json")
     assert answer.returncode == 0, answer.stderr
     gone = before - files(littered)
     checkpoints = {name for name in before if "/checkpoints/" in name}
@@ -77,7 +78,7 @@ def test_an_unfinished_job_keeps_its_checkpoints(works: Works, littered: Home) -
     name, checkpoints = sorted(runs.items())[0]
     littered.mark("train", name.removeprefix("train-")).unlink()
     kept = len(list(checkpoints.rglob("*.safetensors")))
-    answer = works("janitor", "--home", str(littered.root), "--yes")
+    answer = works("gc", "--home", str(littered.root), "--yes")
     assert answer.returncode == 0, answer.stderr
     assert len(list(checkpoints.rglob("*.safetensors"))) == kept > 0
 
@@ -97,14 +98,14 @@ def test_uploads_that_nobody_ended_are_shown_and_then_aborted(
     """By their own name, which a finished object may bear as well: that one stays."""
     monkeypatch.setenv(WORKING_COPIES, str(tmp_path))
     with moto_server() as endpoint, bucket(endpoint) as url:
-        home = Home.open(url)
+        home = open_home(url)
         home.store.write("fma/0a/index.json", b"whole")
         begun = client().create_multipart_upload(
             Bucket=url.split("/")[2], Key="home/fma/0a/index.json"
         )["UploadId"]
         # The server says that every upload began in 2010.
-        (upload,) = [piece for piece in garbage_collection.survey(home, []) if piece.upload]
+        (upload,) = [piece for piece in garbage_collection.find_garbage(home, []) if piece.upload]
         assert upload == ("fma/0a/index.json", 0, "upload never ended", begun)
-        assert garbage_collection.sweep(home, [upload], []) == 0
-        assert not [piece for piece in garbage_collection.survey(home, []) if piece.upload]
+        assert garbage_collection.delete_garbage(home, [upload], []) == 0
+        assert not [piece for piece in garbage_collection.find_garbage(home, []) if piece.upload]
         assert home.store.read("fma/0a/index.json") == b"whole"

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from flows.cli import lineage
 from flows.cli.lineage import home_around, recognise, settings_of, value_of
-from flows.cli.views import View
+from flows.cli.output import View
 from flows.stages.lineage import LineageGraph
 from flows.studies.mixit.recipes import RECIPES
 from storage.config import Json
@@ -88,7 +88,7 @@ def test_a_log_and_a_run_directory_are_their_jobs(ancestry: LineageGraph) -> Non
 
 def test_what_is_ambiguous_is_refused_with_the_keys(ancestry: LineageGraph) -> None:
     keys = [mark.key for mark in ancestry.marks if mark.stage == "train"]
-    with pytest.raises(ConfigError, match="give one's key") as caught:
+    with pytest.raises(ConfigError, match="give the key of one") as caught:
         recognise(ancestry, "train")
     assert all(key in str(caught.value) for key in keys)
     assert recognise(ancestry, "census").mark.stage == "census"

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from flows.cli import views
-from flows.cli.views import View
+from flows.cli import recover, views
+from flows.cli.output import View
 from flows.studies.estimates import Progress
 from flows.studies.mixit.config import MixitStudyConfig
 from flows.studies.mixit.graph import build_graph
@@ -155,7 +155,7 @@ def test_verify_finds_every_fault(damaged: Home) -> None:
     page = census.path(damaged, "census.json")
     page.write_bytes(page.read_bytes()[:-1] + b" ")
     console = Console(file=io.StringIO())
-    with pytest.raises(DataError, match=r"report.html is gone.*run the study again"):
+    with pytest.raises(DataError, match=r"report.html is missing.*run the study again"):
         views.verify(damaged, False, View(console, as_json=True))
     assert isinstance(console.file, io.StringIO)
     faults = json.loads(console.file.getvalue())["faults"]
@@ -173,12 +173,12 @@ def test_retry_forgets_the_units_of_a_reason_alone(damaged: Home, reason: str) -
         for key, mark in before.items()
         if mark.stage == "pack" and reason in mark.facts["quarantined"]
     }
-    said = json_of(lambda view: views.retry(damaged, reason, view))
+    said = json_of(lambda view: recover.retry_quarantined(damaged, reason, view))
     assert said == {"reason": reason, "units": len(held)}
     assert held
     assert before.keys() - {mark.key for mark in all_marks(damaged)} == held
     with pytest.raises(ConfigError, match="reasons here are") as caught:
-        views.retry(damaged, reason, View(Console(), as_json=False))
+        recover.retry_quarantined(damaged, reason, View(Console(), as_json=False))
     assert f"'{reason}'" in str(caught.value)
 
 

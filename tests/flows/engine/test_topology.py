@@ -3,19 +3,19 @@ and two workers, of which one is lost in mid-run.
 """
 
 import json
-import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
-from storage.home.layout import WORKING_COPIES, Home
+from storage.home.layout import Home
+from storage.home.open import WORKING_COPIES, open_home
 from tests.bucket import SECRET_KEY, bucket, moto_server
 from tests.flows.conftest import Works, scores
 from tests.services import (
@@ -71,7 +71,7 @@ def test_a_worker_is_lost_and_another_one_finishes(
     assert (over["state"]["name"], over["run_count"]) == ("Completed", 2), over["state"]
     other = "second" if at_work == "first" else "first"
     assert list((tmp_path / other / "scratch").rglob("evaluate-*")), "done by the other"
-    assert digests(Home.open(url)) == digests(Home.open(str(finished)))
+    assert digests(open_home(url)) == digests(open_home(str(finished)))
     assert stored_scores(url) == scores(finished)
     logs += [path.read_text() for path in server.folder.rglob("*.log")]
     for secret in (PASSWORD, AUTH_STRING.partition(":")[2], SECRET_KEY):
@@ -138,21 +138,11 @@ def training(workers: dict[str, Service], folder: Path) -> str:
 def lose(service: Service) -> None:
     """Kill a worker with all that it started, as when its machine is gone."""
     assert service.process
-    family = [service.process.pid]
-    for pid in family:
-        family += descendants(pid)
-    for pid in family:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    worker = psutil.Process(service.process.pid)
+    for process in [worker, *worker.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     service.kill()
-
-
-def descendants(pid: int) -> list[int]:
-    """Return the children of a process."""
-    listed = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for path in listed for child in path.read_text().split()]
 
 
 def ended(ask: Ask, run: str) -> dict[str, Any] | None:
@@ -172,7 +162,7 @@ def digests(home: Home) -> list[tuple[str, str]]:
 
 
 def stored_scores(url: str) -> list[dict[str, Any]]:
-    store = Home.open(url).store
+    store = open_home(url).store
     rows = [
         json.loads(line)
         for name in store.listing("runs")

@@ -3,8 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -12,6 +10,7 @@ from flows.jobs.deadlines import TimeLimit, interruptible, stop, stopping, withi
 from pipelines.workers.fan_out import fan_out
 from storage.errors import StoppedError, TimeLimitError
 from storage.processes import children
+from tests.processes import commands
 
 LONG = TimeLimit(1.0, "limits.packing_hours")
 SHORT = TimeLimit(0.3 / 3600, "limits.packing_hours")
@@ -47,12 +46,12 @@ def in_thread(work: Callable[[], None]) -> tuple[threading.Thread, list[BaseExce
 
 def at_work() -> list[int]:
     """Return the worker processes of this one."""
-    found = []
-    for pid in children():
-        with suppress(FileNotFoundError, ProcessLookupError):
-            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.append(pid)
-    return found
+    own = set(children())
+    return [
+        process.pid
+        for process, words in commands()
+        if process.pid in own and any("spawn_main" in word for word in words)
+    ]
 
 
 def test_past_its_time_it_ends_and_says_which_setting() -> None:

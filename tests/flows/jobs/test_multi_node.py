@@ -9,8 +9,8 @@ import pytest
 from flows.jobs.launch import launch
 from flows.jobs.multi_node import LAUNCHER, NODES, RENDEZVOUS, fetch, node, torchrun
 from storage.errors import ConfigError, LaunchError
-from storage.home.layout import WORKING_COPIES, Home
 from storage.home.mirror import Mirror
+from storage.home.open import WORKING_COPIES, open_home
 from storage.home.runs import Job, Run
 from tests.bucket import bucket, moto_server
 from tests.services import free_port
@@ -81,7 +81,7 @@ def test_schedulers_say_which_host_it_is(name: str, monkeypatch: pytest.MonkeyPa
 def test_what_a_job_reads_is_brought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(WORKING_COPIES, str(tmp_path / "scratch"))
     with moto_server() as endpoint, bucket(endpoint) as url:
-        home = Home.open(url)
+        home = open_home(url)
         run, model = Run(home.run("train", "key")), home.run("train", "before") / "result/model"
         songs_at, index_at = home.root / "musdb/key/songs.jsonl", home.root / "fma/key/index.json"
         files = (
@@ -102,7 +102,7 @@ def test_what_a_job_reads_is_brought(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert not (index_at.parent / "shards").exists(), "clips are fetched as they are read"
         monkeypatch.setenv(WORKING_COPIES, str(tmp_path / "elsewhere"))
         with pytest.raises(ConfigError, match="the same value on every host"):
-            fetch(Home.open(url), run)
+            fetch(open_home(url), run)
 
 
 def losses(run: Run) -> list[tuple[int, float]]:

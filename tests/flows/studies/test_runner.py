@@ -191,7 +191,7 @@ def test_missing_units_are_counted_and_named(done: Place) -> None:
     pack = done.look()["pack"]
     assert pack.state == "missing"
     assert [unit.state for unit in pack.units].count("missing") == 1
-    assert pack.why == f"{shard.relative_to(done.home.root)} is gone"
+    assert pack.why == f"{shard.relative_to(done.home.root)} is missing"
     assert done.states()["census"] == "waiting"
     line = done.run()
     assert line.worked == ["pack"], "the same bytes again: the census stays"

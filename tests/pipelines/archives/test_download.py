@@ -18,9 +18,9 @@ import pytest
 from pipelines.archives import download as module
 from pipelines.archives.download import Download, download
 from pipelines.archives.published import Published
-from pipelines.archives.retry_policy import RetryPolicy
 from storage.errors import IntegrityError, LockedError, MachineError, SourceError
 from storage.files import only_one
+from storage.retry_policy import RetryPolicy
 from tests.range_server import Fault, RangeServer
 
 QUICK = RetryPolicy(attempts=4, first_seconds=0.001, longest_seconds=0.002, silence_seconds=1)
@@ -107,13 +107,13 @@ def test_cuts_and_errors_on_the_way_cost_nothing(server: RangeServer, tmp_path: 
     path = tmp_path / "a.zip"
     accidents = [Fault(cut=30_000), Fault(status=503), Fault(cut=50, reset=True), Fault()]
     server.faults += accidents * 4
-    patience = RetryPolicy(attempts=20, first_seconds=0.001, longest_seconds=0.002)
+    retries = RetryPolicy(attempts=20, first_seconds=0.001, longest_seconds=0.002)
     came: list[int] = []
-    assert download(Download(wanted(server, sha1=SHA1), path, came.append), 3, patience) == SHA1
+    assert download(Download(wanted(server, sha1=SHA1), path, came.append), 3, retries) == SHA1
     assert sum(came) == SIZE
 
 
-def test_a_changed_archive_is_begun_anew_and_says_so(
+def test_a_changed_archive_starts_again_and_says_so(
     server: RangeServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "a.zip"
@@ -126,7 +126,7 @@ def test_a_changed_archive_is_begun_anew_and_says_so(
     server.files["a.zip"].write_bytes(other)
     with caplog.at_level(logging.WARNING):
         assert download(Download(wanted(server), path), 2, QUICK) == hashlib.sha1(other).hexdigest()
-    assert "begun anew" in caplog.text
+    assert "starts again" in caplog.text
     assert path.read_bytes() == other
 
 
@@ -189,7 +189,7 @@ def test_servers_without_ranges_send_it_in_one(
         order = Download(wanted(server, sha1=SHA1), path, came.append)
         assert download(order, 4, QUICK) == SHA1
     assert sum(came) == SIZE
-    assert "serves no parts" in caplog.text
+    assert "serves no ranges" in caplog.text
     path.unlink()
     server.faults += [Fault(whole=True), Fault(whole=True, cut=5000)]
     server.head_faults += [Fault(status=405)]

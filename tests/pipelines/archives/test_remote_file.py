@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.archives.remote_file import RemoteFile
-from pipelines.archives.retry_policy import RetryPolicy
 from storage.errors import SourceError
+from storage.retry_policy import RetryPolicy
 from tests.range_server import Fault, RangeServer
 
 QUICK = RetryPolicy(attempts=4, first_seconds=0.001, longest_seconds=0.002, silence_seconds=0.3)
@@ -40,7 +40,7 @@ def silent_port() -> Iterator[str]:
 
 
 def opened(server: RangeServer, **pins: object) -> RemoteFile:
-    return RemoteFile(server.url("a.zip"), patience=QUICK, **pins)  # type: ignore[arg-type]
+    return RemoteFile(server.url("a.zip"), retries=QUICK, **pins)  # type: ignore[arg-type]
 
 
 def test_ranges_are_the_files_bytes(server: RangeServer, data: bytes) -> None:
@@ -106,8 +106,8 @@ def test_failures_without_end_are_given_up_on(server: RangeServer) -> None:
 
 def test_progress_makes_up_for_failures(server: RangeServer, data: bytes) -> None:
     server.faults += [Fault(cut=250_000)] * 11
-    patience = RetryPolicy(attempts=4, first_seconds=0.001, progress_bytes=200_000)
-    with RemoteFile(server.url("a.zip"), SIZE, patience=patience) as remote:
+    retries = RetryPolicy(attempts=4, first_seconds=0.001, progress_bytes=200_000)
+    with RemoteFile(server.url("a.zip"), SIZE, retries=retries) as remote:
         assert remote.read(0, SIZE) == data
     assert len(server.gets()) == 12
 
@@ -115,8 +115,8 @@ def test_progress_makes_up_for_failures(server: RangeServer, data: bytes) -> Non
 def test_a_server_that_is_gone_is_given_up_on() -> None:
     with (
         silent_port() as url,
-        RemoteFile(url, 10, patience=QUICK) as remote,
-        pytest.raises(SourceError, match=r"4 times in a row, last by: ConnectError"),
+        RemoteFile(url, 10, retries=QUICK) as remote,
+        pytest.raises(SourceError, match=r"4 times in a row, last with: ConnectError"),
     ):
         remote.read(0, 10)
 
@@ -127,7 +127,7 @@ def test_a_server_that_is_gone_is_given_up_on() -> None:
         (401, "wants a password"),
         (403, "forbids it; download the file by hand"),
         (404, "no such file; check the address"),
-        (410, "no more"),
+        (410, "no longer has it"),
         (412, "ETag changed"),
         (416, "shorter file"),
         (418, r"answered 418 and name another server with data\.mirror"),
@@ -207,7 +207,7 @@ def test_what_a_server_offers(server: RangeServer, tmp_path: Path) -> None:
         server.faults += [Fault(whole=True)]
         assert remote.look() == (SIZE, etag, False)
     with (
-        RemoteFile(server.url("none.zip"), patience=QUICK) as remote,
+        RemoteFile(server.url("none.zip"), retries=QUICK) as remote,
         pytest.raises(SourceError, match=r"none\.zip: the server answered 404"),
     ):
         remote.look()
@@ -215,7 +215,7 @@ def test_what_a_server_offers(server: RangeServer, tmp_path: Path) -> None:
 
 def test_redirects_are_followed_and_secrets_not_told(server: RangeServer, data: bytes) -> None:
     server.redirects["moved"] = server.url("a.zip") + "?signature=secret"
-    with RemoteFile(server.url("moved?token=hidden"), patience=QUICK) as remote:
+    with RemoteFile(server.url("moved?token=hidden"), retries=QUICK) as remote:
         assert remote.read(7, 7) == data[7:14]
         server.always = Fault(status=404)
         with pytest.raises(SourceError) as caught:
@@ -224,18 +224,18 @@ def test_redirects_are_followed_and_secrets_not_told(server: RangeServer, data: 
     server.always = Fault()
     server.redirects["ring"] = server.url("ring")
     with (
-        RemoteFile(server.url("ring"), patience=QUICK) as remote,
-        pytest.raises(SourceError, match="cannot be asked for"),
+        RemoteFile(server.url("ring"), retries=QUICK) as remote,
+        pytest.raises(SourceError, match="cannot be requested"),
     ):
         remote.look()
 
 
 def test_waits_double_are_spread_and_honour_the_server(server: RangeServer) -> None:
     waits: list[float] = []
-    patience = RetryPolicy(first_seconds=1, longest_seconds=4, attempts=7, sleep=waits.append)
+    retries = RetryPolicy(first_seconds=1, longest_seconds=4, attempts=7, sleep=waits.append)
     asked = [Fault(status=429, headers=(("Retry-After", wait),)) for wait in ("9", "999999")]
     server.faults += [Fault(status=503)] * 4 + asked
-    with RemoteFile(server.url("a.zip"), SIZE, patience=patience) as remote:
+    with RemoteFile(server.url("a.zip"), SIZE, retries=retries) as remote:
         remote.read(0, 1)
     for wait, top in zip(waits[:4], (1, 2, 4, 4), strict=True):
         assert top / 2 <= wait <= top

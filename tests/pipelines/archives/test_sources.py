@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from pipelines.archives.download import Download, download
 from pipelines.archives.published import Published
-from pipelines.archives.retry_policy import RetryPolicy
 from pipelines.archives.sources import Extent, Fetcher, Source, extract, pinned
 from pipelines.archives.zip_archive import ArchiveReader
 from storage.errors import IntegrityError, MachineError, SourceError
 from storage.records import Track
+from storage.retry_policy import RetryPolicy
 from tests.range_server import Fault, RangeServer
 from tests.synthesised import DAY, write_zip
 
@@ -44,7 +44,7 @@ def tracks_of(path: Path) -> list[Track]:
 def plain(source: Source, tracks: Sequence[Track], scratch: Path) -> list[bytes]:
     """Return the tracks' bytes; each sha1 is the bytes' own, and no file stays behind."""
     found = []
-    with Fetcher(source, patience=QUICK) as fetcher:
+    with Fetcher(source, retries=QUICK) as fetcher:
         for track in tracks:
             target = io.BytesIO()
             with fetcher.fetched(track, scratch) as extent:
@@ -100,7 +100,7 @@ def test_remote_local_and_downloaded_give_the_same_bytes(
     url = server.url("a.zip")
     remote = Source(location=url, bytes=path.stat().st_size, etag=server.etag("a.zip"))
     copy = folder / "copy" / "a.zip"
-    download(Download(Published(name="a.zip", url=url), copy), patience=QUICK)
+    download(Download(Published(name="a.zip", url=url), copy), retries=QUICK)
     tracks = tracks_of(path)
     expected = [members[track.member][0] for track in tracks]
     for source in (local(path), remote, local(copy)):
@@ -155,8 +155,8 @@ def test_threads_share_a_fetcher(server: RangeServer, tmp_path: Path) -> None:
     source = Source(location=server.url("many.zip"), bytes=path.stat().st_size)
     server.faults += [Fault(cut=20_000), Fault(status=503)] * 5
     server.most = 0
-    patience = replace(QUICK, attempts=20)
-    with Fetcher(source, 4, patience) as fetcher, ThreadPoolExecutor(8) as threads:
+    retries = replace(QUICK, attempts=20)
+    with Fetcher(source, 4, retries) as fetcher, ThreadPoolExecutor(8) as threads:
 
         def take(track: Track) -> bytes:
             target = io.BytesIO()

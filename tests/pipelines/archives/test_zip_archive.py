@@ -10,11 +10,11 @@ import pytest
 
 from pipelines.archives import zip_archive
 from pipelines.archives.published import BETA
-from pipelines.archives.retry_policy import RetryPolicy
 from pipelines.archives.sources import Fetcher, Source, extract
 from pipelines.archives.zip_archive import ArchiveReader, check_archive
 from storage.errors import DataError, IntegrityError, SourceError
 from storage.records import Track
+from storage.retry_policy import RetryPolicy
 from tests.range_server import Fault, RangeServer
 from tests.synthesised import DAY, write_zip
 

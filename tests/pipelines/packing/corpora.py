@@ -8,8 +8,9 @@ from typing import NamedTuple
 from pipelines.archives.sources import Source
 from pipelines.config import FmaConfig
 from pipelines.packing.census import take_census
-from pipelines.packing.pack import PackRequest, Take, corpus_key, pack_units
+from pipelines.packing.pack import ProcessTrack, pack_units
 from pipelines.packing.process_track import process_track
+from pipelines.packing.unit_work import PackRequest, corpus_key
 from pipelines.tracks.fma import read_tracks
 from pipelines.tracks.plan import Plan, make_plan, write_plan
 from storage.home.layout import Corpus, Home
@@ -41,8 +42,8 @@ class Study(NamedTuple):
             for unit in self.plan.units
         ]
 
-    def pack(self, workers: int = 1, take: Take = process_track) -> list[Mark]:
-        return pack_units(self.requests, workers, take=take)
+    def pack(self, workers: int = 1, process: ProcessTrack = process_track) -> list[Mark]:
+        return pack_units(self.requests, workers, process=process)
 
     def reader(self, marks: list[Mark]) -> ShardReader:
         take_census(self.corpus, self.plan, marks, self.config)

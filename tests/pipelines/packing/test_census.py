@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.config import FmaConfig
 from pipelines.packing.census import Census, over_budget, take_census
-from pipelines.packing.pack import unit_work
+from pipelines.packing.unit_work import unit_work
 from pipelines.tracks.plan import Plan, StoredPlan, make_plan, write_plan
 from storage.errors import DataError, ManifestError
 from storage.home.layout import Corpus, Home, shard_offsets

@@ -8,8 +8,9 @@ import pytest
 
 from pipelines.archives.sources import Fetcher, Source
 from pipelines.packing.census import take_census
-from pipelines.packing.pack import PackRequest, _pack_once, corpus_key
+from pipelines.packing.pack import _pack_once
 from pipelines.packing.process_track import process_track
+from pipelines.packing.unit_work import PackRequest, corpus_key
 from pipelines.tracks.fma import read_tracks
 from pipelines.tracks.plan import make_plan, write_plan
 from pipelines.workers.isolation import Isolated

@@ -234,6 +234,6 @@ def test_a_full_disk_fails_the_unit_and_leaves_a_usable_home(
     assert sum(mark.facts["tracks"] for mark in study.pack()) == 9
 
 
-def full(order: TrackTask) -> TrackResult:
-    """Take a track in on a disk that is full, as the kernel plays it."""
-    return process_track(order._replace(spool=Path("/dev/full")))
+def full(task: TrackTask) -> TrackResult:
+    """Process a track with a staging file on a full disk, as the kernel simulates it."""
+    return process_track(task._replace(staging=Path("/dev/full")))

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.packing.pack import corpus_key, pack_unit, pack_units, unit_work
+from pipelines.packing.pack import pack_unit, pack_units
 from pipelines.packing.process_track import TrackResult
+from pipelines.packing.unit_work import corpus_key, unit_work
 from storage.errors import LockedError
 from storage.files import only_one
 from storage.home.layout import Corpus
@@ -70,8 +71,8 @@ def test_only_the_harmed_unit_is_packed_again(
     assert [mark.digest for mark in after] == [mark.digest for mark in before]
 
 
-@pytest.mark.parametrize("moment", ["take", "write_rows", "commit"])
-def test_a_killed_run_is_taken_up_where_it_stood(
+@pytest.mark.parametrize("moment", ["process", "write_rows", "commit"])
+def test_a_killed_run_resumes_where_it_stopped(
     tmp_path: Path, archives: Archives, packed: Study, moment: str
 ) -> None:
     study = begin(tmp_path, archives)
@@ -83,9 +84,9 @@ def test_a_killed_run_is_taken_up_where_it_stood(
         "pack.pack_unit(study.requests[0])\n"
         "from tests.pipelines.packing.test_pack_again import hang\n"
         "moment = sys.argv[4]\n"
-        "if moment != 'take': setattr(pack, moment, hang)\n"
-        "take = hang if moment == 'take' else pack.process_track\n"
-        "pack.pack_units(study.requests[1:], 1, take=take)\n"
+        "if moment != 'process': setattr(pack, moment, hang)\n"
+        "process = hang if moment == 'process' else pack.process_track\n"
+        "pack.pack_units(study.requests[1:], 1, process=process)\n"
     )
     victim = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path), *map(str, archives), moment],

@@ -18,8 +18,9 @@ from pipelines.config import ClipConfig, FilterConfig, FmaConfig, ShardConfig
 from pipelines.packing.clips import Cutter, piece_seconds
 from pipelines.packing.pack import pack_units
 from pipelines.packing.process_track import TrackResult, TrackTask, process_track
-from pipelines.packing.staging_file import Group, Keeper, PieceEncoder, StagingFile
-from storage.audio.waveforms import Codec, Samples, Waveform, quantise
+from pipelines.packing.staging_file import ClipWriter, Group, PieceEncoder, StagingFile
+from storage.audio.wav_headers import Samples
+from storage.audio.waveforms import Codec, Waveform, quantise
 from storage.records import LedgerRow, Track
 from tests.pipelines.packing.corpora import CONFIG, begin, contents
 from tests.pipelines.packing.damage import ailments
@@ -30,36 +31,36 @@ LOW = 1000
 """Hz: a rate at which minutes of sound are small."""
 
 
-def order(folder: Path, data: bytes, spool: IO[bytes], config: FmaConfig = CONFIG) -> TrackTask:
+def task_of(folder: Path, data: bytes, staging: IO[bytes], config: FmaConfig = CONFIG) -> TrackTask:
     path = folder / "song.mp3"
     path.write_bytes(data)
     track = Track(id="000002", member=path.name, bytes=len(data))
     extent = Extent(path, 0, len(data))
-    return TrackTask(track, extent, config, Path(f"/proc/self/fd/{spool.fileno()}"), 7, folder)
+    return TrackTask(track, extent, config, Path(f"/proc/self/fd/{staging.fileno()}"), 7, folder)
 
 
 @pytest.mark.parametrize("ailment", ailments())
 def test_known_ailments_have_known_ends(tmp_path: Path, ailment: str) -> None:
     data, outcome, reason = ailments()[ailment]
-    with tempfile.TemporaryFile(dir=tmp_path) as spool:
-        taken = process_track(order(tmp_path, data, spool))
-    assert (taken.row.outcome, taken.row.reason) == (outcome, reason)
-    assert bool(taken.groups) == (outcome == "kept")
-    places = [place for group in taken.groups for place in group.samples]
-    assert taken.end == max([place.offset + place.bytes for place in places], default=7)
+    with tempfile.TemporaryFile(dir=tmp_path) as staging:
+        result = process_track(task_of(tmp_path, data, staging))
+    assert (result.row.outcome, result.row.reason) == (outcome, reason)
+    assert bool(result.groups) == (outcome == "kept")
+    extents = [extent for group in result.groups for extent in group.samples]
+    assert result.end == max([extent.offset + extent.bytes for extent in extents], default=7)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["song.mp3"]
 
 
-def test_a_damaged_song_is_decoded_twice_and_put_aside_once(tmp_path: Path) -> None:
-    """The first decoding's clips lie in the spool, too; only the better one's count."""
+def test_a_damaged_song_is_decoded_twice_and_staged_once(tmp_path: Path) -> None:
+    """The first decoding's clips are staged, too; only the better one's count."""
     data = ailments()["garbage in the middle"][0]
     sounds = []
     for start in (0, 5000):
-        with tempfile.TemporaryFile(dir=tmp_path) as spool:
-            taken = process_track(order(tmp_path, data, spool)._replace(start=start))
-            places = [place for group in taken.groups for place in group.samples]
-            assert [place.key for place in places] == [f"t000002_c{n:04d}" for n in range(3)]
-            sounds.append([os.pread(spool.fileno(), p.bytes, p.offset) for p in places])
+        with tempfile.TemporaryFile(dir=tmp_path) as staging:
+            result = process_track(task_of(tmp_path, data, staging)._replace(start=start))
+            extents = [extent for group in result.groups for extent in group.samples]
+            assert [extent.key for extent in extents] == [f"t000002_c{n:04d}" for n in range(3)]
+            sounds.append([os.pread(staging.fileno(), p.bytes, p.offset) for p in extents])
     assert sounds[0] == sounds[1]
     assert decoded(sounds[0][2]).shape == (2, 441_000)
 
@@ -68,12 +69,12 @@ def test_the_official_rule_takes_back_what_was_put_aside(tmp_path: Path) -> None
     sound = tune(40.0)
     sound[:, 25 * 44_100 : 36 * 44_100] = 0
     config = CONFIG.override(["filters.silence=official"])
-    with tempfile.TemporaryFile(dir=tmp_path) as spool:
-        taken = process_track(order(tmp_path, as_file(sound, kind="WAV"), spool, config))
-    assert (taken.row.outcome, taken.row.reason, taken.row.clips_dropped) == (
+    with tempfile.TemporaryFile(dir=tmp_path) as staging:
+        result = process_track(task_of(tmp_path, as_file(sound, kind="WAV"), staging, config))
+    assert (result.row.outcome, result.row.reason, result.row.clips_dropped) == (
         "filtered", "silent", 7,
     )  # fmt: skip
-    assert (taken.groups, taken.end) == ([], 7)
+    assert (result.groups, result.end) == ([], 7)
 
 
 class Heard(NamedTuple):
@@ -85,15 +86,15 @@ def put_aside(sound: Waveform, clips: ClipConfig, shards: ShardConfig) -> Heard:
     """Cut sound and put its clips aside; return the groups, and every sample decoded."""
     cutter = Cutter(LOW, clips, FilterConfig(silent_seconds=0))
     with tempfile.TemporaryFile() as stream:
-        with StagingFile(Path(f"/proc/self/fd/{stream.fileno()}"), 0) as spool:
-            keeper = Keeper("000002", spool, PieceEncoder(LOW, shards), shards)
+        with StagingFile(Path(f"/proc/self/fd/{stream.fileno()}"), 0) as staging:
+            writer = ClipWriter("000002", staging, PieceEncoder(LOW, shards), shards)
             for clip in cutter.take(sound):
                 if clip.kept:
-                    keeper.keep(clip, {})
-        places = [place for group in keeper.groups for place in group.samples]
-        data = {p.key: os.pread(stream.fileno(), p.bytes, p.offset) for p in places}
+                    writer.write(clip, {})
+        extents = [place for group in writer.groups for place in group.samples]
+        data = {p.key: os.pread(stream.fileno(), p.bytes, p.offset) for p in extents}
     files = {key: quantise(decoded(audio)) for key, audio in data.items()}
-    return Heard(keeper.groups, files)
+    return Heard(writer.groups, files)
 
 
 @settings(max_examples=40, deadline=None)
@@ -138,8 +139,8 @@ def test_runs_are_as_long_as_they_can_be_and_hold_nothing_else() -> None:
     assert piece_seconds(clips) == 1
     blocks = [[place.key[-1] for place in group.samples] for group in heard.groups]
     assert blocks == [["0", "1", "2"], ["4", "5"]]
-    places = [[(clip.key[-1], clip.first) for clip in group.clips] for group in heard.groups]
-    assert places == [[("0", 0), ("1", 1)], [("4", 0)]]
+    extents = [[(clip.key[-1], clip.first) for clip in group.clips] for group in heard.groups]
+    assert extents == [[("0", 0), ("1", 1)], [("4", 0)]]
     info = heard.groups[1].samples[1].info
     assert (info["block"], info["start_seconds"], info["power_db"]) == (5, 5, [0.0])
 

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import soxr
 
-from pipelines.config import MusdbConfig
+from pipelines.config import MOISESDB_STEMS, MusdbConfig
 from pipelines.stems.moisesdb import mix_songs
 from pipelines.stems.stem_ledger import LEDGER
 from storage.audio.waveforms import read_window
@@ -242,3 +242,41 @@ def test_a_damaged_song_is_quarantined_and_costs_no_other(
     assert not [name for name in written if name.endswith("arriving")]
     with pytest.raises(DataError, match=r"1 of 2 songs cannot be used, more than"):
         mix_songs(source, home, corpus, CONFIG)
+
+
+def test_eleven_stems_keep_their_names(tmp_path: Path, home: Home, corpus: Corpus) -> None:
+    sounds = {name: tune(0.3, 60.0 * (n + 1)) for n, name in enumerate(MOISESDB_STEMS)}
+    lacking = {name: sound for name, sound in sounds.items() if name != "wind"}
+    recordings = {name: [float_wave(sound)] for name, sound in lacking.items()}
+    source = write_files(tmp_path / "moisesdb_v0.1", moises_song(song_id(0), recordings))
+    config = MusdbConfig(source="moisesdb", workers=1, stems=MOISESDB_STEMS)
+    (song,) = mix_songs(source, home, corpus, config)
+    assert song.stems == MOISESDB_STEMS
+    folder = home.path(song.folder)
+    for name in MOISESDB_STEMS:
+        expected = sounds[name] if name in lacking else np.zeros_like(sounds[name])
+        np.testing.assert_array_equal(read_window(folder / f"{name}.wav"), expected)
+    total = np.zeros_like(sounds["bass"])
+    for name in sorted(lacking):
+        total += sounds[name]
+    np.testing.assert_array_equal(read_window(folder / "mixture.wav"), total)
+    (row,) = read_rows(corpus.ledger(LEDGER), LedgerRow)
+    assert row.detail == "no wind"
+
+
+def test_what_is_in_no_stem_is_in_the_mixture(tmp_path: Path, home: Home, corpus: Corpus) -> None:
+    vocals, bass, piano = (tune(0.3, pitch) for pitch in (100.0, 200.0, 300.0))
+    recordings = {
+        "vocals": [float_wave(vocals)], "bass": [float_wave(bass)], "piano": [float_wave(piano)]
+    }  # fmt: skip
+    source = write_files(tmp_path / "moisesdb_v0.1", moises_song(song_id(0), recordings))
+    config = MusdbConfig(
+        source="moisesdb", workers=1, stems=("vocals", "low"), mix={"low": ("bass", "drums")}
+    )
+    (song,) = mix_songs(source, home, corpus, config)
+    folder = home.path(song.folder)
+    assert {path.name for path in folder.glob("*.wav")} == {"vocals.wav", "low.wav", "mixture.wav"}
+    np.testing.assert_array_equal(read_window(folder / "low.wav"), bass)
+    np.testing.assert_allclose(
+        read_window(folder / "mixture.wav"), vocals + bass + piano, atol=1e-6
+    )

@@ -1,14 +1,17 @@
 """MUSDB18-HQ: unpacked whole, checked, split 86/14/50."""
 
+import io
+import json
 import logging
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from pipelines.config import MUSDB_VALIDATION, MusdbConfig
-from pipelines.stems.musdb import PARTS, missing_validation, unpack
+from pipelines.stems.musdb import missing_validation, unpack
 from storage.audio.waveforms import read_window
 from storage.errors import DataError, IntegrityError, MachineError
 from storage.home.layout import Corpus, Home
@@ -46,7 +49,7 @@ def test_songs_are_unpacked_and_split(tmp_path: Path, home: Home, corpus: Corpus
         assert (corpus.root / name).read_bytes() == data
     for song in songs:
         assert not Path(song.folder).is_absolute()
-        sound = {p: read_window(home.path(song.folder) / f"{p}.wav") for p in PARTS}
+        sound = {p: read_window(home.path(song.folder) / f"{p}.wav") for p in song.parts}
         total = sound["bass"] + sound["drums"] + sound["other"] + sound["vocals"]
         np.testing.assert_allclose(total, sound["mixture"], atol=1e-3)
 
@@ -133,3 +136,59 @@ def test_a_full_disk_is_noticed_before_it_is_full(
     with pytest.raises(MachineError, match="unpacking"):
         unpack(write_musdb(tmp_path, 1.0), home, corpus, CONFIG)
     assert not corpus.root.exists()
+
+
+REST = ("bass", "drums", "other")
+TWO = MusdbConfig(stems=("vocals", "rest"), mix={"rest": REST})
+
+
+def test_two_stems_are_a_recording_and_a_sum(tmp_path: Path, home: Home, corpus: Corpus) -> None:
+    archive, members = write_musdb(tmp_path, 2.0), musdb_members(2.0)
+    songs = unpack(archive, home, corpus, TWO)
+    assert read_rows(corpus.songs, StemSong) == songs
+    for song in songs:
+        assert song.stems == ("vocals", "rest")
+        folder = home.path(song.folder)
+        assert {path.name for path in folder.iterdir()} == {"mixture.wav", "rest.wav", "vocals.wav"}
+        name = f"{folder.parent.name}/{song.name}"
+        sound = {
+            part: soundfile.read(io.BytesIO(members[f"{name}/{part}.wav"]), dtype="float64")[0].T
+            for part in ("vocals", "mixture", *REST)
+        }
+        total = (sound["bass"] + sound["drums"] + sound["other"]).astype(np.float32)
+        np.testing.assert_array_equal(read_window(folder / "rest.wav"), total)
+        for part in ("vocals", "mixture"):
+            assert (folder / f"{part}.wav").read_bytes() == members[f"{name}/{part}.wav"]
+    assert not (corpus.root / "scratch").exists()
+
+
+def test_a_sum_that_was_damaged_is_written_again(
+    tmp_path: Path, home: Home, corpus: Corpus
+) -> None:
+    archive = write_musdb(tmp_path, 1.0)
+    unpack(archive, home, corpus, TWO)
+    path = corpus.root / f"train/{TRAIN_SONG}/rest.wav"
+    good = path.read_bytes()
+    path.write_bytes(good[:500] + bytes(4) + good[504:])
+    unpack(archive, home, corpus, TWO)
+    assert path.read_bytes() == good
+
+
+def test_a_recording_that_no_song_has_is_named(tmp_path: Path, home: Home, corpus: Corpus) -> None:
+    choir = MusdbConfig(stems=("vocals", "rest"), mix={"rest": ("bass", "choir")})
+    with pytest.raises(DataError, match=r"has a recording of choir; .* bass, drums, other, vocals"):
+        unpack(write_musdb(tmp_path, 1.0), home, corpus, choir)
+
+
+def test_recordings_of_a_sum_are_checked_too(tmp_path: Path, home: Home, corpus: Corpus) -> None:
+    drums = {f"train/{TRAIN_SONG}/drums.wav": as_file(tune(1.1), kind="WAV")}
+    archive = write_zip(tmp_path / "musdb.zip", {**musdb_members(1.0), **drums})
+    with pytest.raises(DataError, match=r"differ in length .*drums 48510"):
+        unpack(archive, home, corpus, TWO)
+
+
+def test_usual_rows_are_written_as_before(tmp_path: Path, home: Home, corpus: Corpus) -> None:
+    """What follows is keyed by their digest."""
+    unpack(write_musdb(tmp_path, 1.0), home, corpus, CONFIG)
+    keys = [set(json.loads(line)) for line in corpus.songs.read_text().splitlines()]
+    assert keys == [{"name", "split", "folder", "frames", "sample_rate"}] * 3

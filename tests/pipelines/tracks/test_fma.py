@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.archives.retry_policy import RetryPolicy
 from pipelines.archives.sources import Source
 from pipelines.tracks.fma import read_tracks
 from storage.errors import DataError, IntegrityError, ManifestError, SourceError
 from storage.records import Track
+from storage.retry_policy import RetryPolicy
 from tests.range_server import Fault, RangeServer
 from tests.synthesised import tracks_csv, write_fma, write_zip
 

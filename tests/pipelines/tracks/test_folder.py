@@ -132,7 +132,7 @@ def test_a_table_tells_better(tmp_path: Path) -> None:
     )  # fmt: skip
     assert (second.artist, second.title, second.split) == ("b", "Tune", "training")
     assert (third.artist, third.title) == ("", "d")
-    assert len(said) == 1 and "line 4 tells of 'none.mp3'" in said[0]
+    assert len(said) == 1 and "line 4 names 'none.mp3'" in said[0]
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ def test_a_table_tells_better(tmp_path: Path) -> None:
         (b"path,license\na.mp3,x\n", "has the columns path, license; it may have path, artist"),
         (b"artist\nx\n", "must have path"),
         (b"", "must have path"),
-        (b"path,artist\na.mp3\n", "line 2 has not as many cells"),
-        (b"path,artist\na.mp3,x,y\n", "line 2 has not as many cells"),
+        (b"path,artist\na.mp3\n", "line 2 does not have as many cells"),
+        (b"path,artist\na.mp3,x,y\n", "line 2 does not have as many cells"),
         (b"path,split\na.mp3,train\n", r"tracks\.csv, a\.mp3: .*'train'"),
         (b"path\n\xff\xfe\n", "no readable table"),
     ],

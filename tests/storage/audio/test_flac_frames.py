@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.audio.flac_frames import FlacEncoder, frame_samples, joined
-from storage.audio.waveforms import Samples, quantise
+from storage.audio.wav_headers import Samples
+from storage.audio.waveforms import quantise
 from tests.synthesised import RATE, tune
 
 LOW = 1000

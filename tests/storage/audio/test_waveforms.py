@@ -1,16 +1,14 @@
 """Waveforms at rest: exact to 16 bits, windows without the rest, clipping instead of wrapping."""
 
-import io
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.audio.waveforms import Codec, encode, probe, quantise, read_window, wav_file
+from storage.audio.waveforms import Codec, encode, probe, quantise, read_window
 from storage.errors import DecodeError
 from tests.synthesised import RATE, decoded, tune, write_audio
 
@@ -43,15 +41,6 @@ def test_what_was_sixteen_bits_stays_as_it_is() -> None:
     exact = np.arange(-(1 << 15), 1 << 15, dtype=np.int16).reshape(-1, 2)
     waveform = (exact.T / np.float32(1 << 15)).astype(np.float32)
     np.testing.assert_array_equal(quantise(waveform), exact)
-
-
-@pytest.mark.parametrize("channels", [1, 2])
-def test_wav_bytes_are_those_of_soundfile(channels: int) -> None:
-    samples = quantise(tune(0.1, channels=channels))
-    theirs = io.BytesIO()
-    soundfile.write(theirs, samples, RATE, subtype="PCM_16", format="WAV")
-    assert wav_file([samples], RATE) == theirs.getvalue()
-    assert wav_file([samples[:100], samples[100:]], RATE) == theirs.getvalue()
 
 
 def test_a_higher_level_compresses_more() -> None:

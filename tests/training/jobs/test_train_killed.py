@@ -8,14 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
 from storage.home.runs import Run
+from tests.processes import with_words
 from tests.training.jobs.test_train import MakeRun, losses_of, outputs, rows, still, weights
 from training.config import TrainConfig
 from training.jobs.train import train
@@ -55,15 +57,10 @@ def wait_until(so: Callable[[], object], child: "subprocess.Popen[bytes]") -> No
 
 def process_of_rank(root: Path, rank: int) -> int:
     """Find the process of a job by what torchrun put into its environment."""
-    for entry in Path("/proc").iterdir():
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
-            if str(root).encode() in words:
-                variables = (entry / "environ").read_bytes().split(b"\0")
-                if f"RANK={rank}".encode() in variables:
-                    return int(entry.name)
-        except (FileNotFoundError, ProcessLookupError):
-            continue
+    for process in with_words(str(root)):
+        with suppress(psutil.NoSuchProcess):
+            if process.environ().get("RANK") == str(rank):
+                return int(process.pid)
     raise AssertionError(f"no process has rank {rank}")
 
 

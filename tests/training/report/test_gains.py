@@ -1,4 +1,4 @@
-"""Gains: paired by song, averaged over seeds, sure of neither more nor less than they are."""
+"""Gains: paired by song, averaged over seeds, with intervals that claim neither more nor less."""
 
 import statistics
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from storage.records import SongScore
 from training.report import published
 from training.report.gains import PAPER_GAINS, Pairing, gain_of, paper_gain
-from training.report.tables import STEM_COLUMNS
+from training.report.stems import STEM_COLUMNS
 
 SCORES = st.floats(-20, 20)
 
@@ -73,6 +73,19 @@ def test_seeds_are_averaged_and_their_spread_told() -> None:
     assert found.spread == pytest.approx(statistics.stdev([0.1, 0.4, 0.7]))
     assert found.ends == pytest.approx((0.4, 0.4))
     assert "standard deviation over seeds of 0.30 dB" in found.sentence()
+
+
+def test_gains_of_any_stems() -> None:
+    def of(level: float) -> list[SongScore]:
+        return [
+            SongScore(song=song, stem=stem, usdr=level, usdr_mdx21=None, csdr=None)
+            for song in "xy"
+            for stem in ("vocals", "rest")
+        ]
+
+    gain = gain_of("two", [Pairing("two", of(3.0), of(1.0))])
+    assert gain.stems == (2.0, 2.0)
+    assert gain.average == 2.0
 
 
 def test_a_silent_stem_of_one_song_counts_for_no_one() -> None:

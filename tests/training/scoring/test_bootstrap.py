@@ -1,9 +1,12 @@
+"""Bootstrap intervals against scipy's, a plain loop and their promised coverage."""
+
 import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from training.scoring.bootstrap import Interval, intervals, resample
 
@@ -62,6 +65,44 @@ def test_as_a_plain_loop_finds_them(statistic: str) -> None:
         [getattr(np, f"nan{statistic}")(scores[rows, stem]) for stem in range(2)] for rows in drawn
     ]
     assert np.allclose(resample(scores, statistic, 50, seed=7), plain)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+@pytest.mark.parametrize(("songs", "stems"), [(2, 1), (9, 4), (50, 6)])
+def test_as_scipy_finds_them(statistic: str, songs: int, stems: int) -> None:
+    """From the same seed, scipy draws the same songs: the ends are equal, not merely close."""
+    scores = np.random.default_rng(songs).normal(5, 2, size=(songs, stems))
+    over_songs = getattr(np, statistic)
+
+    def average(*columns: np.ndarray, axis: int) -> np.ndarray:
+        found: np.ndarray = np.mean([over_songs(one, axis=axis) for one in columns], axis=0)
+        return found
+
+    ours = intervals(scores.tolist(), statistic, 0.9, 2000, seed=4)  # type: ignore[arg-type]
+    asked = {"confidence_level": 0.9, "n_resamples": 2000, "method": "percentile"}
+    each = stats.bootstrap((scores,), over_songs, axis=0, rng=np.random.default_rng(4), **asked)
+    # Each song keeps its stems together.
+    paired = stats.bootstrap(
+        tuple(scores.T), average, paired=True, rng=np.random.default_rng(4), **asked
+    )
+    expected = np.transpose(each.confidence_interval)
+    assert np.array(ours.stems) == pytest.approx(expected, abs=1e-9)
+    assert ours.average == pytest.approx(tuple(paired.confidence_interval), abs=1e-9)
+
+
+def test_an_undefined_score_costs_scipy_the_interval_and_us_one_song() -> None:
+    """The reason why ours is kept."""
+    scores = np.random.default_rng(1).normal(size=(20, 1))
+    scores[3] = np.nan
+    with pytest.warns(stats.DegenerateDataWarning):
+        theirs = stats.bootstrap((scores,), np.mean, axis=0, method="percentile", n_resamples=500)
+    assert np.isnan(theirs.confidence_interval.low).all()
+    found = intervals(scores.tolist(), "mean").stems[0]
+    assert found
+    without = intervals(np.delete(scores, 3, axis=0).tolist(), "mean").stems[0]
+    assert without
+    # Not the same draws: a resample of 20 songs holds 19 scores or so.
+    assert found == pytest.approx(without, abs=0.1)
 
 
 def test_means_are_covered_as_often_as_promised() -> None:

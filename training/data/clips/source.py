@@ -10,7 +10,8 @@ from torch import Tensor
 from storage.audio.waveforms import Waveform
 from storage.config import Json
 from storage.errors import ConfigError, DataError
-from storage.home.layout import Corpus, Home
+from storage.home.layout import Corpus
+from storage.home.open import open_home
 from storage.home.runs import Job
 from storage.shards.cache import ShardCache
 from storage.shards.clip_table import Clip, ClipTable
@@ -179,7 +180,7 @@ def open_clips(job: Job, config: ClipsData) -> ShardReader:
     index = job.path("index")
     if not {"corpus", "home"} <= job.inputs.keys():
         return ShardReader(index)
-    home = Home.open(job.inputs["home"])
+    home = open_home(job.inputs["home"])
     if not home.remote:
         return ShardReader(index)
     folder = Path(config.cache).expanduser() if config.cache else home.cache

@@ -13,6 +13,7 @@ from flows.studies.runner import DryRun, StageStatus
 from storage.config import differences
 from storage.errors import ConfigError
 from storage.home.layout import Home
+from storage.home.open import open_home
 from training import recipes as training
 
 PACKS = "pack"
@@ -115,4 +116,4 @@ def test_the_plan_of_the_paper_says_what_it_costs(home: Home) -> None:
 
 @pytest.fixture
 def home(tmp_path: object) -> Home:
-    return Home.open(str(tmp_path))
+    return open_home(str(tmp_path))

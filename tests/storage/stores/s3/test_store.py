@@ -10,6 +10,7 @@ import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,19 +117,19 @@ def test_what_is_wrong_is_known_at_the_start(
         open_store("s3://no-such-bucket-here/home")
     monkeypatch.setattr(client, "_clients", {})
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    with pytest.raises(MachineError, match=r"no credentials are found; set AWS_PROFILE"):
+    with pytest.raises(MachineError, match=r"no credentials were found \(.*\); set AWS_PROFILE"):
         open_store(home_url)
     monkeypatch.delenv("AWS_PROFILE")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name)
-    with pytest.raises(MachineError, match=r"no credentials are found; set AWS_PROFILE"):
+    with pytest.raises(MachineError, match=r"no credentials were found \(.*\); set AWS_PROFILE"):
         open_store(home_url)
 
 
 def test_a_server_that_is_not_there_is_named(
     home_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "ATTEMPTS", 1)
+    monkeypatch.setattr(client, "RETRIES", replace(client.RETRIES, attempts=1))
     monkeypatch.setenv("STEMWORKS_S3_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(SourceError, match=r"cannot reach .* at http://127\.0\.0\.1:9 .*run again"):
         open_store(home_url)

@@ -1,0 +1,1 @@
+"""What a page shows besides text: charts, the drawing of the stages, spectrograms and sound."""

@@ -1,0 +1,1 @@
+"""The pages: each builds plain values and hands them to its templates."""
