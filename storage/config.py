@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Annotated, Any, ClassVar, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, NamedTuple, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -62,7 +62,7 @@ class Config(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ConfigError(_explain(error, values, what or cls.__name__)) from error
+            raise ConfigError(_explain(error, cls, what or cls.__name__)) from error
 
     def override(self, assignments: Iterable[str]) -> Self:
         """Return a copy with dotted assignments applied, such as `optim.lr=3e-4`.
@@ -94,12 +94,12 @@ class Config(BaseModel):
             if not isinstance(owner, Config) or not isinstance(node, dict):
                 return
         own = getattr(owner, last, None)
-        if not isinstance(own, Config) or kind == getattr(own, "kind", None):
+        field = type(owner).model_fields.get(last)
+        if field is None or field.discriminator is None or kind == getattr(own, "kind", None):
             return
         common = getattr(type(own).__mro__[1], "model_fields", {})
         wanted = {**{name: node[last][name] for name in common}, "kind": kind}
-        known: Any = type(owner).model_fields[last].annotation
-        kinds: Any = Annotated[known, Field(discriminator="kind")]
+        kinds: Any = Annotated[field.annotation, Field(discriminator=field.discriminator)]
         with suppress(ValidationError):
             wanted = TypeAdapter(kinds).validate_python(wanted).model_dump(mode="json")
         node[last] = wanted
@@ -188,9 +188,10 @@ def _assign(values: Json, path: str, value: Any) -> None:
             known = sorted(node) if isinstance(node, dict) else []
             where = ".".join(path.split(".")[:depth]) or "the recipe"
             hint = _suggest(name, known, where)
-            near = [other for other in _paths_of(name, values) if _shares_beginning(other, path)]
-            if near:
-                hint = f"{where} has no '{name}'; did you mean '{near[0]}'?"
+            elsewhere = _paths_of(name, values)
+            near = [other for other in elsewhere if _shares_beginning(other, path)]
+            if near or len(elsewhere) == 1:
+                hint = f"{where} has no '{name}'; did you mean '{(near or elsewhere)[0]}'?"
             raise ConfigError(f"unknown setting '{path}': {hint}")
         if depth < len(parents):
             node = node[name]
@@ -218,17 +219,19 @@ def _suggest(name: str, known: list[str], where: str) -> str:
     return f"{where} has no '{name}'; {hint}"
 
 
-def _explain(error: ValidationError, values: Any, what: str) -> str:
+def _explain(error: ValidationError, settings: type[Config], what: str) -> str:
     """Say every refusal in words: which setting, which value, which rule."""
     parts = []
     for problem in error.errors():
-        path = ".".join(_path_of(problem["loc"], values))
+        path = ".".join(_path_of(problem["loc"], settings))
         named = f"{what} '{path}'" if path else what
         rule = problem["msg"].removeprefix("Value error, ")
+        kind = ".".join(filter(None, (path, "kind")))
         if problem["type"] == "union_tag_invalid":
             tag, known = problem["ctx"]["tag"], problem["ctx"]["expected_tags"]
-            kind = ".".join(filter(None, (path, "kind")))
             parts.append(f"{what} '{kind}' = '{tag}': there are {known.replace(chr(39), '')}")
+        elif problem["type"] == "union_tag_not_found":
+            parts.append(f"{what} '{kind}' is missing: it says which settings these are; add it")
         elif problem["type"] == "extra_forbidden":
             parts.append(f"unknown {named}")
         elif problem["type"] == SECRET or isinstance(problem["input"], dict):
@@ -239,15 +242,21 @@ def _explain(error: ValidationError, values: Any, what: str) -> str:
     return "; ".join(parts)
 
 
-def _path_of(location: Iterable[int | str], values: Any) -> list[str]:
+def _path_of(location: Iterable[int | str], settings: type[Config]) -> list[str]:
     """Return a refusal's path as `--set` spells it: without the kinds that pydantic puts in it."""
     parts: list[str] = []
-    node, rest = values, list(location)
+    node: Any = settings
+    rest = list(location)
     while rest:
         part = rest.pop(0)
-        is_kind = isinstance(node, dict) and node.get("kind") == part
-        if is_kind and (part not in node or (rest and rest[0] in node)):
-            continue
         parts.append(str(part))
-        node = node.get(part) if isinstance(node, dict) else None
+        field = node.model_fields.get(part) if _is_config(node) else None
+        node = field.annotation if field else None
+        if field and field.discriminator and rest:
+            kind = rest.pop(0)
+            node = next(one for one in get_args(node) if one.model_fields["kind"].default == kind)
     return parts
+
+
+def _is_config(node: Any) -> bool:
+    return isinstance(node, type) and issubclass(node, Config)

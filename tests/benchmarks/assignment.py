@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from tests.benchmarks.measure import Result, Variant, in_turns
-from training.losses.mixit import assign
+from training.losses.mixit import Solver, assign
 from training.losses.snr import thresholded_snr_loss
-from training.objectives.mixit.config import MixitObjective
 
 BATCH, OUTPUTS, SAMPLES = 4, 8, 88_200
 ROUNDS = 15
-EXACT, LSTSQ = MixitObjective(), MixitObjective(solver="lstsq")
+EXACT: tuple[Solver, float] = ("exact", 30.0)
+LSTSQ: tuple[Solver, float] = ("lstsq", 30.0)
+"""The solver, and the threshold in dB."""
 
 
 def run() -> Result:
@@ -20,8 +21,8 @@ def run() -> Result:
     estimate, mixtures = _signals()
     rows = in_turns(
         [
-            Variant("exact, one Gram matrix", "ours", lambda: assign(estimate, mixtures, EXACT)),
-            Variant("solver = lstsq", "other", lambda: assign(estimate, mixtures, LSTSQ)),
+            Variant("exact, one Gram matrix", "ours", lambda: assign(estimate, mixtures, *EXACT)),
+            Variant("solver = lstsq", "other", lambda: assign(estimate, mixtures, *LSTSQ)),
             Variant(
                 "brute force over waveforms",
                 "plain",
@@ -38,7 +39,7 @@ def run() -> Result:
         ],
         ROUNDS,
     )
-    exact = assign(estimate, mixtures, EXACT)[:, 0]
+    exact = assign(estimate, mixtures, *EXACT)[:, 0]
     same = bool(torch.equal(exact, brute_force(estimate, mixtures)))
     likewise = (by_lstsq(estimate, mixtures) == exact).all(-1).sum()
     notes = (

@@ -34,9 +34,9 @@ def waiting(lab: Lab, step: Step, workers: int, steps: int) -> float:
         began, waited = time.perf_counter(), 0.0
         for _ in range(steps):
             asked = time.perf_counter()
-            references = next(batches)
+            batch = next(batches)
             waited += time.perf_counter() - asked
-            step.take(references)
+            step.take(batch)
         whole = time.perf_counter() - began
         batches.close()  # type: ignore[attr-defined]
     return waited / whole

@@ -1,26 +1,25 @@
 """Separating a whole song with the demo's fine-tuned model: ours, the transcription, the floor."""
 
-from collections.abc import Iterator, Sequence
-from typing import Self
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from flows.studies.estimates import operations
 from tests.benchmarks.measure import Result, Variant, in_turns
 from tests.benchmarks.operations import MatrixProducts
 from tests.training.models.bs_locoformer.transcription import copied_from
 from training.config import SeparateConfig
 from training.inference.overlap_add import chunk_spans, separate
+from training.models.bs_locoformer.config import TINY
 from training.models.bs_locoformer.model import BsLocoformer
 from training.models.separator import Separator
-from training.recipes import finetune_demo
 
 SECONDS = 30
-CHUNKS = SeparateConfig(chunk_seconds=6, hop_seconds=3)
+CHUNK_SECONDS, HOP_SECONDS = 6, 3
+CHUNKS = SeparateConfig(chunk_seconds=CHUNK_SECONDS, hop_seconds=HOP_SECONDS)
 """As the demo separates."""
 SWAPPED = CHUNKS.override(["swap_channels=true"])
 ROUNDS = 5
+CONFIG = TINY.model_copy(update={"outputs": 4})
+"""The demo's fine-tuned model."""
 
 
 class Published(Separator):
@@ -35,22 +34,13 @@ class Published(Separator):
         y_BSCT: Tensor = self.oracle(x_BICT[:, 0])
         return y_BSCT
 
-    def separator_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters of the blocks."""
-        return self.oracle.paths.parameters()
-
-    def with_outputs(self, chosen: Sequence[int]) -> Self:
-        """Refuse: the transcription is only measured."""
-        raise NotImplementedError(f"outputs {list(chosen)} of the transcription")
-
 
 def run() -> Result:
     """Measure on all cores, with the allocator's default settings."""
     torch.manual_seed(0)
-    config = finetune_demo().model
-    model = BsLocoformer(config).eval()
+    model = BsLocoformer(CONFIG).eval()
     published = Published(model).eval()
-    song = 0.1 * torch.randn(2, SECONDS * config.sample_rate)
+    song = 0.1 * torch.randn(2, SECONDS * CONFIG.sample_rate)
     products = MatrixProducts(_operations(song.shape[-1]))
     rows = in_turns(
         [
@@ -70,7 +60,5 @@ def run() -> Result:
 
 
 def _operations(samples: int) -> float:
-    config = finetune_demo().model
-    chunk = round(CHUNKS.chunk_seconds * config.sample_rate)
-    hop = round(CHUNKS.hop_seconds * config.sample_rate)
-    return len(chunk_spans(samples, chunk, hop)) * operations(config, chunk // config.hop)
+    chunk, hop = CHUNK_SECONDS * CONFIG.sample_rate, HOP_SECONDS * CONFIG.sample_rate
+    return len(chunk_spans(samples, chunk, hop)) * CONFIG.operations(chunk)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tests.training.models.bs_locoformer.transcription import PublishedAttention, copied_from
 from training.config import RuntimeConfig
+from training.data.batches import Batch
 from training.engine.acceleration import accelerate, compile_bodies
 from training.models.bs_locoformer.config import (
     LARGE,
@@ -71,15 +72,15 @@ class Step:
 
     def __call__(self, batch: int | None = None) -> None:
         """Take one step on noise."""
-        self.take(self._lab.references(batch or self._lab.setup.batch))
+        self.take(self._lab.batch(batch or self._lab.setup.batch))
 
-    def take(self, references: Tensor) -> None:
-        """Take one step on a batch [B, 2, C, T]."""
+    def take(self, batch: Batch) -> None:
+        """Take one step on a batch of two mixtures per example."""
         lab = self._lab
         if self._graphs:
             # Tells CUDA graphs, where there are any, that the last step's tensors are free.
             torch.compiler.cudagraph_mark_step_begin()
-        torch.autograd.backward(lab.objective(self._in_precision, references).loss)
+        torch.autograd.backward(lab.objective(self._in_precision, batch).loss)
         nn.utils.clip_grad_norm_(self._model.parameters(), AdamWConfig().clip_norm)
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
@@ -115,12 +116,12 @@ class Lab:
             f"{self.dtype}, on {name}; torch {torch.__version__}"
         )
 
-    def references(self, batch: int) -> Tensor:
-        """Return two mixtures per example, [B, 2, C, T]: noise, always the same."""
+    def batch(self, examples: int) -> Batch:
+        """Return two mixtures per example: noise, always the same."""
         torch.manual_seed(0)
         samples = round(self.setup.seconds * self.config.sample_rate)
-        shape = (batch, 2, self.config.audio_channels, samples)
-        return 0.1 * torch.randn(shape, device=self.device)
+        shape = (examples, 2, self.config.audio_channels, samples)
+        return Batch.of_sum(0.1 * torch.randn(shape, device=self.device))
 
     def model(self) -> BsLocoformer:
         """Return a model with always the same weights."""
@@ -160,12 +161,12 @@ class Lab:
 
     def loss_alone(self) -> Callable[[], None]:
         """Return what a step does outside the model and the optimiser."""
-        references = self.references(self.setup.batch)
-        shape = (self.setup.batch, self.setup.outputs, *references.shape[2:])
+        batch = self.batch(self.setup.batch)
+        shape = (self.setup.batch, self.setup.outputs, *batch.references.shape[2:])
         estimate = torch.randn(shape, device=self.device, requires_grad=True)
 
         def work() -> None:
-            torch.autograd.backward(self.objective(lambda _: estimate, references).loss)
+            torch.autograd.backward(self.objective(lambda _: estimate, batch).loss)
             wait(self.device)
 
         return work

@@ -9,7 +9,7 @@ waits for the real loader, the GPU's idle time, and where the time goes; each be
 What fails, such as a variant that does not fit or does not compile, is named, and the rest goes on.
 The figures are written after every part, so that a run that is cut off keeps what it has measured.
 
-Operations are counted, not measured (`flows.studies.estimates.operations`): multiplications and
+Operations are counted, not measured (`operations` of a model's settings): multiplications and
 additions of every convolution, linear map and attention product of a forward pass, three times for
 forward and backward. Norms, gates, transforms, loss, optimiser and recomputation count as nothing.
 """
@@ -28,7 +28,6 @@ from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 
 from flows.jobs.launch import ALLOCATOR
-from flows.studies.estimates import operations
 from tests.benchmarks.feeding import waiting
 from tests.benchmarks.measure import Measured, Variant, in_turns
 from tests.benchmarks.step import SIZES, Lab, MatrixRate, Setup, Step, peak_memory
@@ -94,8 +93,8 @@ def speed(console: Console, lab: Lab, rounds: int) -> Figures:
             variants.append(Variant(name, "ours", step))
     rows = in_turns([*variants, Variant("bare matrix products", "floor", rate)], rounds)
     matmul = rate.operations / rows[-1].median
-    frames = int(lab.setup.seconds * lab.config.sample_rate) // lab.config.hop
-    work = 3 * lab.setup.batch * operations(lab.config, frames)
+    samples = int(lab.setup.seconds * lab.config.sample_rate)
+    work = 3 * lab.setup.batch * lab.config.operations(samples)
     table = Table(title=f"{work / 1e9:,.2f} GFLOP counted per step of {lab.setup.batch} MoMs")
     for heading in ("variant", "median s", "MoMs/s", "x transcription", "GFLOP/s", "of products"):
         table.add_column(heading, justify="left" if heading == "variant" else "right")

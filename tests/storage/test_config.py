@@ -1,7 +1,7 @@
 """Configuration: frozen, refused when misspelled, overridden by dotted paths, digested."""
 
 import json
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +10,7 @@ from pydantic import PositiveFloat, ValidationError
 
 from storage.config import Change, Config, changes, differences, digest_of
 from storage.errors import ConfigError
+from storage.unions import union_of
 
 
 class Optim(Config):
@@ -23,6 +24,33 @@ class Recipe(Config):
     name: str = "small"
     optim: Optim = Optim()
     workers: int = 2
+
+
+class Line(Config):
+    """What shapes have in common."""
+
+    kind: str
+    colour: str = "black"
+
+
+class Circle(Line):
+    kind: Literal["circle"] = "circle"
+    radius: PositiveFloat = 1.0
+
+
+class Square(Line):
+    kind: Literal["square"] = "square"
+    side: PositiveFloat = 2.0
+    fill: str = "none"
+
+
+class Drawing(Config):
+    NEUTRAL: ClassVar[frozenset[str]] = frozenset({"frame"})
+
+    shape: union_of([Circle, Square]) = Circle()  # type: ignore[valid-type]  # made at run time
+    only: union_of([Circle]) = Circle()  # type: ignore[valid-type]
+    optim: Optim = Optim()
+    frame: int = 0
 
 
 def test_values_are_frozen() -> None:
@@ -83,3 +111,48 @@ def test_differences_are_listed_by_path() -> None:
     assert changes(old, new) == [Change("optim.lr", 0.001, 0.002)]
     assert differences(old, new) == ["optim.lr: 0.001 -> 0.002"]
     assert differences(old, old) == []
+
+
+def test_another_kind_takes_its_own_defaults_and_keeps_what_kinds_share() -> None:
+    drawing = Drawing.parse({"shape": {"kind": "circle", "radius": 5, "colour": "red"}})
+    assignments = ["shape.kind=square", "shape.side=3"]
+    for order in (assignments, assignments[::-1]):
+        assert drawing.override(order).shape == Square(colour="red", side=3)
+    assert drawing.override(["shape.kind=circle"]) == drawing
+    again = drawing.override(["shape.kind=square"]).override(["shape.kind=circle"])
+    assert again.shape == Circle(colour="red")
+
+
+@pytest.mark.parametrize(
+    ("assignments", "words"),
+    [
+        (["shape.kind=star"], "setting 'shape.kind' = 'star': there are circle, square"),
+        (["only.kind=square"], "setting 'only.kind' = 'square'"),
+        (
+            ["shape.kind=square", "shape.radius=2"],
+            "shape has no 'radius'; did you mean 'only.radius'",
+        ),
+        (["optim.kind=adam"], "unknown setting 'optim.kind'"),
+        (["name.kind=adam"], "unknown setting 'name.kind'"),
+        (["optim.side=1", "shape.kind=square"], "did you mean 'shape.side'"),
+        (["shape.kind=square", "shape.side=-1"], "setting 'shape.side' = -1"),
+    ],
+)
+def test_kinds_that_do_not_fit_are_refused(assignments: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Drawing().override(assignments)
+
+
+def test_a_refusals_path_holds_no_kinds() -> None:
+    with pytest.raises(ConfigError, match=r"unknown configuration 'shape\.radius'"):
+        Drawing.parse({"shape": {"kind": "square", "radius": 1}})
+    with pytest.raises(ConfigError, match=r"configuration 'shape\.kind' is missing"):
+        Drawing.parse({"shape": {"radius": 1}})
+    with pytest.raises(ConfigError, match=r"configuration 'optim\.betas\.1' = 'x'"):
+        Drawing.parse({"optim": {"betas": [0.5, "x"]}})
+
+
+def test_a_later_setting_is_in_no_digest_while_it_is_its_default() -> None:
+    assert "frame" not in Drawing().what_matters()
+    assert Drawing(frame=1).what_matters()["frame"] == 1
+    assert Drawing(frame=1).digest() != Drawing().digest()

@@ -20,10 +20,13 @@ from training.config import LoopConfig, RuntimeConfig, TrainConfig
 from training.data.clips.config import ClipsData
 from training.data.stems.config import StemsData
 from training.models.bs_locoformer.config import BsLocoformerConfig
+from training.objectives.mixit.config import MixitObjective
 from training.objectives.supervised.config import SupervisedObjective
-from training.optimisers import AdamWConfig
+from training.schedules import ExponentialSchedule
 
 RATE = 8_000
+LEVEL = {"level_n_fft": 256, "level_hop": 64}
+"""The transform by which losses measure the input's level: the model's own."""
 MODEL = BsLocoformerConfig(
     outputs=4, blocks=1, width=8, hidden=8, kernel=4, heads=2, groups=2,
     sample_rate=RATE, n_fft=256, hop=64,
@@ -31,7 +34,8 @@ MODEL = BsLocoformerConfig(
 MIXIT = TrainConfig(
     model=MODEL,
     data=ClipsData(batch_size=4, segment_seconds=0.5, validation_share=0.3),
-    optim=AdamWConfig(warmup_steps=2, hold_steps=3, decay=0.9, decay_every=1),
+    objective=MixitObjective(**LEVEL),
+    schedule=ExponentialSchedule(warmup_steps=2, hold_steps=3, decay=0.9, decay_every=1),
     loop=LoopConfig(
         steps=6,
         validate_every=3,
@@ -45,7 +49,7 @@ MIXIT = TrainConfig(
 SUPERVISED = MIXIT.model_copy(
     update={
         "data": StemsData(batch_size=4, segment_seconds=0.5),
-        "objective": SupervisedObjective(),
+        "objective": SupervisedObjective(**LEVEL),
     }
 )
 
@@ -91,19 +95,19 @@ def write_index(
     return write_shard_index(root / "index.json", writer.close(), form)
 
 
-def write_songs(home: Path, seconds: dict[str, float]) -> Path:
+def write_songs(home: Path, seconds: dict[str, float], names: tuple[str, ...] = STEMS) -> Path:
     """Write songs named <split><number>; return songs.jsonl, with activity.jsonl beside it."""
     songs, windows = [], []
     for number, (name, length) in enumerate(seconds.items()):
         folder = home / "songs" / name
         stems = {
             stem: tone(10 * number + place, length, 60 * 2**place + 7 * number)
-            for place, stem in enumerate(STEMS)
+            for place, stem in enumerate(names)
         }
         for stem, sound in (*stems.items(), ("mixture", sum(stems.values()))):
             write_audio(folder / f"{stem}.wav", np.asarray(sound), RATE, "FLOAT")
         split: Any = name.rstrip("0123456789")
-        frames = stems["bass"].shape[1]
+        frames = stems[names[0]].shape[1]
         songs.append(
             StemSong(
                 name=name, split=split, folder=f"songs/{name}", frames=frames, sample_rate=RATE
@@ -113,7 +117,7 @@ def write_songs(home: Path, seconds: dict[str, float]) -> Path:
         starts = tuple(range(0, frames - window + 1, window // 2))
         windows += [
             ActiveWindows(song=name, stem=stem, starts=starts, window=round(0.8 * RATE))
-            for stem in STEMS
+            for stem in names
         ]
     write_rows(home / "songs.jsonl", songs)
     write_rows(home / "activity.jsonl", windows)

@@ -9,11 +9,10 @@ from rich.console import Console
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from flows.studies.estimates import operations
 from tests.benchmarks import budget, train_step
 from tests.benchmarks.step import Lab, Setup, Step
-from training.models import build
 from training.models.bs_locoformer.config import MEDIUM, TINY, BsLocoformerConfig
+from training.models.separator import build
 
 
 def test_one_command_prints_every_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,5 +68,5 @@ def test_operations_are_those_that_torch_counts(config: BsLocoformerConfig) -> N
     # The counter knows plain attention; the fused one of CPUs it does not.
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
         model(x)
-    counted = operations(config, x.shape[-1] // config.hop)
+    counted = config.operations(x.shape[-1])
     assert counted == pytest.approx(counter.get_total_flops(), rel=0.03)

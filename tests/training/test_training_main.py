@@ -14,7 +14,7 @@ from tests.synthesised import write_audio
 from training.__main__ import main
 from training.config import EvaluateConfig, SelectConfig, SeparateConfig, TrainConfig
 from training.engine.weights import save_model
-from training.models import build
+from training.models.separator import build
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> str:

@@ -7,7 +7,9 @@ from training import recipes
 from training.config import TrainConfig
 from training.data.clips.config import ClipsData
 from training.data.stems.config import StemsData
-from training.models import build, separator_parameters
+from training.models.bs_locoformer.model import BsLocoformer
+from training.models.separator import build
+from training.schedules import ExponentialSchedule
 
 NAMES = [
     f"{verb}_{size}"
@@ -34,8 +36,11 @@ def test_the_published_numbers() -> None:
     assert (pretrain.data.batch_size, finetune.data.batch_size) == (128, 32)
     assert pretrain.optim.lr == finetune.optim.lr == 5e-4
     assert recipes.pretrain_medium().optim.lr == recipes.finetune_small().optim.lr == 1e-3
-    assert (pretrain.optim.warmup_steps, finetune.optim.warmup_steps) == (4000, 5000)
-    assert (finetune.optim.hold_steps, finetune.optim.decay_every) == (60_500, 220)
+    before, after = pretrain.schedule, finetune.schedule
+    assert isinstance(before, ExponentialSchedule)
+    assert isinstance(after, ExponentialSchedule)
+    assert (before.warmup_steps, after.warmup_steps) == (4000, 5000)
+    assert (after.hold_steps, after.decay_every) == (60_500, 220)
     assert (pretrain.loop.validate_every, finetune.loop.validate_every) == (2038, 550)
     assert pretrain.model.outputs == 12
 
@@ -49,7 +54,8 @@ def test_frozen() -> None:
 
 def test_the_published_size() -> None:
     model = build(recipes.finetune_small().model)
-    assert sum(p.numel() for p in separator_parameters(model)) == 5_021_440
+    assert isinstance(model, BsLocoformer)
+    assert sum(p.numel() for p in model.frozen_parameters()) == 5_021_440
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(29.54e6, rel=1e-3)
 
 

@@ -15,8 +15,8 @@ import torch
 from storage.records import STEMS
 from tests import synthesised
 from training.engine.weights import save_model
-from training.models import build
 from training.models.bs_locoformer.config import MICRO
+from training.models.separator import build
 
 pytestmark = pytest.mark.slow
 

@@ -18,23 +18,21 @@ from flows.studies.estimates import (
     cost_of,
     passes,
     progress_of,
-    segment_frames,
-    separator_operations,
 )
-from flows.studies.estimates import operations as operations_of
 from flows.studies.mixit.recipes import RECIPES
 from flows.studies.runner import StageStatus, State
 from pipelines.config import FmaConfig
 from storage.home.layout import Home
 from storage.home.marks import Mark, Output, Work, commit
 from training.config import TrainConfig
-from training.models import build
 from training.models.bs_locoformer.config import LARGE, MEDIUM, SMALL, BsLocoformerConfig
+from training.models.bs_locoformer.model import BsLocoformer
 
 PUBLISHED_GMAC = {"small": 197, "medium": 555, "large": 1630}
 """One forward pass over 6 s with four outputs, everything included."""
 MODELS = {"small": SMALL, "medium": MEDIUM, "large": LARGE}
-FRAMES = 516
+SAMPLES, FRAMES = 264_600, 516
+"""Of a segment of six seconds."""
 SUSTAINED_FLOPS = 150e12
 SIZE = 300_000_000
 """Bytes of a unit."""
@@ -74,18 +72,18 @@ def archive(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("size", MODELS)
 def test_operations_of_the_published_models(size: str) -> None:
     """Separators alone are 93 to 97 % of the whole model, two operations per multiply-add."""
-    share = separator_operations(MODELS[size], FRAMES) / 2e9 / PUBLISHED_GMAC[size]
+    share = MODELS[size].block_operations(FRAMES) / 2e9 / PUBLISHED_GMAC[size]
     assert 0.93 < share < 0.98
     four = MODELS[size].model_copy(update={"outputs": 4})
-    assert operations_of(four, FRAMES) / 2e9 == pytest.approx(PUBLISHED_GMAC[size], rel=0.02)
+    assert four.operations(SAMPLES) / 2e9 == pytest.approx(PUBLISHED_GMAC[size], rel=0.02)
     if size == "medium":
-        assert 1.0e12 < separator_operations(MEDIUM, FRAMES) < 1.12e12
+        assert 1.0e12 < MEDIUM.block_operations(FRAMES) < 1.12e12
 
 
 @given(st.integers(1, 12), st.integers(60, 2000))
 def test_operations_grow_with_blocks_and_frames(blocks: int, frames: int) -> None:
     def count(blocks: int, frames: int) -> float:
-        return separator_operations(BsLocoformerConfig(blocks=blocks), frames)
+        return BsLocoformerConfig(blocks=blocks).block_operations(frames)
 
     assert count(2 * blocks, frames) == pytest.approx(2 * count(blocks, frames))
     assert count(blocks, 2 * frames) > 1.8 * count(blocks, frames)
@@ -101,7 +99,7 @@ def test_gpu_hours_of_the_paper(
 ) -> None:
     study = RECIPES[recipe]()
     config = study.pretraining if pretraining else study.finetuning
-    assert segment_frames(config) == FRAMES
+    assert int(config.data.segment_seconds * config.model.sample_rate) == SAMPLES
     cost = cost_of(Home(tmp_path), training("missing", config))
     expected = exaflop * 1e18 / SUSTAINED_FLOPS / 3600
     assert cost.gpu_hours == pytest.approx(expected, rel=0.03)
@@ -133,8 +131,9 @@ def test_a_frozen_separator_costs_its_forward_pass_and_its_inputs_gradient(tmp_p
 
 def counted_operations(config: TrainConfig) -> float:
     """Return what the blocks of a model take, there and back, with the encoder learning."""
-    model = build(config.model)
-    for parameter in model.separator_parameters():
+    assert isinstance(config.model, BsLocoformerConfig)
+    model = BsLocoformer(config.model)
+    for parameter in model.frozen_parameters():
         parameter.requires_grad_(not config.freeze_separator)
     tokens = torch.randn(1, 40, 62, config.model.width, requires_grad=True)
     with FlopCounterMode(display=False) as counter:
@@ -171,7 +170,7 @@ def test_a_home_that_has_trained_knows_better(tmp_path: Path) -> None:
     frozen = longer.override(["freeze_separator=true"])
     assert cost_of(home, training("missing", frozen)).gpu_hours != pytest.approx(1.0)
     other = config.override(["loop.steps=1000", "data.batch_size=7"])
-    counted = 3 * operations_of(SMALL, FRAMES) * 7000 / SUSTAINED_FLOPS / 3600
+    counted = 3 * SMALL.operations(SAMPLES) * 7000 / SUSTAINED_FLOPS / 3600
     assert cost_of(home, training("missing", other)).gpu_hours == pytest.approx(counted)
 
 

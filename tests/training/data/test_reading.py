@@ -38,9 +38,10 @@ def job_of(index: Path, **inputs: str) -> Job:
 def batches(
     config: TrainConfig, job: Job, first: int, count: int, place: ProcessRank
 ) -> list[Tensor]:
+    """Return the references of so many batches."""
     made = loader(config, job, place)
     try:
-        return list(islice(made.training(first), count))
+        return [batch.references for batch in islice(made.training(first), count)]
     finally:
         # What a job leaves to its end, which a test has not.
         made._training._reader.close()  # type: ignore[attr-defined]

@@ -32,7 +32,7 @@ def test_best_and_latest_are_kept(tmp_path: Path) -> None:
     checkpoints = saved(tmp_path, {1: -3.0, 2: -9.0, 3: None, 4: -5.0, 5: -1.0, 6: None})
     assert checkpoints.steps() == [2, 4, 5, 6]
     assert checkpoints.best() == [2, 4]
-    weights, chosen = checkpoints.result()
+    weights, chosen = checkpoints.result({"weight", "bias"})
     assert chosen == {"averaged_steps": [2, 4], "validation_losses": [-9.0, -5.0]}
     expected = (model_after(2)[0].weight + model_after(4)[0].weight) / 2
     assert torch.allclose(weights["weight"], expected)
@@ -80,14 +80,14 @@ def test_nothing_there(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "none", {}, 1)
     assert checkpoints.latest() is None
     with pytest.raises(CheckpointError, match="no checkpoint; train first"):
-        checkpoints.result()
+        checkpoints.result({"weight", "bias"})
 
 
 def test_a_damaged_best_is_named(tmp_path: Path) -> None:
     checkpoints = saved(tmp_path, {1: -2.0})
     (tmp_path / "step-00000001" / "model.safetensors").write_bytes(b"")
     with pytest.raises(CheckpointError, match="missing or damaged"):
-        checkpoints.result()
+        checkpoints.result({"weight", "bias"})
 
 
 def test_frozen_parameters_have_no_moments(tmp_path: Path) -> None:

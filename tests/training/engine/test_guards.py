@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from storage.errors import MachineError, RunError
 from tests.training.jobs.test_train import MakeRun, losses_of, rows, still
 from training.config import TrainConfig
-from training.data.batches import Loader
+from training.data.batches import Batch, Loader
 from training.distributed import ProcessRank, join, naming_the_lost
 from training.engine.checkpoint import Progress
 from training.engine.guards import Interruption, account, elected, is_exhaustion, require_budget
@@ -102,13 +101,13 @@ class InfiniteGradients:
     def __init__(self, objective: Any) -> None:
         self._objective, self._calls = objective, 0
 
-    def __call__(self, forward: Any, references: Tensor) -> Outcome:
-        outcome: Outcome = self._objective(forward, references)
+    def __call__(self, forward: Any, batch: Batch) -> Outcome:
+        outcome: Outcome = self._objective(forward, batch)
         self._calls += torch.is_grad_enabled()
         if torch.is_grad_enabled() and self._calls % 3 == 0:
             # Value 0, slope infinite.
             overflow = (outcome.loss - outcome.loss.detach()) * torch.inf
-            return Outcome(outcome.loss + overflow.nan_to_num(), outcome.logs)
+            return outcome._replace(loss=outcome.loss + overflow.nan_to_num())
         return outcome
 
 
@@ -139,9 +138,9 @@ class Hungry:
     def __init__(self, objective: Any, most: int = 2) -> None:
         self._objective, self._most = objective, most
 
-    def __call__(self, forward: Any, references: Tensor) -> Outcome:
-        outcome: Outcome = self._objective(forward, references)
-        if len(references) > self._most:
+    def __call__(self, forward: Any, batch: Batch) -> Outcome:
+        outcome: Outcome = self._objective(forward, batch)
+        if batch.size > self._most:
             torch.empty(1 << 55)
         return outcome
 
@@ -189,5 +188,7 @@ def test_one_of_several_processes_measures_by_itself(make_run: MakeRun, mixit: T
     work = work_of(make_run, still(mixit), Hungry)
     for parameter in work.model.parameters():
         parameter.register_post_accumulate_grad_hook(lambda _: pytest.fail("asks the others"))
-    said = advice(work.model, work.objective, ProcessRank(0, 2), torch.randn(5, 2, 2, 4000))
+    said = advice(
+        work.model, work.objective, ProcessRank(0, 2), Batch.of_sum(torch.randn(5, 2, 2, 4000))
+    )
     assert "2 fit, as was just measured" in said

@@ -3,20 +3,19 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from storage.errors import CheckpointError
 from storage.files import read_json, write_json
-from tests.training.models.bs_locoformer.test_published import oracle_of, published_state
+from storage.records import STEMS
 from training.config import TrainConfig
 from training.engine.weights import (
     average,
-    import_published,
     load_model,
-    read_explanation,
     save_model,
+    stems_of,
 )
-from training.models import build
-from training.models.bs_locoformer.config import SMALL
+from training.models.separator import build
 
 
 @pytest.fixture
@@ -91,22 +90,54 @@ def test_garbage_and_damage(folder: Path) -> None:
             load_model(folder)
 
 
-def test_average() -> None:
-    mean = average([{"w": torch.tensor([v]), "n": torch.tensor([3])} for v in (1.0, 2.0, 6.0)])
-    assert mean["w"].item() == 3
-    assert mean["w"].dtype == torch.float32
-    assert mean["n"].item() == 3
+class Normalised(nn.Module):
+    """Parameters, and buffers of either type, as a batch norm has them."""
+
+    def __init__(self, value: float, batches: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((2,), value))
+        self.register_buffer("running_mean", torch.full((2,), 10 * value))
+        self.register_buffer("batches", torch.tensor(batches))
 
 
-def test_published_weights_become_a_model(tmp_path: Path) -> None:
-    config = SMALL.model_copy(update={"outputs": 4, "decoder_tanh": "first"})
-    oracle = oracle_of(config)
-    torch.save({f"model.model.{n}": t for n, t in published_state(oracle).items()}, tmp_path / "m")
-    import_published(tmp_path / "m", tmp_path / "model")
-    model = load_model(tmp_path / "model")
-    assert model.config == config
-    assert read_explanation(tmp_path / "model")["imported_from"]["name"] == "m"
-    x = torch.randn(1, 2, 5_000)
-    with torch.no_grad():
-        expected = oracle(x)
-        assert (model(x.unsqueeze(1)) - expected).norm() <= 1e-5 * expected.norm()
+def test_parameters_are_averaged_and_buffers_are_the_bests() -> None:
+    models = [Normalised(1.0, 5), Normalised(2.0, 7), Normalised(6.0, 9)]
+    parameters = {name for name, _ in models[0].named_parameters()}
+    mean = average([model.state_dict() for model in models], parameters)
+    assert mean["scale"].tolist() == [3, 3]
+    assert mean["scale"].dtype == torch.float32
+    assert mean["running_mean"].tolist() == [10, 10]
+    assert mean["batches"].item() == 5
+
+
+def test_means_are_taken_in_double_precision() -> None:
+    values = [torch.tensor([2.0**24]), torch.tensor([1.0]), torch.tensor([1.0])]
+    mean = average([{"w": value} for value in values], {"w"})["w"]
+    assert mean.item() == torch.tensor((2.0**24 + 2) / 3).item()
+
+
+def test_a_models_own_chunks_travel_with_it(folder: Path) -> None:
+    model = load_model(folder)
+    assert (model.chunk_seconds, model.hop_seconds) == (12.0, 6.0)
+    note = read_json(folder / "model.json")
+    for told, expected in (
+        ({"chunk_seconds": 8.0}, (8.0, 4.0)),
+        ({"chunk_seconds": 8.0, "hop_seconds": 2.0}, (8.0, 2.0)),
+    ):
+        write_json(folder / "model.json", {**note, **told})
+        model = load_model(folder)
+        assert (model.chunk_seconds, model.hop_seconds) == expected
+
+
+def test_outputs_have_names_where_somebody_named_them(folder: Path) -> None:
+    note = read_json(folder / "model.json")
+    supervised = {"objective": {"kind": "supervised"}}
+    two = {**note["model"], "outputs": 2}
+    for told, expected in (
+        ({}, ()),
+        ({"stems": ["vocals", "rest"]}, ("vocals", "rest")),
+        ({"recipe": supervised}, STEMS),
+        ({"recipe": supervised, "model": two}, ()),
+    ):
+        write_json(folder / "model.json", {**note, **told})
+        assert stems_of(folder) == expected

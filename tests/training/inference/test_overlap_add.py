@@ -6,8 +6,8 @@ from torch import Tensor
 
 from training.config import SeparateConfig, TrainConfig
 from training.inference.overlap_add import add_up, chunk_spans, separate
-from training.models import build
 from training.models.bs_locoformer.config import BsLocoformerConfig
+from training.models.separator import build
 
 CONFIG = BsLocoformerConfig(outputs=4, sample_rate=100)
 

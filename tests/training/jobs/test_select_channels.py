@@ -12,7 +12,8 @@ from storage.records import STEMS, ChannelMap
 from training.config import SelectConfig, TrainConfig
 from training.data.stems.corpus import StemCorpus
 from training.data.stems.source import StemSegments
-from training.jobs.select_channels import choose, majority, read_map, select
+from training.engine.channel_map import read_map
+from training.jobs.select_channels import choose, majority, select
 from training.jobs.train import train
 from training.models.bs_locoformer.config import BsLocoformerConfig
 

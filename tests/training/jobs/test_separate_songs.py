@@ -29,8 +29,8 @@ from training.inference.song_files import (
 )
 from training.inference.spectrograms import COLUMNS, band_powers, draw_spectrograms
 from training.jobs.separate_songs import SongOptions, separate_file, separate_songs, separated_song
-from training.models import build
 from training.models.bs_locoformer.config import BsLocoformerConfig
+from training.models.separator import build
 
 CONFIG = SeparateConfig(chunk_seconds=1, hop_seconds=0.5)
 MODEL_RATE = 100

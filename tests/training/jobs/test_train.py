@@ -18,6 +18,7 @@ from torch import Tensor
 from storage.errors import RunError
 from storage.home.runs import Run
 from training.config import TrainConfig
+from training.data.batches import Batch
 from training.distributed import join
 from training.engine.guards import Interruption
 from training.engine.loop import fit
@@ -95,7 +96,7 @@ def outputs(run: Run) -> dict[str, bytes]:
 
 def test_training_learns(make_run: MakeRun, supervised: TrainConfig) -> None:
     longer = supervised.override(
-        ["loop.steps=60", "loop.validate_every=20", "optim.lr=0.01", "optim.hold_steps=60"]
+        ["loop.steps=60", "loop.validate_every=20", "optim.lr=0.01", "schedule.hold_steps=60"]
     )
     run = make_run("learn", "train", longer)
     train(run)
@@ -233,11 +234,11 @@ class Diverging:
     def __init__(self, objective: Any, every: int) -> None:
         self._objective, self._every, self._calls = objective, every, 0
 
-    def __call__(self, forward: Any, references: Tensor) -> Outcome:
+    def __call__(self, forward: Any, batch: Batch) -> Outcome:
         self._calls += 1
-        outcome: Outcome = self._objective(forward, references)
+        outcome: Outcome = self._objective(forward, batch)
         if torch.is_grad_enabled() and self._calls % self._every == 0:
-            return Outcome(outcome.loss * torch.nan, outcome.logs)
+            return outcome._replace(loss=outcome.loss * torch.nan)
         return outcome
 
 

@@ -11,8 +11,9 @@ from storage.files import write_json
 from storage.records import STEMS, ChannelMap
 from tests.training.jobs.test_train import MakeRun, weights
 from training.config import TrainConfig
+from training.engine.start import initial_model
 from training.engine.weights import load_model
-from training.jobs.train import initial_model, train
+from training.jobs.train import train
 
 
 def test_fine_tuning_begins_with_the_chosen_outputs(

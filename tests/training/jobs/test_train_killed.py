@@ -21,6 +21,7 @@ from tests.processes import with_words
 from tests.training.jobs.test_train import MakeRun, losses_of, outputs, rows, still, weights
 from training.config import TrainConfig
 from training.jobs.train import train
+from training.models.bs_locoformer.config import BsLocoformerConfig
 
 ROOT = Path(__file__).parents[3]
 ALONE = [sys.executable, "-m"]
@@ -70,6 +71,7 @@ def test_killed_at_any_moment_a_run_ends_as_if_nothing_had_been(
 ) -> None:
     recipe = mixit.override(["loop.steps=60", "loop.validate_every=20", "loop.checkpoint_every=3"])
     recipe = recipe.override(["loop.ema_decay=0.9", "runtime.snapshot_every=25"])
+    assert isinstance(recipe.model, BsLocoformerConfig)
     assert recipe.model.dropout > 0, "else nothing random is drawn in a step"
     straight, hurt = make_run("straight", "train", recipe), make_run("hurt", "train", recipe)
     train(straight)

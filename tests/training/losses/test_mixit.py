@@ -9,11 +9,13 @@ from torch import Tensor
 
 from storage.errors import ConfigError
 from training.losses import mixit
-from training.losses.mixit import assign, mixit_loss
+from training.losses.mixit import Solver, assign, mixit_loss
 from training.losses.snr import thresholded_snr_loss
-from training.objectives.mixit.config import MixitObjective
 
-EXACT, LSTSQ = MixitObjective(), MixitObjective(solver="lstsq")
+Choice = tuple[Solver, float]
+"""How the assignment is chosen, and the threshold in dB."""
+EXACT: Choice = ("exact", 30.0)
+LSTSQ: Choice = ("lstsq", 30.0)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -86,13 +88,13 @@ KINDS = (
 @pytest.mark.parametrize("outputs", range(1, 13))
 def test_exact_search_finds_what_brute_force_finds(outputs: int, kind: str) -> None:
     estimate, mixtures = of_kind(kind, outputs)
-    assignment = assign(estimate, mixtures, EXACT)
+    assignment = assign(estimate, mixtures, *EXACT)
     assert assignment.shape == (3, 2, outputs)
     assert torch.equal(assignment.sum(1), torch.ones(3, outputs))
     assert set(assignment.flatten().tolist()) <= {0.0, 1.0}
     found, best = losses_of(assignment, estimate, mixtures), brute_force(estimate, mixtures)
     torch.testing.assert_close(found, best, rtol=0, atol=1e-6)
-    result = mixit_loss(estimate, mixtures, EXACT)
+    result = mixit_loss(estimate, mixtures, *EXACT)
     assert result.loss.item() == pytest.approx(best.mean().item(), abs=1e-4)
 
 
@@ -101,17 +103,15 @@ def test_least_squares_is_its_definition(outputs: int) -> None:
     estimate, mixtures, _ = separated(outputs, leak=2.0)
     first_channel = torch.linalg.lstsq(estimate[:, :, 0].double().mT, mixtures[:, :, 0].double().mT)
     expected = (first_channel.solution[..., 0] >= first_channel.solution[..., 1]).float()
-    assert torch.equal(assign(estimate, mixtures, LSTSQ)[:, 0], expected)
+    assert torch.equal(assign(estimate, mixtures, *LSTSQ)[:, 0], expected)
 
 
 @pytest.mark.parametrize("config", [EXACT, LSTSQ], ids=["exact", "lstsq"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_degenerate_outputs_have_finite_losses_and_gradients(
-    kind: str, config: MixitObjective
-) -> None:
+def test_degenerate_outputs_have_finite_losses_and_gradients(kind: str, config: Choice) -> None:
     estimate, mixtures = of_kind(kind, 6)
     estimate = estimate.clone().requires_grad_()
-    loss = mixit_loss(estimate, mixtures, config).loss
+    loss = mixit_loss(estimate, mixtures, *config).loss
     torch.autograd.backward(loss)
     assert loss.isfinite()
     assert estimate.grad is not None
@@ -128,16 +128,16 @@ def test_inner_products_are_summed_over_all_of_time(samples: int) -> None:
 
 def test_chunked_search_is_the_same_search(monkeypatch: pytest.MonkeyPatch) -> None:
     estimate, mixtures = noise(4, 7, 2, 300), noise(4, 2, 2, 300, seed=1)
-    whole = assign(estimate, mixtures, EXACT)
+    whole = assign(estimate, mixtures, *EXACT)
     monkeypatch.setattr(mixit, "CANDIDATES_AT_ONCE", 5)
-    assert torch.equal(assign(estimate, mixtures, EXACT), whole)
+    assert torch.equal(assign(estimate, mixtures, *EXACT), whole)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.permutations(range(6)), st.integers(0, 10_000))
 def test_order_of_the_outputs_does_not_matter(order: list[int], seed: int) -> None:
     estimate, mixtures = noise(2, 6, 2, 200, seed=seed), noise(2, 2, 2, 200, seed=seed + 1)
-    plain, permuted = (mixit_loss(y, mixtures, EXACT) for y in (estimate, estimate[:, order]))
+    plain, permuted = (mixit_loss(y, mixtures, *EXACT) for y in (estimate, estimate[:, order]))
     assert permuted.loss.item() == pytest.approx(plain.loss.item(), abs=1e-5)
     assert torch.equal(permuted.assignment, plain.assignment[:, :, order])
 
@@ -145,10 +145,10 @@ def test_order_of_the_outputs_does_not_matter(order: list[int], seed: int) -> No
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 6), st.integers(0, 10_000), st.sampled_from([EXACT, LSTSQ]))
 def test_order_of_the_mixtures_swaps_the_assignment(
-    outputs: int, seed: int, config: MixitObjective
+    outputs: int, seed: int, config: Choice
 ) -> None:
     estimate, mixtures = noise(2, outputs, 2, 200, seed=seed), noise(2, 2, 2, 200, seed=seed + 1)
-    plain, swapped = (mixit_loss(estimate, m, config) for m in (mixtures, mixtures.flip(1)))
+    plain, swapped = (mixit_loss(estimate, m, *config) for m in (mixtures, mixtures.flip(1)))
     assert swapped.loss.item() == pytest.approx(plain.loss.item(), abs=1e-5)
     assert torch.equal(swapped.assignment, plain.assignment.flip(1))
 
@@ -159,8 +159,8 @@ def test_level_and_polarity_do_not_matter(level: float, flip: bool, seed: int) -
     gain = -level if flip else level
     estimate, mixtures = noise(2, 5, 2, 300, seed=seed), noise(2, 2, 2, 300, seed=seed + 1)
     plain, scaled = (
-        mixit_loss(estimate, mixtures, EXACT),
-        mixit_loss(gain * estimate, gain * mixtures, EXACT),
+        mixit_loss(estimate, mixtures, *EXACT),
+        mixit_loss(gain * estimate, gain * mixtures, *EXACT),
     )
     assert scaled.loss.item() == pytest.approx(plain.loss.item(), abs=1e-4)
     assert torch.equal(scaled.assignment, plain.assignment)
@@ -169,7 +169,7 @@ def test_level_and_polarity_do_not_matter(level: float, flip: bool, seed: int) -
 def test_outputs_of_one_mixture_share_one_gradient() -> None:
     estimate, mixtures, first = separated(6, leak=0.3)
     estimate.requires_grad_()
-    torch.autograd.backward(mixit_loss(estimate, mixtures, EXACT).loss)
+    torch.autograd.backward(mixit_loss(estimate, mixtures, *EXACT).loss)
     assert estimate.grad is not None
     for side in (first == 1, first == 0):
         same = estimate.grad[side].view(3, 3, 2, 400)
@@ -178,7 +178,7 @@ def test_outputs_of_one_mixture_share_one_gradient() -> None:
 
 def test_gradient_is_that_of_the_sums_of_the_winner() -> None:
     estimate, mixtures = noise(1, 4, 1, 40).double(), noise(1, 2, 1, 40, seed=1).double()
-    winner = assign(estimate, mixtures, EXACT).double()
+    winner = assign(estimate, mixtures, *EXACT).double()
 
     def loss_of(candidate: Tensor) -> Tensor:
         sums = torch.einsum("bms,bsct->bmct", winner, candidate)
@@ -186,7 +186,7 @@ def test_gradient_is_that_of_the_sums_of_the_winner() -> None:
 
     assert torch.autograd.gradcheck(loss_of, (estimate.requires_grad_(),))
     (expected,) = torch.autograd.grad(loss_of(estimate), estimate)
-    (ours,) = torch.autograd.grad(mixit_loss(estimate, mixtures, EXACT).loss, estimate)
+    (ours,) = torch.autograd.grad(mixit_loss(estimate, mixtures, *EXACT).loss, estimate)
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-6)
 
 
@@ -195,23 +195,23 @@ def test_gradient_is_that_of_the_sums_of_the_winner() -> None:
 def test_exact_is_never_worse_than_least_squares(outputs: int, seed: int) -> None:
     estimate = noise(2, outputs, 2, 100, seed=seed)
     mixtures = noise(2, 2, 2, 100, seed=seed + 1) + estimate[:, :1]
-    exact, heuristic = (mixit_loss(estimate, mixtures, c).loss.item() for c in (EXACT, LSTSQ))
+    exact, heuristic = (mixit_loss(estimate, mixtures, *c).loss.item() for c in (EXACT, LSTSQ))
     assert exact <= heuristic + 1e-5
 
 
 @pytest.mark.parametrize("config", [EXACT, LSTSQ], ids=["exact", "lstsq"])
 @pytest.mark.parametrize("outputs", [2, 5, 12])
-def test_perfect_separation_reaches_the_bound(outputs: int, config: MixitObjective) -> None:
+def test_perfect_separation_reaches_the_bound(outputs: int, config: Choice) -> None:
     estimate, mixtures, first = separated(outputs)
-    result = mixit_loss(estimate, mixtures, config)
+    result = mixit_loss(estimate, mixtures, *config)
     assert torch.equal(result.assignment[:, 0], first)
     assert result.loss.item() == pytest.approx(-30.0, abs=1e-3)
 
 
 @pytest.mark.parametrize("config", [EXACT, LSTSQ], ids=["exact", "lstsq"])
-def test_gradient_flows_to_every_output_but_not_through_the_choice(config: MixitObjective) -> None:
+def test_gradient_flows_to_every_output_but_not_through_the_choice(config: Choice) -> None:
     estimate, mixtures = noise(2, 4, 2, 200).requires_grad_(), noise(2, 2, 2, 200, seed=1)
-    result = mixit_loss(estimate, mixtures, config)
+    result = mixit_loss(estimate, mixtures, *config)
     assert not result.assignment.requires_grad
     torch.autograd.backward(result.loss)
     assert estimate.grad is not None
@@ -219,22 +219,22 @@ def test_gradient_flows_to_every_output_but_not_through_the_choice(config: Mixit
 
 
 @pytest.mark.parametrize("config", [EXACT, LSTSQ], ids=["exact", "lstsq"])
-def test_dead_and_equal_outputs_and_nan_do_not_raise(config: MixitObjective) -> None:
+def test_dead_and_equal_outputs_and_nan_do_not_raise(config: Choice) -> None:
     mixtures = noise(1, 2, 2, 100)
     for estimate in (torch.zeros(1, 4, 2, 100), torch.ones(1, 4, 2, 100), noise(1, 4, 2, 100)):
         estimate[:, 3] = estimate[:, 2]
-        assert mixit_loss(estimate, mixtures, config).loss.isfinite()
+        assert mixit_loss(estimate, mixtures, *config).loss.isfinite()
     estimate[0, 0, 0, 0] = torch.nan
-    assignment = assign(estimate, mixtures, config)
+    assignment = assign(estimate, mixtures, *config)
     assert torch.equal(assignment.sum(1), torch.ones(1, 4))
 
 
 def test_autocast_does_not_reach_the_loss() -> None:
     estimate, mixtures, _ = separated(4)
     with torch.autocast("cpu", torch.bfloat16):
-        assert mixit_loss(estimate, mixtures, EXACT).loss.item() == pytest.approx(-30, abs=1e-3)
+        assert mixit_loss(estimate, mixtures, *EXACT).loss.item() == pytest.approx(-30, abs=1e-3)
 
 
 def test_too_many_outputs_for_the_exact_search_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"solver=lstsq"):
-        assign(torch.zeros(1, 21, 1, 8), torch.zeros(1, 2, 1, 8), EXACT)
+        assign(torch.zeros(1, 21, 1, 8), torch.zeros(1, 2, 1, 8), *EXACT)

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from training.losses.snr import supervised_loss, thresholded_snr_loss
-from training.objectives.supervised.config import SupervisedObjective
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -66,16 +65,15 @@ def test_gradient_is_that_of_finite_differences(silent: bool) -> None:
     reference, estimate = noise(1, 3, 2, 20).double(), noise(1, 3, 2, 20, seed=1).double()
     if silent:
         reference[:, 1] = 0
-    config = SupervisedObjective()
     assert torch.autograd.gradcheck(
-        lambda y: supervised_loss(y, reference, config), (estimate.requires_grad_(),)
+        lambda y: supervised_loss(y, reference), (estimate.requires_grad_(),)
     )
 
 
 def test_supervised_loss_without_silence_is_the_mean() -> None:
     reference, estimate = noise(2, 4, 2, 300), noise(2, 4, 2, 300, seed=1)
     expected = thresholded_snr_loss(estimate, reference, 30.0).mean()
-    loss = supervised_loss(estimate, reference, SupervisedObjective())
+    loss = supervised_loss(estimate, reference)
     torch.testing.assert_close(loss, expected)
 
 
@@ -83,7 +81,7 @@ def test_silent_references_push_the_estimate_down() -> None:
     reference, estimate = noise(1, 2, 1, 300), noise(1, 2, 1, 300, seed=1)
     reference[:, 1] = 0
     estimate = estimate.requires_grad_()
-    loss = supervised_loss(estimate, reference, SupervisedObjective(zero_reference_weight=0.5))
+    loss = supervised_loss(estimate, reference, zero_reference_weight=0.5)
     heard = thresholded_snr_loss(estimate[:, :1], reference[:, :1]).mean()
     mixture = float(reference.square().sum())
     energy = float(estimate[0, 1].detach().square().sum())
@@ -99,7 +97,7 @@ def test_a_reference_is_silent_60_db_below_its_mixture(level_db: float, active: 
     loud = noise(1, 1, 1, 4_000)
     quiet = loud.flip(-1) * 10 ** (level_db / 20)
     reference = torch.cat([loud, quiet], 1)
-    loss = supervised_loss(reference, reference, SupervisedObjective())
+    loss = supervised_loss(reference, reference)
     mixture = float(reference.sum(1).square().sum())
     energy = float(quiet.square().sum())
     branch = -30.0 if active else 0.1 * 10 * math.log10(energy + 1e-3 * mixture)
@@ -108,7 +106,7 @@ def test_a_reference_is_silent_60_db_below_its_mixture(level_db: float, active: 
 
 def test_digital_silence_is_finite_with_a_finite_gradient() -> None:
     estimate = torch.zeros(1, 4, 2, 50, requires_grad=True)
-    loss = supervised_loss(estimate, torch.zeros(1, 4, 2, 50), SupervisedObjective())
+    loss = supervised_loss(estimate, torch.zeros(1, 4, 2, 50))
     torch.autograd.backward(loss)
     assert loss.isfinite()
     assert estimate.grad is not None

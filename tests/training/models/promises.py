@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from storage.errors import ConfigError
 from training.losses.mixit import mixit_loss
 from training.losses.snr import thresholded_snr_loss
-from training.models.separator import Separator
+from training.models.separator import Recompute, Separator
 
 LENGTHS = (1, 7, 100, 44_113)
 
@@ -94,6 +94,38 @@ def chooses_outputs(model: Any, chosen: Sequence[int]) -> None:
     for wrong in ([], [0, model.outputs], [-1]):
         with pytest.raises(ConfigError, match=r"chosen outputs .*: choose one or more of 0 to"):
             model.with_outputs(wrong)
+
+
+def freezes(model: Any) -> None:
+    """Some parameters are held still, others are left, and a step changes only those."""
+    held = {id(parameter) for parameter in model.frozen_parameters()}
+    named = dict(model.named_parameters())
+    assert held <= {id(parameter) for parameter in named.values()}
+    assert 0 < len(held) < len(named)
+    before = {name: value.detach().clone() for name, value in named.items()}
+    for parameter in model.frozen_parameters():
+        parameter.requires_grad_(False)
+    optimizer = torch.optim.SGD([p for p in named.values() if p.requires_grad], lr=0.1)
+    torch.autograd.backward(model.train()(noise(model, 1, 5_001)).square().sum())
+    optimizer.step()
+    for name, parameter in named.items():
+        assert torch.equal(parameter, before[name]) == (id(parameter) in held), name
+
+
+def recomputes(model: Separator) -> None:
+    """Whatever is computed anew in the backward pass, outputs and gradients are the same."""
+    x, answers = noise(model, 2, 3_001), []
+    modes: tuple[Recompute, ...] = ("nothing", "cheap", "everything")
+    for mode in modes:
+        model.set_recompute(mode)
+        model.zero_grad()
+        torch.manual_seed(5)
+        y = model.train()(x)
+        torch.autograd.backward(y.square().sum())
+        gradients = [value.grad for value in model.parameters() if value.grad is not None]
+        answers.append([y.detach(), *(gradient.clone() for gradient in gradients)])
+    for other in answers[1:]:
+        assert all(torch.equal(*both) for both in zip(other, answers[0], strict=True))
 
 
 def counts_its_operations(model: Separator, samples: int) -> float:

@@ -6,16 +6,24 @@ import pytest
 import torch
 
 from storage.errors import ConfigError, DataError
+from storage.home.runs import Job
 from storage.shards.reader import ShardReader
 from training.config import TrainConfig
-from training.data.clips.source import HeldOutPairs, TrainingPairs, sources, split_tracks
+from training.data.clips.source import HeldOutPairs, TrainingPairs, split_tracks
+from training.data.clips.source import open_sources as sources_of
 
 
 def open_sources(
     index: Path, recipe: TrainConfig, limit: int = 8
 ) -> tuple[TrainingPairs, HeldOutPairs]:
-    reader = ShardReader(index)
-    return sources(reader, recipe.data, recipe.model, seed=1, limit=limit)  # type: ignore[arg-type]
+    job = Job(verb="train", inputs={"index": str(index)}, recipe={})
+    recipe = recipe.override(
+        ["loop.seed=1", f"loop.validation_batches={limit}", "data.batch_size=1"]
+    )
+    training, held_out = sources_of(job, recipe)
+    assert isinstance(training, TrainingPairs)
+    assert isinstance(held_out, HeldOutPairs)
+    return training, held_out
 
 
 def test_epochs_differ_and_examples_repeat(index: Path, mixit: TrainConfig) -> None:
@@ -35,7 +43,7 @@ def test_ratios_lie_within_five_decibels_and_spread(index: Path, mixit: TrainCon
     examples = [training.example(number) for number in range(60)]
     parts = torch.from_numpy(np.stack([example.parts for example in examples]))
     gains = torch.from_numpy(np.stack([example.gains_db for example in examples]))
-    mixed = training.mix(parts, gains)
+    mixed = training.mix(parts, gains).references
     power = mixed.square().mean((2, 3))
     ratio = 10 * torch.log10(power[:, 0] / power[:, 1])
     assert mixed.shape == (60, 2, 2, 4000)

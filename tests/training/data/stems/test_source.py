@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from storage.errors import ConfigError, DataError, ManifestError
+from storage.home.runs import Job
 from storage.manifests import read_rows, write_rows
 from storage.records import STEMS, ActiveWindows
+from training.config import TrainConfig
 from training.data.stems.config import StemsData
 from training.data.stems.corpus import StemCorpus
-from training.data.stems.source import DynamicMixes, StemSegments, sources
-from training.models.bs_locoformer.config import BsLocoformerConfig
+from training.data.stems.source import DynamicMixes, StemSegments, open_sources
 
 FRAMES = 4000
 
@@ -51,7 +52,7 @@ def test_levels_after_mixing(songs: Path) -> None:
     example = mixes.example(3)
     mixed = mixes.mix(
         torch.from_numpy(example.parts)[None], torch.from_numpy(example.gains_db)[None]
-    )
+    ).references
     level = 20 * torch.log10(mixed.abs().mean((-1, -2)))[0]
     assert torch.allclose(level, torch.from_numpy(example.gains_db), atol=1e-3)
 
@@ -102,7 +103,7 @@ def test_segments_cut_whole_songs_and_pad_short_ones(songs: Path) -> None:
     assert short.parts.shape == (4, 2, FRAMES)
     assert not short.parts[..., 2400:].any()
     parts = torch.from_numpy(short.parts)[None]
-    assert segments.mix(parts, torch.zeros(1, 4)) is parts
+    assert segments.mix(parts, torch.zeros(1, 4)).references is parts
     assert len(StemSegments(corpus, corpus.of("validation"), FRAMES, limit=2)) == 2
 
 
@@ -125,12 +126,12 @@ def test_missing_things_are_named(songs: Path, tmp_path: Path) -> None:
 
 
 def test_the_epoch_is_told_beside_the_published_one(
-    songs: Path, caplog: pytest.LogCaptureFixture
+    songs: Path, supervised: TrainConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    config = StemsData(batch_size=2, segment_seconds=0.5)
-    model = BsLocoformerConfig(sample_rate=8000)
-    mixes, _ = sources(corpus_of(songs), songs.parent / "activity.jsonl", config, model, 0, 4)
+    inputs = {"songs": songs, "activity": songs.parent / "activity.jsonl", "home": songs.parent}
+    job = Job(verb="train", inputs={key: str(path) for key, path in inputs.items()}, recipe={})
+    mixes, _ = open_sources(job, supervised.override(["data.batch_size=2"]))
     rows = read_rows(songs.parent / "activity.jsonl", ActiveWindows)
     each = {
         stem: sum(len(r.starts) for r in rows if r.stem == stem and r.song.startswith("train"))

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 
 from storage.errors import ConfigError
-from training.models import build, select_outputs, separator_parameters
 from training.models.bs_locoformer.config import BsLocoformerConfig
 from training.models.bs_locoformer.model import BsLocoformer, ConvSwiGLU, RMSGroupNorm
-from training.spectral import istft, kept_frames, normalise, spectral_rms, stft
+from training.models.separator import build, select_outputs
+from training.spectral import istft, kept_frames, stft
 
 TINY = BsLocoformerConfig(
     outputs=3, blocks=2, width=16, hidden=12, kernel=4, heads=2, groups=4, dropout=0.0
@@ -50,7 +50,7 @@ def test_parameter_counts_are_the_published_ones(
     for outputs, decoder in ((4, decoder_4), (12, decoder_12)):
         with torch.device("meta"):
             model = BsLocoformer(BsLocoformerConfig.parse(dict(SIZES[size], outputs=outputs)))
-        assert sum(p.numel() for p in separator_parameters(model)) == separator
+        assert sum(p.numel() for p in model.frozen_parameters()) == separator
         assert sum(p.numel() for p in model.encoder.parameters()) == encoder
         assert sum(p.numel() for p in model.decoder.parameters()) == decoder
         assert sum(p.numel() for p in model.parameters()) == separator + encoder + decoder
@@ -131,7 +131,7 @@ def test_impossible_choices_are_refused(chosen: list[int]) -> None:
 
 def test_freezing_covers_the_blocks_and_nothing_else() -> None:
     model = tiny()
-    frozen = {id(p) for p in separator_parameters(model)}
+    frozen = {id(p) for p in model.frozen_parameters()}
     names = {name.split(".")[0] for name, p in model.named_parameters() if id(p) in frozen}
     kept = {name.split(".")[0] for name, p in model.named_parameters() if id(p) not in frozen}
     assert (names, kept) == ({"blocks"}, {"encoder", "decoder"})
@@ -147,16 +147,6 @@ def test_six_seconds_lose_their_last_frame_and_hollow_ends_keep_it() -> None:
     assert kept_frames(529_200, 2048, 512, keep_last=False) == 1033
     assert kept_frames(264_600, 2048, 512, keep_last=True) == 517
     assert kept_frames(512 * 9 + 511, 2048, 512, keep_last=False) == 10
-
-
-def test_normalised_mixtures_have_unit_level_per_channel() -> None:
-    mixture = noise(2, 2, 8_000) * torch.tensor([0.01, 3.0])[:, None]
-    parts = torch.stack([mixture * 0.25, mixture * 0.75], 1)
-    level, scaled = normalise(mixture, parts)
-    torch.testing.assert_close(spectral_rms(stft(level, 2048, 512)), torch.ones(2, 2))
-    torch.testing.assert_close(scaled.sum(1), level)
-    silent, _ = normalise(torch.zeros(1, 2, 4_000), torch.zeros(1, 2, 2, 4_000))
-    assert not silent.any()
 
 
 def test_hops_that_leave_holes_between_windows_are_refused() -> None:

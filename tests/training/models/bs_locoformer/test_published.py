@@ -11,9 +11,9 @@ from torch import Tensor
 
 from storage.errors import CheckpointError
 from tests.training.models.bs_locoformer.transcription import Transcription
-from training.models import build
 from training.models.bs_locoformer.config import LARGE, MEDIUM, SMALL, BsLocoformerConfig
 from training.models.bs_locoformer.published import from_published, published_config, read_published
+from training.models.separator import build
 
 HERE = Path("model.pth")
 TINY = BsLocoformerConfig(
