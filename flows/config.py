@@ -1,6 +1,11 @@
-"""A study as one frozen value: what the command line overrides and the Prefect UI shows."""
+"""A study as one frozen value: what the command line overrides and the Prefect UI shows.
 
-from typing import Annotated, ClassVar, Literal
+What all studies share is here; what one study adds is in its own `config.py`.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -10,12 +15,15 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from pipelines.config import FmaConfig, MusdbConfig, SynthesisConfig
-from storage.config import SECRET, Config
-from training.config import EvaluateConfig, SelectConfig, TrainConfig
+from pipelines.config import SynthesisConfig
+from storage.config import SECRET, Config, assigned
+from storage.records import STEMS
+
+Part = TypeVar("Part", bound=Config)
 
 
 def _bare(address: str) -> str:
@@ -47,7 +55,8 @@ class SourceConfig(Config):
 class LimitsConfig(Config):
     """How long a stage may take, how many jobs run at once, how often a run resumes by itself.
 
-    Never what comes out. A stage past its time ends as `TimedOut`; what it did until then is kept.
+    Limits never change the result. A stage that exceeds its limit ends as `TimedOut`; what it did
+    until then is kept.
     """
 
     training_hours: PositiveFloat = 24 * 14
@@ -61,15 +70,15 @@ class LimitsConfig(Config):
     other_hours: PositiveFloat = 24 * 7
     """Of any other stage: fetching, checking, planning, unpacking, detecting activity, a report."""
     resumes: NonNegativeInt = 2
-    """A deployed run whose process was lost is started again by itself so many times."""
+    """How many times a deployed run restarts by itself after its process was lost."""
     stall_minutes: PositiveFloat = 60
-    """A stage that shows no sign of life for so long is told of, and goes on."""
+    """A stage without progress or messages for so long is reported; it is not stopped."""
     gpu_jobs: PositiveInt = 1
     """Jobs of this study at a time. All studies together keep to the server's limit `gpu`."""
 
 
 class GatesConfig(Config):
-    """What is asked of data and people before GPU time is spent. Never what comes out."""
+    """Conditions on data and people before GPU time is spent. They never change the result."""
 
     minimum_hours: NonNegativeFloat = 0.0
     """Of music kept from the archive."""
@@ -78,11 +87,11 @@ class GatesConfig(Config):
     maximum_silence: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of decoded hours that no clip holds: silence, and what is left over at tracks' ends."""
     action: Literal["block", "warn"] = "block"
-    """What comes of data that is worse: pre-training does not begin, or begins with a warning."""
+    """Where the data is worse: `block` pre-training, or `warn` and begin it."""
     approval_gpu_hours: NonNegativeFloat | None = None
     """Pause for a person's approval before spending more than so much; none: never ask."""
     approval_wait_hours: PositiveFloat = 72
-    """How long to wait for an answer; then the run fails, and can be run again."""
+    """How long to wait for an answer; after that the run fails, and can be run again."""
 
     @property
     def judge(self) -> bool:
@@ -91,48 +100,73 @@ class GatesConfig(Config):
         return any(value > 0 for value in strictest)
 
 
-class VariantConfig(Config):
-    """One value of what a table varies: a size of the separator, or a scale of the archive."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
-    """As the table's rows and the labels of its stages have it, such as `small`."""
-    settings: tuple[str, ...] = ()
-    """What differs from the study, as `--set` takes it, such as `fma.archive=fma_small.zip`."""
-
-
-class TablesConfig(Config):
-    """What the paper's tables vary around the study. A study's own run reads none of it."""
-
-    sizes: tuple[VariantConfig, ...] = ()
-    """Of the separator, in `table1` and `table2`; none: the study's own alone."""
-    scales: tuple[VariantConfig, ...] = ()
-    """Of the archive pre-trained on, in `table3`, the smallest first; none: the study's own."""
-    frozen_steps: PositiveInt = 22_000
-    """Fine-tuning steps in `table2`, whose separators stay frozen (200 epochs of 110 steps)."""
-    seeds: tuple[NonNegativeInt, ...] = (0, 1)
-    """Of `mixit_gain`: each pre-trains once, then fine-tunes from that and from scratch."""
-
-
 class StudyConfig(Config):
-    """From archives to a scored, reported separator."""
+    """What every study has: its name, its data, what it is allowed. Each study adds its own."""
 
     RUNTIME: ClassVar[frozenset[str]] = frozenset({"limits", "gates"})
+    NEUTRAL: ClassVar[frozenset[str]] = frozenset({"stems"})
+    STEMS_OF: ClassVar[tuple[str, ...]] = ()
+    """Settings of a study's parts that hold its stems, as dotted paths."""
+    OUTPUTS_OF: ClassVar[tuple[str, ...]] = ()
+    """Settings that hold their number."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
     """What this study is called in its home. One home holds one configuration under a name."""
     data: SourceConfig = SourceConfig()
     synthesis: SynthesisConfig | None = None
     """Make the archives on the spot instead of reading `data.root`."""
-    fma: FmaConfig = FmaConfig()
-    musdb: MusdbConfig = MusdbConfig()
-    pretraining: TrainConfig
-    """MixIT on the FMA's clips."""
-    selection: SelectConfig = SelectConfig()
-    finetuning: TrainConfig
-    """Supervised, on MUSDB18's stems, from the pre-trained model and from scratch alike."""
-    from_scratch: bool = True
-    """Also fine-tune from random weights, to see what pre-training is worth."""
-    evaluation: EvaluateConfig = EvaluateConfig()
-    tables: TablesConfig = TablesConfig()
+    stems: Annotated[tuple[str, ...], Field(min_length=1)] = STEMS
+    """What songs are separated into. `--set stems=[...]` sets it in every part of the study."""
     limits: LimitsConfig = LimitsConfig()
     gates: GatesConfig = GatesConfig()
+
+    @model_validator(mode="after")
+    def _same_stems(self) -> Self:
+        wrong = {
+            path: list(held)
+            for path in self.STEMS_OF
+            if (held := self._held(path)) is not None and tuple(held) != self.stems
+        }
+        if wrong:
+            said = " and ".join(f"{path} = {json.dumps(held)}" for path, held in wrong.items())
+            ours = json.dumps(list(self.stems))
+            raise ValueError(
+                f"stems = {ours}, but {said}; a study separates one list of stems: give "
+                f"'--set stems={ours}' alone, which sets them all"
+            )
+        return self
+
+    def override(self, assignments: Iterable[str]) -> Self:
+        """Return a copy with dotted assignments applied, such as `pretraining.optim.lr=3e-4`.
+
+        `stems=[...]` also sets the stems of every part and the outputs of the models that separate
+        them, except those assigned beside it.
+
+        Raises:
+            ConfigError: an assignment has no `=`, names no field, or has a value the field refuses.
+        """
+        given = list(assignments)
+        named = [assigned(one, '--set stems=["vocals","rest"]') for one in given]
+        for stems in [value for path, value in named if path == "stems"][-1:]:
+            values = dict.fromkeys(self.STEMS_OF, stems)
+            if isinstance(stems, list):
+                values |= dict.fromkeys(self.OUTPUTS_OF, len(stems))
+            given += [
+                f"{path}={json.dumps(value)}"
+                for path, value in values.items()
+                if self._held(path) is not None
+                and not any(path == other or path.startswith(f"{other}.") for other, _ in named)
+            ]
+        return super().override(given)
+
+    def _held(self, path: str) -> Any:
+        """Return the setting at a dotted path; None where this configuration has none."""
+        held: Any = self
+        for name in path.split("."):
+            held = getattr(held, name, None)
+        return held
+
+    def parts_of(self, kind: type[Part]) -> dict[str, Part]:
+        """Return the settings that are of one kind, such as every training job's, by name."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: value for name, value in values.items() if isinstance(value, kind)}

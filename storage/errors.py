@@ -1,32 +1,32 @@
-"""Every error the system raises on purpose.
+"""Every error that Stemworks raises on purpose.
 
 ::
 
     StemworksError
       ConfigError          a setting is unknown, mistyped or contradictory
         HomeConflictError  a home already holds another configuration under this name
-      DataError            a recording, an archive or a table is not what it claims to be
-        IntegrityError     bytes do not match their checksum
+      DataError            a recording, an archive, a table or an object is unusable
+        IntegrityError     bytes do not match their checksum or their size
         DecodeError        audio cannot be decoded
-        SourceError        a server does not deliver an archive, or delivers another one
-        ManifestError      a row is malformed or missing
+        SourceError        a server does not deliver a file, or delivers a different one
+        ManifestError      a file, an object or a row is missing or malformed
       RunError             a run cannot start, resume or finish
         CheckpointError    weights cannot be read, or do not fit the model or the recipe
-        LaunchError        a child process failed; carries its exit code and last lines
-          PreemptedError   it was stopped from outside: trying again resumes it
-        LockedError        another process is doing this very thing now
-        LostError          a worker process did not survive its work
-        TimeLimitError     it ran past its time
-        StoppedError       it was stopped with its flow, resumably
+        LaunchError        a child process failed; has its exit code and last lines of output
+          PreemptedError   a child process was stopped from outside; a retry resumes it
+        LockedError        another process holds the lock on this work
+        LostError          a worker process died during its work
+        TimeLimitError     work exceeded its time limit and was stopped
+        StoppedError       work was stopped together with its flow; a later run resumes it
       MachineError         the machine lacks something: a program, a port, disk space
 
-A message says what was wrong, the value, and what to do about it, in one sentence a person on
-call can act on. `exit_code` is what the command line returns.
+A message says what is wrong, with the value, and what to do about it, in one sentence on which an
+engineer can act. `exit_code` is what the command line returns.
 """
 
 
 class StemworksError(Exception):
-    """Root of every error raised on purpose."""
+    """Base class of every error raised on purpose."""
 
     exit_code = 1
 
@@ -42,17 +42,17 @@ class HomeConflictError(ConfigError):
 
 
 class DataError(StemworksError):
-    """A recording, an archive or a table is not what it claims to be."""
+    """A recording, an archive, a table or an object is unusable."""
 
     exit_code = 3
 
 
 class IntegrityError(DataError):
-    """Bytes do not match their checksum or their promised size."""
+    """Bytes do not match their checksum or their expected size."""
 
 
 class DecodeError(DataError):
-    """Audio cannot be decoded. `reason` is the quarantine ledger's short name for it."""
+    """Audio cannot be decoded. `reason` is the short name used in the ledger."""
 
     def __init__(self, message: str, reason: str = "decode_error") -> None:
         super().__init__(message)
@@ -60,11 +60,11 @@ class DecodeError(DataError):
 
 
 class SourceError(DataError):
-    """A server does not deliver an archive, or delivers another one than was planned."""
+    """A server does not deliver a file, or delivers a different one than was planned."""
 
 
 class ManifestError(DataError):
-    """A row is malformed or missing."""
+    """A file, an object or a row is missing or malformed."""
 
 
 class RunError(StemworksError):
@@ -78,7 +78,7 @@ class CheckpointError(RunError):
 
 
 class LaunchError(RunError):
-    """A child process failed."""
+    """A child process failed. `tail` holds its last lines of output."""
 
     def __init__(self, message: str, returncode: int | None = None, tail: str = "") -> None:
         super().__init__(message)
@@ -87,15 +87,15 @@ class LaunchError(RunError):
 
 
 class PreemptedError(LaunchError):
-    """A child process was stopped from outside: trying again goes on from its last checkpoint."""
+    """A child process was stopped from outside; a retry resumes from its last checkpoint."""
 
 
 class LockedError(RunError):
-    """Another process is doing this very thing now."""
+    """Another process holds the lock on this work."""
 
 
 class LostError(RunError):
-    """A worker process did not survive its work. `reason` is the ledger's short name for how."""
+    """A worker process died during its work. `reason` is the short name used in the ledger."""
 
     def __init__(self, message: str, reason: str = "crash") -> None:
         super().__init__(message)
@@ -103,11 +103,11 @@ class LostError(RunError):
 
 
 class TimeLimitError(RunError):
-    """Work ran past its time and was stopped."""
+    """Work exceeded its time limit and was stopped."""
 
 
 class StoppedError(RunError):
-    """Work was stopped because its flow was: cancelled, or told to end. Again, it goes on."""
+    """Work was stopped because its flow was cancelled or stopped; a later run resumes it."""
 
     exit_code = 143
 

@@ -12,7 +12,7 @@ import yaml  # type: ignore[import-untyped]  # its stubs are a package of their 
 from packaging.requirements import Requirement
 
 from flows.__main__ import app
-from flows.recipes import RECIPES
+from flows.studies.table import RECIPES
 from tests.services import Redis
 
 ROOT = Path(__file__).parent.parent

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from flows.config import StudyConfig
-from flows.recipes import named
 from flows.stages.stage import Inputs, Site, perform
-from flows.studies.graph import build_graph, claim
+from flows.studies.claims import claim
 from flows.studies.runner import DryRun
+from flows.studies.table import named, study_of_recipe
 from storage.home.layout import Home
 from storage.home.marks import Mark
 from tests import synthesised
@@ -30,6 +30,7 @@ CHILD = {
 }  # fmt: skip
 """What a training child loads beside torch."""
 INSTALLED = set(packages_distributions()) - set(ROOMS) - {"_distutils_hack"}
+FMA, METADATA = "fma_tiny.zip", "fma_tiny_metadata.zip"
 COMMAND = "import sys\nfrom flows.__main__ import app\napp(sys.argv[1:], standalone_mode=False)"
 FLOW = "import flows.engine.flow, flows.deploy.deployments"
 
@@ -53,8 +54,8 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[str]]:
     settings = [
         "synthesis=null",
         f"data.root={folder}",
-        "fma.archive=fma_tiny.zip",
-        "fma.metadata=fma_tiny_metadata.zip",
+        f"fma.archive={FMA}",
+        f"fma.metadata={METADATA}",
     ]
     home, config = Home(folder / "home"), named("smoke").override(settings)
     claim(home, config, "fma")
@@ -67,11 +68,11 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[str]]:
 def build(home: Home, config: StudyConfig, label: str, inputs: Inputs) -> Mark:
     """Build one stage of a study."""
     dry_run = DryRun(home)
-    build_graph(dry_run, config, home, "fma")
-    [found] = [status for status in dry_run.outlooks if status.label == label]
+    study_of_recipe("smoke").build_graph(dry_run, config, home, "fma")
+    [found] = [status for status in dry_run.statuses if status.label == label]
     assert found.stage and found.work and found.config
     root = Path(config.data.root)
-    settings = {"fma": str(root / config.fma.archive), "metadata": str(root / config.fma.metadata)}
+    settings = {"fma": str(root / FMA), "metadata": str(root / METADATA)}
     site = Site(home, found.work.key, Silent(), settings)
     return perform(site, found.stage, found.config, inputs).mark
 

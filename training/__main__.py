@@ -20,6 +20,7 @@ from typing import get_args
 
 from storage.errors import RunError, StemworksError
 from storage.files import only_one, read_json
+from storage.home.job_events import EventLog, write_failure
 from storage.home.runs import Run, Verb
 from training.config import DeliveryConfig, SeparateConfig, TrainConfig
 
@@ -27,32 +28,42 @@ from training.config import DeliveryConfig, SeparateConfig, TrainConfig
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do one job; return the exit code, having said in one line what went wrong if it did."""
     parsed = _parser().parse_args(arguments)
-    rank = int(os.environ.get("RANK", "0"))
-    _configure_logging(logging.INFO if rank == 0 else logging.WARNING)
+    run = Run(parsed.run) if parsed.verb in get_args(Verb) else None
+    _configure_logging(logging.INFO if _leads() else logging.WARNING, run)
     try:
-        if parsed.verb == "fit":
-            _fit(parsed)
-        elif parsed.verb == "separate":
-            _separate(parsed)
-        elif parsed.verb == "import":
-            from training.jobs.import_checkpoint import import_checkpoint
-
-            import_checkpoint(parsed.checkpoint, parsed.model, parsed.settings, parsed.form)
-        elif rank == 0:
-            _lead(parsed.verb, Run(parsed.run))
-        elif parsed.verb == "train":
-            job_of("train")(Run(parsed.run))
+        _do(parsed, run)
     except StemworksError as error:
+        if run:
+            write_failure(run, error, error.exit_code, _rank())
         sys.stderr.write(f"error: {_rank()}{' '.join(str(error).split())}\n")
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         return 130
+    except Exception as error:
+        if run:
+            write_failure(run, error, 1, f"{_rank()}{type(error).__name__}: ")
+        raise
     return 0
 
 
+def _do(parsed: argparse.Namespace, run: Run | None) -> None:
+    if run and _leads():
+        _lead(parsed.verb, run)
+    elif run and parsed.verb == "train":
+        job_of("train")(run)
+    elif parsed.verb == "fit":
+        _fit(parsed)
+    elif parsed.verb == "separate":
+        _separate(parsed)
+    elif parsed.verb == "import":
+        from training.jobs.import_checkpoint import import_checkpoint
+
+        import_checkpoint(parsed.checkpoint, parsed.model, parsed.settings, parsed.form)
+
+
 def job_of(verb: Verb) -> Callable[[Run], None]:
-    """Return what does a job, having imported its module and no other job's."""
+    """Return the function of a job, having imported its module and no other job's."""
     if verb == "train":
         from training.jobs.train import train
 
@@ -71,6 +82,11 @@ def _fit(parsed: argparse.Namespace) -> None:
 
     recipe = TrainConfig.parse(read_json(parsed.recipe))
     sys.stdout.write(json.dumps(probe(recipe, round(parsed.memory_gb * GIGABYTE))) + "\n")
+
+
+def _leads() -> bool:
+    """Say whether this process leads its job; torchrun starts several."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _separate(parsed: argparse.Namespace) -> None:
@@ -151,10 +167,12 @@ def _rank() -> str:
     return "" if alone else f"rank {os.environ.get('RANK', '0')}: "
 
 
-def _configure_logging(level: int) -> None:
-    handler = logging.StreamHandler(sys.stderr)
+def _configure_logging(level: int, run: Run | None = None) -> None:
+    """Log to standard error for people and, of a run, to its events for whoever waits for it."""
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    events = [EventLog(run, _rank())] if run and run.root.is_dir() else []
+    logging.basicConfig(level=level, handlers=[handler, *events], force=True)
 
 
 if __name__ == "__main__":

@@ -2,22 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 import typer
 
 from flows.cli.options import AsJson, CronAt, Every, Flows, HomeAt, Recipe, Settings, Timezone
 from flows.cli.output import View, stdout_view, table_of
-from flows.cli.recover import report_lost_run, report_lost_runs
+from flows.cli.recover import report_crash, report_crashes
 from flows.cli.run import check_machine
 from flows.deploy.schedule import NEVER, Timing
 from flows.server.server import connect, stop
 from flows.server.settings import ServerSettings, database
-from flows.studies.graph import EVERYTHING, Part
 from flows.studies.request import RunRequest
+from flows.studies.table import study_of_recipe
 from storage.config import Json, assigned
 from storage.errors import ConfigError
-from storage.home.layout import Home
+from storage.home.open import open_home
 
 app = typer.Typer()
 PoolKind = Literal["process", "docker", "kubernetes"]
@@ -39,7 +39,7 @@ class DeploySpec:
         cls, study: tuple[str, list[str], str], flows: Sequence[str], when: tuple[str, str, str]
     ) -> "DeploySpec":
         """Return the spec of a study (recipe, settings, home) and a time (cron, every, zone)."""
-        return cls(RunRequest(EVERYTHING, *study), flows, Timing(*when))
+        return cls(RunRequest(study_of_recipe(study[0]).whole, *study), flows, Timing(*when))
 
     @property
     def timed(self) -> list[tuple[RunRequest, Timing]]:
@@ -48,9 +48,10 @@ class DeploySpec:
         Raises:
             ConfigError: a flow, the recipe or a setting is unknown.
         """
-        requests = [replace(self.request, flow=flow) for flow in self.flows or get_args(Part)]
+        flows = self.flows or self.request.study.parts
+        requests = [replace(self.request, flow=flow) for flow in flows]
         return [
-            (request, self.timing if self.flows or request.part == EVERYTHING else NEVER)
+            (request, self.timing if self.flows or request.flow == request.study.whole else NEVER)
             for request in requests
         ]
 
@@ -59,7 +60,7 @@ class DeploySpec:
 def ui() -> None:
     """Start the Prefect server if none runs, and print the address of its UI."""
     stdout_view().console.print(f"The UI is at {connect()}", soft_wrap=True)
-    report_lost_runs()
+    report_crashes()
 
 
 @app.command()
@@ -92,7 +93,7 @@ def prepare_server(resumes: int, given: DatabaseName | None, view: View) -> None
     connect()
     from prefect.client.orchestration import get_client
 
-    from flows.recovery import automations, concurrency_limits, notifications
+    from flows.recovery import automations, concurrency_limits, machine_limits, notifications
 
     with get_client(sync_client=True) as client:
         kind = given or database()
@@ -102,7 +103,7 @@ def prepare_server(resumes: int, given: DatabaseName | None, view: View) -> None
                 "--database postgresql or --database sqlite"
             )
         concurrency_limits.ensure_limits(client)
-        rows: list[tuple[str, str]] = [("limit", name) for name in concurrency_limits.own_limits()]
+        rows: list[tuple[str, str]] = [("limit", name) for name in machine_limits.limit_names()]
         note = ""
         try:
             rows += [("automation", name) for name in automations.install(client, kind, resumes)]
@@ -136,10 +137,10 @@ def serve_flows(spec: DeploySpec, view: View) -> None:
         ConfigError: a flow, a setting or a schedule is refused.
         MachineError: this machine lacks what a study needs.
     """
-    timed, home = spec.timed, Home.open(spec.request.home)
+    timed, home = spec.timed, open_home(spec.request.home)
     check_machine(home, spec.request.config)
     address = connect()
-    report_lost_runs()
+    report_crashes()
     # Prefect reads its settings when it is imported.
     from flows.deploy.deployments import deployment_of
     from flows.deploy.serve import serve
@@ -147,7 +148,7 @@ def serve_flows(spec: DeploySpec, view: View) -> None:
     deployments = [deployment_of(request, timing) for request, timing in timed]
     names = ", ".join(deployment.name for deployment in deployments)
     view.show({}, f"Serving {names} at {address}/deployments. Ctrl-C ends it.")
-    serve(deployments, report_lost_run)
+    serve(deployments, report_crash)
 
 
 @app.command()
@@ -213,9 +214,9 @@ def work(
 ) -> None:
     """Run what waits in a work pool, until Ctrl-C, which stops its runs, too."""
     address = connect()
-    report_lost_runs()
+    report_crashes()
     from flows.deploy import serve
 
     worker = serve.worker_of(pool, name, limit)
     stdout_view().show({}, f"Working for pool '{pool}' at {address}/work-pools. Ctrl-C ends it.")
-    serve.work(worker, report_lost_run)
+    serve.work(worker, report_crash)

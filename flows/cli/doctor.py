@@ -18,9 +18,10 @@ from flows.cli.fit import fit as show_fit
 from flows.cli.options import AsJson, HomeAt
 from flows.cli.output import View, stdout_view, table_of
 from flows.server import server
-from flows.server.settings import PASSWORD, ServerSettings, require_guard
+from flows.server.settings import PASSWORD, ServerSettings, require_password
 from storage.errors import ConfigError, MachineError
 from storage.home.layout import Home
+from storage.home.open import open_home
 
 app = typer.Typer()
 GIGABYTE = 1e9
@@ -59,7 +60,7 @@ def doctor(
     if fit:
         show_fit(fit, memory_gb, stdout_view(as_json))
     else:
-        examine(Home.open(home), stdout_view(as_json))
+        examine(open_home(home), stdout_view(as_json))
 
 
 def examine(home: Home, view: View) -> None:
@@ -187,7 +188,7 @@ def _guard() -> Iterator[Finding]:
         return
     settings, name = ServerSettings.from_environment(), "server's password"
     try:
-        require_guard(settings)
+        require_password(settings)
     except ConfigError as error:
         found, _, remedy = str(error).partition("; ")
         yield Finding(name, "wrong", found, remedy)

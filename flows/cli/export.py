@@ -1,8 +1,6 @@
 """`export`: copy a trained model out of its home, with its card and lineage."""
 
-import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +9,8 @@ import typer
 from flows.cli.lineage import Found, home_around, value_of
 from flows.cli.options import AsJson
 from flows.cli.output import View, stdout_view
-from flows.config import StudyConfig
 from flows.stages.lineage import LineageGraph
-from flows.studies.variants import TABLES, variants_of
+from flows.studies import claims
 from storage.config import Json
 from storage.errors import CheckpointError, ConfigError
 from storage.files import arriving, disk_errors, hash_file, read_json, write_bytes, write_json
@@ -124,36 +121,9 @@ def _scores(home: Home, mark: Mark, graph: LineageGraph) -> ScoreTable:
 
 
 def _study(home: Home, mark: Mark, graph: LineageGraph) -> Json:
-    """Return the parts of a study's configuration that made this model, if a study here has them.
-
-    Each variant of a table is such a study.
-    """
-    parts = _PRETRAINED if "index" in mark.inputs else _TUNED
-    foundation = mark if parts is _PRETRAINED else graph.parents(mark).get("model")
-    census = graph.parents(foundation).get("index") if foundation else None
-    made = {
-        parts[0]: mark.config,
-        **({"pretraining": foundation.config} if foundation else {}),
-        **({"fma": census.config} if census else {}),
-    }
-    for study in map(StudyConfig.what_matters, _studies(home)):
-        if all(study[part] == config for part, config in made.items()):
-            scratch = "model" not in mark.inputs and parts is _TUNED
-            return {part: study[part] for part in (_SCRATCH if scratch else parts)}
+    """Return the settings of a study here that made this model, or of a variant of its tables."""
+    for held in claims.read_all(home):
+        for config in held.study.configs(held.config, held.parts):
+            if settings := held.study.settings_of(config, mark, graph):
+                return settings
     return {}
-
-
-def _studies(home: Home) -> Iterator[StudyConfig]:
-    """Yield every study of a home, and every variant of the tables that were run of it."""
-    for name in sorted(home.store.listing("studies")):
-        held = json.loads(home.read(home.path(name)))
-        config = StudyConfig.parse(held["config"])
-        yield config
-        for table in TABLES:
-            if table in held["parts"]:
-                yield from (variant.config for variant in variants_of(table, config))
-
-
-_PRETRAINED = ("pretraining", "fma", "synthesis")
-_SCRATCH = ("finetuning", "musdb", "synthesis", "evaluation")
-_TUNED = (*_SCRATCH, "pretraining", "fma")

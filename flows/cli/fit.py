@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from flows import recipes
 from flows.cli.output import View, table_of
 from flows.jobs.launch import ALLOCATOR
+from flows.studies import table
 from storage.errors import ConfigError, MachineError
 from storage.processes import bound
 from training.config import TrainConfig
@@ -23,7 +23,7 @@ SIZES = ("small", "medium", "large")
 
 
 def fit(name: str, memory_gb: float, view: View) -> None:
-    """Measure both training jobs of a recipe, and show the settings that make them fit.
+    """Measure all training jobs of a recipe, and show the settings that make them fit.
 
     Args:
         name: a recipe, or one of `SIZES`.
@@ -34,8 +34,8 @@ def fit(name: str, memory_gb: float, view: View) -> None:
         ConfigError: there is no such recipe.
         MachineError: there is no GPU and no memory is given, or not even one example fits.
     """
-    study = recipes.named(f"paper_{name}" if name in SIZES else name)
-    jobs = {"pretraining": study.pretraining, "finetuning": study.finetuning}
+    study = table.named(f"paper_{name}" if name in SIZES else name)
+    jobs = study.parts_of(TrainConfig)
     found = {job: measure(config, memory_gb) for job, config in jobs.items()}
     settings = [f"--set {job}.runtime.micro_batch={it['micro_batch']}" for job, it in found.items()]
     rows = [

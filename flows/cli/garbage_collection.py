@@ -18,6 +18,7 @@ from flows.cli.views import required_studies
 from flows.studies.runner import StageStatus
 from storage.home import marks
 from storage.home.layout import Home
+from storage.home.open import open_home
 from storage.stores.base import FolderStore, Seen, Unfinished
 
 app = typer.Typer()
@@ -25,6 +26,8 @@ ROOMS = ("archives", "fma", "musdb", "activity", "runs", "reports")
 """Folders of a home in which stages leave what they make."""
 RECORDS = (
     "attempts.json",
+    "events.jsonl",
+    "failure.json",
     "job.json",
     "log.txt",
     "metrics.jsonl",
@@ -59,7 +62,7 @@ def collect(
     as_json: AsJson = False,
 ) -> None:
     """Delete what nothing in a home refers to, after asking. With --json: only with --yes."""
-    collect_garbage(Home.open(home), agreed, stdout_view(as_json))
+    collect_garbage(open_home(home), agreed, stdout_view(as_json))
 
 
 def collect_garbage(home: Home, agreed: bool, view: View) -> None:

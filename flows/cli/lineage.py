@@ -18,6 +18,7 @@ from storage.errors import ConfigError
 from storage.files import hash_file
 from storage.home.layout import Home
 from storage.home.marks import Mark
+from storage.home.open import open_home
 from storage.records import plain
 from training.report.formats import count, duration
 
@@ -45,7 +46,7 @@ def lineage(
     as_json: AsJson = False,
 ) -> None:
     """Show what made something, from which inputs, by which recipe and code."""
-    show(Home.open(home), what, stdout_view(as_json))
+    show(open_home(home), what, stdout_view(as_json))
 
 
 def show(home: Home, what: str, view: View) -> None:
@@ -75,7 +76,7 @@ def home_around(path: Path) -> Home | None:
         return None
     where = path.resolve()
     roots = [folder for folder in (where, *where.parents) if (folder / "marks").is_dir()]
-    return Home.open(str(roots[0])) if roots else None
+    return open_home(str(roots[0])) if roots else None
 
 
 def recognise(graph: LineageGraph, what: str) -> Found:

@@ -16,11 +16,12 @@ from storage.errors import ConfigError, RunError
 from storage.home import marks
 from storage.home.layout import Home
 from storage.home.marks import Mark
+from storage.home.open import open_home
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
-    from flows.recovery.crash_detection import Lost
+    from flows.recovery.crash_detection import CrashedRun
 
 app = typer.Typer()
 CANCEL_SECONDS = 150.0
@@ -30,7 +31,7 @@ UNFINISHED, PAUSED = ("RUNNING", "PENDING", "PAUSED"), ("PAUSED",)
 """Names of Prefect's types of states."""
 
 
-def report_lost_runs(start: bool = True) -> None:
+def report_crashes(start: bool = True) -> None:
     """Mark this machine's crashed runs as such; print on stderr which they are and what follows.
 
     `start` is whether to start a server if none runs; otherwise nothing is done without one.
@@ -42,13 +43,13 @@ def report_lost_runs(start: bool = True) -> None:
     connect()
     from flows.recovery.crash_detection import mark_crashed
 
-    for lost in mark_crashed():
-        report_lost_run(lost)
+    for crashed in mark_crashed():
+        report_crash(crashed)
 
 
-def report_lost_run(lost: "Lost") -> None:
+def report_crash(crashed: "CrashedRun") -> None:
     """Print on stderr that a run crashed."""
-    message = f"Run '{lost.name}' was lost: its process is gone. {lost.verdict}"
+    message = f"Run '{crashed.name}' crashed: its process has died. {crashed.decision}"
     Console(stderr=True).print(message, highlight=False, soft_wrap=True)
 
 
@@ -75,7 +76,7 @@ def cancel_run(which: str, view: View) -> None:
     """
     connect()
     # A run whose process is gone cannot be cancelled.
-    report_lost_runs()
+    report_crashes()
     from prefect.client.orchestration import get_client
     from prefect.states import Cancelling
 
@@ -146,7 +147,7 @@ def retry(
     as_json: AsJson = False,
 ) -> None:
     """Make the next run pack again the units with tracks quarantined for a reason."""
-    retry_quarantined(Home.open(home), reason, stdout_view(as_json))
+    retry_quarantined(open_home(home), reason, stdout_view(as_json))
 
 
 def retry_quarantined(home: Home, reason: str, view: View) -> None:

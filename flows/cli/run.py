@@ -10,18 +10,20 @@ import typer
 
 from flows.cli.options import AsJson, Flow, HomeAt, MusicFrom, Recipe, Settings, all_settings
 from flows.cli.output import View, stdout_view
-from flows.cli.recover import report_lost_runs
+from flows.cli.recover import report_crashes
 from flows.cli.views import show_outcome
 from flows.config import StudyConfig
 from flows.server.server import connect, have
 from flows.stages.stage import forget
-from flows.studies.graph import claim
+from flows.studies.claims import claim
 from flows.studies.request import RunRequest
 from flows.studies.runner import StageStatus
 from storage.config import Json
 from storage.errors import ConfigError, DataError, MachineError, RunError, StoppedError
 from storage.files import disk_errors, require_space
 from storage.home.layout import Home
+from storage.home.open import open_home
+from training.config import EvaluateConfig
 
 app = typer.Typer()
 SPACE = 200_000_000
@@ -56,14 +58,14 @@ def run_flow(request: RunRequest, force: list[str], view: View) -> None:
         MachineError: this machine lacks what the study needs.
         StoppedError: the run was cancelled.
     """
-    config, home = request.config, Home.open(request.home)
+    config, home = request.config, open_home(request.home)
     check_machine(home, config)
     # A missing archive, a taken name or an unknown stage is an error before anything starts.
     statuses = request.look()
     for status in statuses:
         if status.lacks:
             raise DataError(status.lacks)
-    claim(home, config, request.part)
+    claim(home, config, request.flow)
     for label in force:
         _force(home, statuses, label)
     connect()
@@ -74,10 +76,10 @@ def run_flow(request: RunRequest, force: list[str], view: View) -> None:
     from flows.deploy.deployments import tags_of
     from flows.engine.flow import stemworks
 
-    report_lost_runs()
+    report_crashes()
     try:
         with tags(*tags_of(request)):
-            outcome = stemworks(request.recipe, request.overrides, home.url, request.part)
+            outcome = stemworks(request.recipe, request.overrides, home.url, request.flow)
     except CancelledRun as error:
         raise StoppedError("the run was cancelled; run the same command again to resume") from error
     show_outcome(cast("Json", outcome), view)
@@ -93,7 +95,7 @@ def check_machine(home: Home, config: StudyConfig) -> None:
     home.remove(probe)
     require_space(home.root, SPACE, "a study")
     missing = [name for name in ("ffmpeg", "ffprobe") if not have(name)]
-    if config.evaluation.museval and missing:
+    if missing and any(one.museval for one in config.parts_of(EvaluateConfig).values()):
         raise MachineError(
             f"museval needs {' and '.join(missing)} on the PATH; install ffmpeg ('apt-get install "
             "ffmpeg'), or leave evaluation.museval off"

@@ -9,24 +9,24 @@ import typer
 
 from flows.cli.options import AsJson, Flow, HomeAt, MusicFrom, Recipe, Settings, all_settings
 from flows.cli.output import View, stdout_view, table_of
-from flows.cli.recover import report_lost_runs
+from flows.cli.recover import report_crashes
 from flows.config import StudyConfig
-from flows.recipes import RECIPES
-from flows.stages import data
+from flows.stage_id import Role, StageId
+from flows.studies import claims
 from flows.studies.estimates import Cost, cost_of, progress_of
-from flows.studies.graph import EVERYTHING, build_graph
 from flows.studies.request import RunRequest
 from flows.studies.runner import DryRun, StageStatus
-from flows.studies.variants import TABLES
-from pipelines.config import FmaConfig
+from flows.studies.table import STUDIES
 from storage.config import Json
 from storage.errors import ConfigError, DataError, StemworksError
 from storage.home import marks
 from storage.home.layout import Home
 from storage.home.marks import Mark
+from storage.home.open import open_home
 from storage.home.runs import Run
 from storage.manifests import read_rows
 from storage.records import SongScore
+from storage.tally import Tally
 from training.report import score_table
 
 app = typer.Typer()
@@ -44,12 +44,12 @@ def plan(
 ) -> None:
     """Show what a run would do and what it would cost. Does nothing."""
     request = RunRequest(flow, recipe, all_settings(settings, source), home)
-    show_plan(request.config, Home.open(home), request.look(), stdout_view(as_json))
+    show_plan(request.config, open_home(home), request.look(), stdout_view(as_json))
 
 
 def show_plan(config: StudyConfig, home: Home, statuses: list[StageStatus], view: View) -> None:
     """Show what a run would do: each stage's state, why, and what it still costs."""
-    costs = [cost_of(home, status, _archive(config, status)) for status in statuses]
+    costs = [cost_of(home, status, status.archive) for status in statuses]
     total = sum(costs, Cost())
     pairs = list(zip(statuses, costs, strict=True))
     rows = [(status.label, _coloured(status.state), *_cost(cost)) for status, cost in pairs]
@@ -67,12 +67,6 @@ def show_plan(config: StudyConfig, home: Home, statuses: list[StageStatus], view
     view.show(value, table, *dict.fromkeys(reasons))
 
 
-def _archive(config: StudyConfig, status: StageStatus) -> Path:
-    """Return the archive that a packing reads, if it is here; a table packs several."""
-    fma = status.config if isinstance(status.config, FmaConfig) else config.fma
-    return Path(config.data.root).expanduser() / fma.archive
-
-
 def describe(status: StageStatus) -> Json:
     """Return a stage's state as plain values."""
     packing = progress_of(status)
@@ -83,8 +77,8 @@ def describe(status: StageStatus) -> Json:
 @app.command(name="status")
 def status_of_home(home: HomeAt = "home", as_json: AsJson = False) -> None:
     """Show how far each study of a home is, and this machine's crashed runs."""
-    report_lost_runs(start=False)
-    show_status(Home.open(home), stdout_view(as_json))
+    report_crashes(start=False)
+    show_status(open_home(home), stdout_view(as_json))
 
 
 def show_status(home: Home, view: View) -> None:
@@ -107,16 +101,14 @@ def census(
     as_json: AsJson = False,
 ) -> None:
     """Count an archive's tracks: kept, filtered and quarantined, by reason."""
-    show_census(Home.open(home), study, stdout_view(as_json))
+    show_census(open_home(home), study, stdout_view(as_json))
 
 
 def show_census(home: Home, study: str, view: View) -> None:
     """Show how many tracks were kept, filtered and quarantined, and why."""
     counts = json.loads(_census(home, study).path(home, "census.json").read_text())
-    rows = [("kept", "", str(counts["kept"]))]
-    for outcome in ("filtered", "quarantined"):
-        for reason, count in counts[outcome].items():
-            rows.append((outcome, reason, str(count)))
+    found = Tally.from_facts(counts).rows()
+    rows: list[tuple[str, str, str]] = [(one[0], one[1], str(one.number)) for one in found]
     rows.append(("[bold]in all", "", str(counts["tracks_in"])))
     table = table_of("Census", ("outcome", "reason", "tracks"), rows)
     view.show(counts, table, f"{counts['clips']} clips of {counts['hours']:.2f} hours")
@@ -130,7 +122,7 @@ def _census(home: Home, study: str) -> Mark:
         name: status.mark
         for name, statuses in studies.items()
         for status in statuses
-        if status.label == data.CENSUS.name and status.mark and study in ("", name)
+        if status.stage and status.stage.role is Role.CENSUS and status.mark and study in ("", name)
     }
     if not found:
         raise ConfigError(f"{home.url} has no census yet; run the flow 'fma' or 'study' first")
@@ -180,7 +172,7 @@ def verify_home(
     as_json: AsJson = False,
 ) -> None:
     """Check every output of every finished stage. Exit code 3 if any is missing or altered."""
-    verify(Home.open(home), deep, stdout_view(as_json))
+    verify(open_home(home), deep, stdout_view(as_json))
 
 
 def verify(home: Home, deep: bool, view: View) -> None:
@@ -217,7 +209,7 @@ def metrics(
     """Print a home's metrics for Prometheus: work done, rates, errors, GPU-hours."""
     from flows.ui.metrics import Numbers, write  # it imports Prefect
 
-    opened = Home.open(home)
+    opened = open_home(home)
     states = {
         (study, status.label): status.state
         for study, statuses in statuses_of(opened).items()
@@ -232,16 +224,20 @@ def metrics(
 
 @app.command()
 def recipes() -> None:
-    """List the recipes."""
+    """List the recipes, and each study's flows."""
     console = stdout_view().console
-    for name, function in RECIPES.items():
-        console.print(f"[bold]{name:<14}[/] {function.__doc__}")
+    for study in STUDIES:
+        for name, function in study.recipes.items():
+            console.print(f"[bold]{name:<14}[/] {function.__doc__}")
+    for study in STUDIES:
+        console.print(f"\nFlows of study {study.name}, for its recipes {', '.join(study.recipes)}:")
+        for part, description in study.parts.items():
+            console.print(f"[bold]{part:<14}[/] {description}")
 
 
 def statuses_of(home: Home) -> dict[str, list[StageStatus]]:
     """Return every stage's state of each study in a home, its tables included; may be empty."""
-    names = sorted(home.store.listing("studies"))
-    return {Path(name).stem: _statuses(home, home.read(home.path(name))) for name in names}
+    return {name: _statuses(home, name) for name in claims.names(home)}
 
 
 def required_studies(home: Home) -> dict[str, list[StageStatus]]:
@@ -252,16 +248,15 @@ def required_studies(home: Home) -> dict[str, list[StageStatus]]:
     return studies
 
 
-def _statuses(home: Home, study: bytes) -> list[StageStatus]:
+def _statuses(home: Home, name: str) -> list[StageStatus]:
     dry_run = DryRun(home)
     try:
-        held = json.loads(study)
-        config = StudyConfig.parse(held["config"])
-        for part in (EVERYTHING, *(part for part in held.get("parts", ()) if part in TABLES)):
-            build_graph(dry_run, config, home, part)
+        held = claims.read(home, name)
+        for part in dict.fromkeys((held.study.whole, *held.parts)):
+            held.study.build_graph(dry_run, held.config, home, part)
     except StemworksError as error:
-        dry_run.outlooks.append(StageStatus("archives", "failed", str(error)))
-    return dry_run.outlooks
+        dry_run.statuses.append(StageStatus(StageId("archives"), "failed", str(error)))
+    return dry_run.statuses
 
 
 def _why(status: StageStatus) -> str:

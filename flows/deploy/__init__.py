@@ -1,1 +1,1 @@
-"""Flows as deployments: served, scheduled, run by workers of a pool."""
+"""Flows as deployments: served, scheduled, and executed by workers of a work pool."""

@@ -1,4 +1,4 @@
-"""Flows deployed: in the UI each is a form, a schedule and a Retry button."""
+"""Deployments of flows: each has a form, schedules and a Retry button in the UI."""
 
 from collections.abc import Iterable
 from pathlib import PurePosixPath
@@ -12,62 +12,69 @@ from flows.config import StudyConfig
 from flows.deploy.schedule import Timing
 from flows.deploy.work_pools import Pool
 from flows.engine.flow import stemworks
-from flows.recipes import named
-from flows.recovery.concurrency_limits import ensure_limits, own_limits
+from flows.recovery.concurrency_limits import ensure_limits
+from flows.recovery.machine_limits import limit_names
 from flows.studies.request import RunRequest
+from flows.studies.table import named
+from flows.ui.states import STEMWORKS_TAG
 from storage.errors import ConfigError
-from storage.home.layout import Home
+from storage.home.open import open_home
+from training.config import TrainConfig
 
 
-def deployment_of(order: RunRequest, timing: Timing, pool: Pool | None = None) -> RunnerDeployment:
-    """Return the deployment of one flow; of no pool: for a process that serves it.
+def deployment_of(
+    request: RunRequest, timing: Timing, pool: Pool | None = None
+) -> RunnerDeployment:
+    """Return the deployment of one flow: to a work pool, or without one for `stemworks serve`.
 
     Raises:
-        ConfigError: a setting, a schedule or a job variable is refused; or the runs of a pool
-            would not find the home or the archives.
+        ConfigError: a setting, a schedule or a job variable is not valid; or the pool's workers
+            could not reach the home or the archives.
     """
-    config = order.config
+    config = request.config
     made = stemworks.to_deployment(
-        name=name_of(order.flow, config),
+        name=name_of(request.flow, config),
         schedules=timing.schedules(),
-        parameters=_parameters(order, pool),
-        tags=tags_of(order),
-        description=f"`{order.flow}` of study `{config.name}`, by recipe `{order.recipe}`.",
+        parameters=_parameters(request, pool),
+        tags=tags_of(request),
+        description=f"`{request.flow}` of study `{config.name}`, by recipe `{request.recipe}`.",
         job_variables=pool.variables if pool else None,
-        # The project is installed wherever it runs: no code is fetched, and no folder is needed.
+        # The package is installed wherever it runs: no code is fetched, and no folder is needed.
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
     deployment = cast("RunnerDeployment", made)
-    # Said even if there is none: else that of an earlier deployment of this name would stay.
+    # Set even if None: otherwise the pool of an earlier deployment of this name would remain.
     deployment.work_pool_name = pool.name if pool else None
     return deployment
 
 
 def name_of(flow: str, config: StudyConfig) -> str:
-    """Return a deployment's name: what runs, of which study."""
+    """Return a deployment's name: the flow, then the study."""
     return f"{flow}-{config.name}"
 
 
-def tags_of(order: RunRequest) -> list[str]:
-    """Return the tags of a flow's runs: whose they are, recipe, part, size of the separator."""
-    size = order.config.pretraining.model.size
-    return ["stemworks", order.recipe, order.flow, *([size] if size else [])]
+def tags_of(request: RunRequest) -> list[str]:
+    """Return the tags of a flow's runs: Stemworks' own, the recipe, the flow, the model's size."""
+    # A study's trainings are of one size.
+    models = [job.model for job in request.config.parts_of(TrainConfig).values()]
+    sizes = [model.size for model in models[:1] if model.size]
+    return [STEMWORKS_TAG, request.recipe, request.flow, *sizes]
 
 
 def deploy(timed: Iterable[tuple[RunRequest, Timing]], pool: Pool) -> list[tuple[str, str]]:
-    """Put a pool, limits and deployments on the server; return what there is, and what was done.
+    """Create a work pool, limits and deployments on the server; return each with its state.
 
-    Again, it changes nothing.
+    Doing it twice changes nothing more.
 
     Raises:
-        ConfigError: see `deployment_of`; nothing is changed then.
+        ConfigError: see `deployment_of`; the server is not changed then.
     """
-    deployments = [deployment_of(order, timing, pool) for order, timing in timed]
+    deployments = [deployment_of(request, timing, pool) for request, timing in timed]
     with get_client(sync_client=True) as client:
         done = [(f"{pool.kind} pool {pool.name}", pool.ensure(client))]
         if pool.is_local:
             ensure_limits(client)
-            done += [(f"limit {name}", "there") for name in own_limits()]
+            done += [(f"limit {name}", "exists") for name in limit_names()]
     for deployment in deployments:
         deployment.apply()
         done.append((f"deployment {deployment.full_name}", _timing_of(deployment)))
@@ -75,29 +82,29 @@ def deploy(timed: Iterable[tuple[RunRequest, Timing]], pool: Pool) -> list[tuple
 
 
 def _timing_of(deployment: RunnerDeployment) -> str:
-    return "scheduled" if deployment.schedules else "to be started by hand"
+    return "scheduled" if deployment.schedules else "started manually"
 
 
-def _parameters(order: RunRequest, pool: Pool | None) -> dict[str, object]:
+def _parameters(request: RunRequest, pool: Pool | None) -> dict[str, object]:
     if pool is None or pool.is_local:
-        home, overrides = Home.open(order.home).url, order.overrides
+        home, overrides = open_home(request.home).url, request.overrides
     else:
-        home, overrides = _elsewhere(order, pool), order.settings
-    return {"recipe": order.recipe, "overrides": overrides, "home": home, "part": order.part}
+        home, overrides = _remote_home(request, pool), request.settings
+    return {"recipe": request.recipe, "overrides": overrides, "home": home, "part": request.flow}
 
 
-def _elsewhere(order: RunRequest, pool: Pool) -> str:
-    """Return the home of runs that do not see this machine's files."""
-    if not order.home.startswith("s3://") and not PurePosixPath(order.home).is_absolute():
+def _remote_home(request: RunRequest, pool: Pool) -> str:
+    """Return the home for runs that cannot read this machine's files."""
+    if not request.home.startswith("s3://") and not PurePosixPath(request.home).is_absolute():
         raise ConfigError(
-            f"runs of a {pool.kind} pool do not see the folder '{order.home}' of this machine; "
-            "give --home s3://BUCKET/PREFIX, or /opt/stemworks/home where that is a volume"
+            f"runs of a {pool.kind} pool cannot read the folder '{request.home}' of this machine; "
+            "give --home s3://BUCKET/PREFIX, or /opt/stemworks/home if that is a mounted volume"
         )
-    # Not the order's own configuration, which names this machine's folder in full.
-    config = named(order.recipe).override(order.settings)
+    # Not the request's own configuration, which has this machine's absolute folder in it.
+    config = named(request.recipe).override(request.settings)
     if not config.synthesis and not PurePosixPath(config.data.root).is_absolute():
         raise ConfigError(
-            f"runs of a {pool.kind} pool do not see the archives of this machine; say where they "
-            "are there, such as --set data.root=/opt/stemworks/archives"
+            f"runs of a {pool.kind} pool cannot read the archives of this machine; give the folder "
+            "that they see, such as --set data.root=/opt/stemworks/archives"
         )
-    return order.home
+    return request.home

@@ -1,4 +1,4 @@
-"""Schedules that look alive and are not: active, and no run is ahead."""
+"""Schedules that are active and yet have no future run: the sign of a broken scheduler."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,23 +17,23 @@ from prefect.client.schemas.sorting import FlowRunSort
 
 PAGE = 200
 GRACE = timedelta(minutes=3)
-"""The server's scheduler comes round once a minute; a schedule this young may still wait for it."""
+"""The server's scheduler runs once a minute; a newer schedule may still wait for it."""
 SCHEDULED = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
 
 
 def upcoming(client: SyncPrefectClient) -> dict[str, datetime | None]:
-    """Return when each deployment that has an active schedule runs next; none: no run is ahead.
+    """Return when each deployment with an active schedule runs next; None: no run is planned.
 
-    Those whose schedule is too young to tell are left out. So that a year's schedule is known from
-    a dead one, note that the server plans a hundred days ahead.
+    Deployments whose schedule is newer than `GRACE` are left out. The server plans a hundred days
+    ahead, so a schedule that fires once a year may rightly have no planned run.
     """
-    young = datetime.now(UTC) - GRACE
+    newest = datetime.now(UTC) - GRACE
     return {
         deployment.name: _next(client, deployment)
         for deployment in _deployments(client)
         if not deployment.paused
         and any(
-            schedule.active and schedule.updated and schedule.updated < young
+            schedule.active and schedule.updated and schedule.updated < newest
             for schedule in deployment.schedules
         )
     }
@@ -53,11 +53,11 @@ def _next(client: SyncPrefectClient, deployment: DeploymentResponse) -> datetime
         sort=FlowRunSort.EXPECTED_START_TIME_DESC,
         limit=PAGE,
     )
-    ahead = [
+    planned = [
         run.expected_start_time
         for run in runs
         if run.auto_scheduled
         and run.expected_start_time
         and run.expected_start_time > datetime.now(UTC)
     ]
-    return min(ahead, default=None)
+    return min(planned, default=None)

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
-from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Union, cast
 from uuid import UUID
 
 from prefect import flow
@@ -16,37 +14,44 @@ from prefect.states import Cancelled
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.config import StudyConfig
-from flows.engine.approval import Consent
-from flows.engine.run_artifacts import RunArtifacts
+from flows.engine.approval import ApprovalGate
+from flows.engine.run_artifacts import RunArtifacts, Shown
+from flows.engine.task_policy import MarkFuture
 from flows.engine.tasks import PrefectRunner
-from flows.jobs.deadlines import obeyed
-from flows.recipes import RecipeName, named
+from flows.jobs.deadlines import interruptible
 from flows.recovery import notifications
-from flows.recovery.cancel import heeded, is_cancelled
+from flows.recovery.cancel import is_cancelled, stopped_when_cancelled
 from flows.recovery.crash_detection import mark_crashed
-from flows.recovery.heartbeats import registered
-from flows.stages import report
-from flows.stages.stage import Stage
-from flows.studies import tables
-from flows.studies.graph import EVERYTHING, Part, build_graph, claim
-from flows.studies.runner import Product
-from flows.studies.variants import TABLES, Table
+from flows.recovery.heartbeats import run_heartbeat
+from flows.stage_id import StageId
+from flows.studies.claims import claim
+from flows.studies.runner import DryRun, StageStatus
+from flows.studies.study import Results
+from flows.studies.table import STUDIES, FlowName, RecipeName, checked, named, study_of
 from flows.ui.artifacts import Artifact
 from flows.ui.progress import Board, Terminal
-from flows.ui.run_card import report_link
-from pipelines.config import FmaConfig
-from storage.config import Config, Json
+from flows.ui.states import SCHEDULED_TAG, StateName
+from storage.config import Json
 from storage.errors import LockedError, RunError, StemworksError
 from storage.home.layout import Home
 from storage.home.marks import Mark
-from training.report import published
+from storage.home.open import open_home
 
 THREADS = 8
 """Stages that may wait or work at once; GPU jobs and packing take turns among themselves."""
 
+FIRST = STUDIES[0].whole
+"""The flow of a form that names none."""
+
+if TYPE_CHECKING:
+    AnyConfig = StudyConfig
+else:
+    # What the form shows, and what a run's parameters are checked against.
+    AnyConfig = Union[tuple(study.config for study in STUDIES)]  # noqa: UP007  of any number
+
 
 def title(parameters: Mapping[str, Any]) -> str:
-    """Return the name of a run: its part and its study's name, whatever else it was given."""
+    """Return the name of a run: its part and its study's name, however that was set."""
     config = parameters.get("config")
     study = config.name if isinstance(config, StudyConfig) else parameters["recipe"]
     for assignment in parameters["overrides"]:
@@ -67,8 +72,8 @@ def stemworks(
     recipe: RecipeName = "demo",
     overrides: Sequence[str] = (),
     home: str = "home",
-    part: Part = EVERYTHING,
-    config: StudyConfig | None = None,
+    part: FlowName = FIRST,
+    config: AnyConfig | None = None,
 ) -> Json | State[Json]:
     """Run a study, one part of it or a table, in a home. What is done there is not done again.
 
@@ -76,147 +81,117 @@ def stemworks(
         recipe: which study; a home holds one configuration under its name.
         overrides: what differs from it, each as `a.b=c`, such as `pretraining.optim.lr=3e-4`.
         home: the folder, or `s3://` address, under which everything lies.
-        part: the whole `study`; only `fma`, `musdb` or `pretrain` with what it needs; or one of
-            the paper's tables: `table1`, `table2`, `table3`, `mixit_gain`.
+        part: the whole `study`; one part of it with what it needs; or one of its tables.
         config: a whole configuration instead of a recipe; the overrides hold for it, too.
 
     Returns:
         How many stages there were, the run's page in the UI and, of a whole study or a table, its
-        scores; or the state `Cancelled`; or `Skipped`, where a schedule began what still goes on.
+        scores; or the state `Cancelled`; or `Skipped`, where a schedule's earlier run is not over.
 
     Raises:
-        ConfigError: the recipe or a setting is unknown, or a value is refused.
+        ConfigError: the recipe or a setting is unknown, a value is refused, or the configuration
+            is of another study than the part.
     """
-    config = (config or named(recipe)).override(overrides)
+    config = checked(part, config or named(recipe)).override(overrides)
     run = UUID(flow_run.get_id())
-    with registered(run, deployed=deployment.get_id() is not None), heeded(run):
+    with run_heartbeat(run, deployment.get_id() is not None), stopped_when_cancelled(run):
         mark_crashed()
         try:
-            return _run(config, Home.open(home), part)
+            return _run(config, open_home(home), part)
         except TerminationSignal:
             if not is_cancelled(run):
                 raise
-            return Cancelled(message="Cancelled. Run it again: it goes on from what is done.")
+            return Cancelled(message="Cancelled. Run it again: it continues from what is done.")
         except LockedError as error:
-            # A study of days on a schedule of nights: nobody is to be woken by that.
-            if "auto-scheduled" not in flow_run.get_tags():
+            # A study of days on a nightly schedule: that is no failure.
+            if SCHEDULED_TAG not in flow_run.get_tags():
                 raise
             who = str(error).partition(";")[0]
-            return Cancelled(name="Skipped", message=f"Not needed this time: {who}.")
+            return Cancelled(name=StateName.SKIPPED, message=f"Not needed this time: {who}.")
 
 
-def _run(config: StudyConfig, place: Home, part: Part) -> Json:
-    with _alone(place, config, part):
-        with Board(Terminal(stderr=True)) as board:
-            line = StudyRunner(place, board, config.limits)
-            line.consent = Consent(config, place, part)
-            line.corpora = max(1, len(config.tables.scales)) if part == "table3" else 1
-            with RunArtifacts(place, part, config.name, line), obeyed():
-                early: StemworksError | None = None
-                try:
-                    build_graph(line, config, place, part)
-                except StemworksError as error:
-                    early = error
-                marks = _settle(line, early)
-        outcome: Json = {"stages": len(line.futures), "ui": flow_run.get_flow_run_ui_url()}
-        if part == EVERYTHING:
-            outcome |= _publish(place, marks)
-        if part in TABLES:
-            outcome |= _publish_table(place, config, cast("Table", part), marks)
-    return outcome
+def _run(config: StudyConfig, home: Home, part: str) -> Json:
+    study = study_of(part)
 
+    def results(made: Mapping[StageId, Mark]) -> Results:
+        return study.results(home, config, part, made)
 
-class StudyRunner(PrefectRunner):
-    """The line on which a study or a table runs; a table may pack several corpora on it."""
+    def look() -> list[StageStatus]:
+        dry_run = DryRun(home)
+        study.build_graph(dry_run, config, home, part)
+        return dry_run.statuses
 
-    consent: Consent | None = None
-    """What is asked before the first GPU job."""
-
-    def do(
-        self, label: str, stage: Stage, config: Config, settings: Json, **inputs: Product
-    ) -> PrefectFuture[Any]:
-        """Submit one stage; before the first GPU job, a person may have to agree to the cost."""
-        if stage.kind == "gpu" and self.consent and self.consent.given(inputs.values()):
-            self.consent = None
-        return PrefectRunner.do(self, label, stage, config, settings, **inputs)
-
-    def pack(
-        self, config: FmaConfig, archive: str, plan: Product
-    ) -> Mapping[str, PrefectFuture[Any]]:
-        """Submit the packing of one corpus; no task of it takes the place of another corpus's."""
-        corpus = sum(label.split(" (")[0] == "pack" for label in self.futures)
-        apart = copy(self)
-        apart.suffix = f" ({Path(archive).name} {corpus})" if corpus else ""
-        return PrefectRunner.pack(apart, config, archive, plan)
+    with _alone(home, config, part), Board(Terminal(stderr=True)) as board:
+        approval = ApprovalGate(config.gates, home, look)
+        corpora = study.corpora(config, part)
+        runner = PrefectRunner(home, board, config.limits, corpora, approval.pass_through)
+        shown = Shown(home, part, config.name, results)
+        with RunArtifacts(shown, runner), interruptible():
+            early: StemworksError | None = None
+            try:
+                study.build_graph(runner, config, home, part)
+            except StemworksError as error:
+                early = error
+            made = _wait(runner.futures, early)
+    outcome: Json = {"stages": len(made), "ui": flow_run.get_flow_run_ui_url()}
+    return outcome | _publish(results(made))
 
 
 @contextmanager
-def _alone(home: Home, config: StudyConfig, part: Part) -> Iterator[None]:
+def _alone(home: Home, config: StudyConfig, part: str) -> Iterator[None]:
     with home.alone(f"study-{config.name}", f"study '{config.name}' in {home.url}"):
         claim(home, config, part)
         yield
 
 
-def _settle(line: PrefectRunner, early: StemworksError | None) -> dict[str, Mark]:
-    """Wait for every stage; return their marks by label.
+def _wait(
+    futures: Mapping[StageId, MarkFuture], early: StemworksError | None
+) -> dict[StageId, Mark]:
+    """Wait for every stage; return their marks.
 
     Raises:
         RunError: a stage failed; what does not depend on it is done all the same.
     """
-    marks: dict[str, Mark] = {}
-    failed: dict[str, BaseException] = {}
-    for label, future in line.futures.items():
+    marks: dict[StageId, Mark] = {}
+    failed: dict[StageId, BaseException] = {}
+    for what, future in futures.items():
         future.wait()
         if future.state.is_completed():
-            result = future.result()
-            marks |= result if isinstance(result, dict) else {label: result}
+            marks[what] = future.result()
         elif not future.state.is_pending():
-            failed[label] = _error_of(future)
+            failed[what] = _error_of(future)
     if failed:
-        label, cause = next(iter(failed.items()))
-        raise _failure(label, cause, len(failed)) from cause
+        what, cause = next(iter(failed.items()))
+        raise _failure(what, cause, len(failed)) from cause
     if early:
         raise early
     return marks
 
 
-def _error_of(future: PrefectFuture[Any]) -> BaseException:
-    error = future.result(raise_on_failure=False)
+def _error_of(future: MarkFuture) -> BaseException:
+    error: object = future.result(raise_on_failure=False)
     return error if isinstance(error, BaseException) else RunError(str(future.state.message))
 
 
-def _failure(label: str, cause: BaseException, count: int) -> RunError:
+def _failure(what: StageId, cause: BaseException, count: int) -> RunError:
     others = f" ({count - 1} more failed)" if count > 1 else ""
-    what = str(cause) or type(cause).__name__
+    why = str(cause) or type(cause).__name__
     failure = RunError(
-        f"stage '{label}' failed{others}: {what}. What else was done stays done: the same command "
-        "again does only the rest"
+        f"stage '{what.label}' failed{others}: {why}. What else was done stays done: the same "
+        "command again does only the rest"
     )
     failure.exit_code = cause.exit_code if isinstance(cause, StemworksError) else 1
     return failure
 
 
-def _publish(home: Home, marks: dict[str, Mark]) -> Json:
-    """Put what is published beside the study's scores on the parent run, and return the scores."""
-    scores = report.table_of(home, marks)
-    Artifact("table", "published-scores", published.CAUTION).show(published.records())
+def _publish(results: Results) -> Json:
+    """Show what a finished run comes to on the run itself, and return it."""
+    for page in results.pages:
+        Artifact(page.kind, page.key, page.description).show(page.data)
+    if not results.report:
+        return {}
     return {
-        "scores": {"headers": scores.headers, "rows": scores.rows},
-        "gain": report.gain_of(home, marks),
-        "report": marks["report"].facts["page"],
-    }
-
-
-def _publish_table(home: Home, config: StudyConfig, table: Table, marks: dict[str, Mark]) -> Json:
-    """Put a table's results on the parent run, and return them."""
-    found = tables.findings(home, config, table, marks)
-    gains = [gain.sentence() for gain in found.gains]
-    page = marks[table].facts["page"]
-    card = [f"## {table}", found.scores.markdown(), *gains, report_link(home, page)]
-    Artifact("markdown", "table-card", "The table on one page").show("\n\n".join(card))
-    Artifact("table", "scores", "Scores in dB").show(found.scores.records())
-    return {
-        "scores": {"headers": found.scores.headers, "rows": found.scores.rows},
-        "gain": gains[-1] if gains else "",
-        "report": page,
+        "scores": {"headers": results.scores.headers, "rows": results.scores.rows},
+        "gain": results.headline,
+        "report": results.report,
     }

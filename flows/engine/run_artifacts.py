@@ -1,11 +1,11 @@
-"""What hangs on the parent run in the UI while it goes: its card, census, scores, and alarms."""
+"""What the parent run shows in the UI while it runs: its card, census, scores, and warnings."""
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import httpx
 from prefect.logging import get_run_logger
@@ -15,7 +15,8 @@ from prefect.utilities.urls import url_for
 
 from flows.engine.tasks import PrefectRunner
 from flows.recovery import notifications
-from flows.stages import quality_gate, report
+from flows.stage_id import Role, StageId
+from flows.studies.study import Results, report_link
 from flows.ui import metrics, run_card
 from flows.ui.artifacts import Artifact
 from flows.ui.events import announce
@@ -24,29 +25,40 @@ from storage.errors import StemworksError
 from storage.home.layout import Home
 from storage.home.marks import Mark
 from storage.home.runs import Run
-from training.report.tables import ScoreTable
+from storage.tally import Tally
 
 EVERY_SECONDS = 20.0
 """Between two looks at the board, or half of `limits.stall_minutes`, if that is less."""
 
 
-class RunArtifacts:
-    """Keeps the parent run's artifacts up to date, from the first minute to the run's end.
+class Shown(NamedTuple):
+    """The run whose artifacts these are."""
 
-    It looks at the line's board now and then, in a thread of its own; whatever goes wrong in
-    drawing is logged, and never the run's trouble.
+    home: Home
+    part: str
+    study: str
+    """The name of its configuration."""
+    results: Callable[[Mapping[StageId, Mark]], Results]
+    """What the run comes to, by the stages that are done."""
+
+
+class RunArtifacts:
+    """Keeps the parent run's artifacts up to date, from its first minute to its end.
+
+    A thread of its own looks at the board now and then; an error while drawing is logged, and
+    never ends the run.
     """
 
-    def __init__(self, home: Home, part: str, study: str, line: PrefectRunner) -> None:
-        self._home, self._study, self._line = home, study, line
-        self._title = f"{part} {study}"
-        self._card = Artifact("markdown", run_card.KEY, "The study on one page")
+    def __init__(self, shown: Shown, runner: PrefectRunner) -> None:
+        self._shown, self._home, self._runner = shown, shown.home, runner
+        self._title = f"{shown.part} {shown.study}"
+        self._card = Artifact("markdown", run_card.KEY, "The run on one page")
         self._census = Artifact("table", "census", "What became of every track")
         self._scores = Artifact("table", "scores", "Scores in dB")
         self._report = Artifact("markdown", "report", "Where the report is")
-        self._told: set[str] = set()
-        self._stalled: dict[str, float] = {}
-        """Of stages that were told of: when they had shown their last sign of life."""
+        self._announced: set[StageId] = set()
+        self._stalled: dict[StageId, float] = {}
+        """When stages that were reported as stalled had last reported anything."""
         self._over = threading.Event()
         self._thread = threading.Thread(target=copy_context().run, args=[self._keep], daemon=True)
 
@@ -69,8 +81,8 @@ class RunArtifacts:
         self._quietly(lambda: self._publish(state, str(error or "")))
 
     def _keep(self) -> None:
-        # Whoever is soon to be told of a silence is not told at twice its length.
-        seconds = min(EVERY_SECONDS, self._line.limits.stall_minutes * 60 / 2)
+        # A short limit must not be noticed only after twice its length.
+        seconds = min(EVERY_SECONDS, self._runner.limits.stall_minutes * 60 / 2)
         while not self._over.wait(seconds):
             self._quietly(lambda: self._publish("running", ""))
 
@@ -89,56 +101,48 @@ class RunArtifacts:
             get_run_logger().warning("the run's card is not up to date: %r", error)
 
     def _publish(self, state: run_card.State, error: str) -> None:
-        standings = self._line.board.standings()
-        made = {label: one.mark for label, one in standings.items() if one.mark}
-        judged = {label: mark for label, mark in made.items() if label.startswith("evaluate ")}
-        scores = report.table_of(self._home, judged)
-        page = next((str(one.facts["page"]) for one in made.values() if "page" in one.facts), "")
+        standings = self._runner.board.standings()
+        made = {what: one.mark for what, one in standings.items() if one.mark}
+        results = self._shown.results(made)
         self._card.show(
             RunCard(
                 title=self._title,
                 state=state,
-                labels=list(self._line.futures),
+                stages=list(self._runner.futures),
                 standings=standings,
                 curves=self._curves(standings),
-                scores=self._told_scores(scores, judged),
-                links=self._links(page),
+                scores=_scores_of(results),
+                links=self._links(results.report),
                 error=error,
             ).markdown()
         )
         if facts := run_card.census_of(standings):
             self._census.show(run_card.census_rows(facts))
-        if scores.rows:
-            self._scores.show(scores.records())
-        if page:
-            self._report.show(run_card.report_link(self._home, page))
-        self._tell(standings, made)
-        metrics.keep(self._home, self._study, standings)
+        if results.scores.rows:
+            self._scores.show(results.scores.records())
+        if results.report:
+            self._report.show(report_link(self._home, results.report))
+        self._announce(standings)
+        states = {what.label: one for what, one in standings.items()}
+        metrics.keep(self._home, self._shown.study, states)
 
-    def _curves(self, standings: Standings) -> dict[str, Run]:
-        """Return the training jobs whose logs are here; a bucket's are fetched once."""
+    def _curves(self, standings: Standings) -> dict[StageId, Run]:
+        """Return the training jobs whose metrics are here; a bucket's are fetched once."""
         runs = {}
-        # In the study's order: standings are in that of their first sign of life.
-        for label in (label for label in self._line.futures if label in standings):
-            one = standings[label]
+        # In the study's order: standings are in that of their beginning.
+        for what in (what for what in self._runner.futures if what in standings):
+            one = standings[what]
             run = one.run
-            if run is None and one.mark and one.mark.stage == "train":
+            if run is None and one.mark and one.role is Role.TRAINING:
                 run = Run(self._home.run("train", one.mark.key))
                 if not run.metrics.is_file():
                     self._home.fetch(run.metrics)
             if run and run.metrics.is_file():
-                runs[label] = run
+                runs[what] = run
         return runs
 
-    def _told_scores(self, scores: ScoreTable, judged: dict[str, Mark]) -> str:
-        if not scores.rows:
-            return ""
-        whole = "evaluate finetune" in judged
-        gain = f"**{report.gain_of(self._home, judged)}**\n\n" if whole else ""
-        return gain + scores.markdown()
-
     def _links(self, page: str) -> list[str]:
-        links = [run_card.report_link(self._home, page)] if page else []
+        links = [report_link(self._home, page)] if page else []
         links.append(f"Home: `{self._home.url}`")
         links.append(f"TensorBoard: `tensorboard --logdir {self._home.runs}`")
         if deployed := deployment.get_id():
@@ -146,25 +150,37 @@ class RunArtifacts:
         links.append(f"[All deployments]({PREFECT_UI_URL.value()}/deployments)")
         return links
 
-    def _tell(self, standings: Standings, made: dict[str, Mark]) -> None:
-        """Tell of stages that stall, once each time, and of what the census and the gate found."""
-        limit = self._line.limits.stall_minutes * 60
-        for label, one in standings.items():
+    def _announce(self, standings: Standings) -> None:
+        """Report stages that stall, once each time, and what the census and the gate found."""
+        limit = self._runner.limits.stall_minutes * 60
+        for what, one in standings.items():
             silent = time.monotonic() - one.moved
             stalls = one.state == "running" and silent >= limit
-            if stalls and self._stalled.get(label) != one.moved:
-                self._stalled[label] = one.moved
-                what = f"stage '{label}' has shown no sign of life for {silent / 60:.1f} minutes"
-                get_run_logger().warning("%s", what)
-                announce("stemworks.stage.stalled", label, {"minutes": silent / 60})
-                page = flow_run.get_flow_run_ui_url() or ""
-                notifications.tell("stalled", self._title, what, ui=page)
-        for label in made.keys() - self._told:
-            mark = made[label]
-            self._told.add(label)
-            if mark.stage == "census":
-                lost = sum(mark.facts["quarantined"].values())
-                counts = {"quarantined": lost, "tracks": mark.facts["tracks_in"]}
-                announce("stemworks.quarantine.counted", label, counts)
-            if mark.stage == quality_gate.GATE.name and mark.facts["faults"]:
-                announce("stemworks.quality.warned", label, mark.facts)
+            if stalls and self._stalled.get(what) != one.moved:
+                self._stalled[what] = one.moved
+                self._report_stall(what, silent / 60)
+            mark = one.mark
+            if mark is None or what in self._announced:
+                continue
+            self._announced.add(what)
+            if one.role is Role.CENSUS:
+                failed = Tally.from_facts(mark.facts).failed
+                counts = {"quarantined": failed, "tracks": mark.facts["tracks_in"]}
+                announce("stemworks.quarantine.counted", what.label, counts)
+            if one.role is Role.GATE and mark.facts["faults"]:
+                announce("stemworks.quality.warned", what.label, mark.facts)
+
+    def _report_stall(self, what: StageId, minutes: float) -> None:
+        message = f"stage '{what.label}' has shown no sign of life for {minutes:.1f} minutes"
+        get_run_logger().warning("%s", message)
+        announce("stemworks.stage.stalled", what.label, {"minutes": minutes})
+        page = flow_run.get_flow_run_ui_url() or ""
+        notifications.notify("stalled", self._title, message, ui=page)
+
+
+def _scores_of(results: Results) -> str:
+    """Return the card's scores: the result in one sentence, and the table."""
+    if not results.scores.rows:
+        return ""
+    headline = f"**{results.headline}**\n\n" if results.headline else ""
+    return headline + results.scores.markdown()

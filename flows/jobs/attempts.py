@@ -1,4 +1,4 @@
-"""How long a job was worked at, over all attempts: each leaves its seconds in the run directory."""
+"""How long a job took over all attempts: each leaves its seconds in the run directory."""
 
 import time
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Self
 
 from storage.errors import ManifestError
 from storage.files import read_json, write_json
+from storage.home.job_events import JobEvent
 from storage.home.runs import Run
 
 WRITE_SECONDS = 10.0
@@ -15,8 +16,8 @@ WRITE_SECONDS = 10.0
 class AttemptTiming:
     """One attempt at a job, from here to the end of the `with` block.
 
-    Its seconds are written as the job prints: where the machine dies, they count up to the job's
-    last lines.
+    Its seconds are written as the job reports: where the machine dies, they count up to the job's
+    last events.
     """
 
     def __init__(self, run: Run) -> None:
@@ -29,13 +30,13 @@ class AttemptTiming:
         """Of all attempts before this one."""
         return sum(self._before)
 
-    def timing(self, on_line: Callable[[str], None]) -> Callable[[str], None]:
-        """Return what hands a job's lines on, and keeps the time."""
+    def timing(self, on_event: Callable[[JobEvent], None]) -> Callable[[JobEvent], None]:
+        """Return what passes a job's events on, and keeps the time."""
 
-        def pass_on(line: str) -> None:
+        def pass_on(event: JobEvent) -> None:
             if time.monotonic() - self._written >= WRITE_SECONDS:
                 self._write()
-            on_line(line)
+            on_event(event)
 
         return pass_on
 

@@ -1,7 +1,8 @@
 """Work in threads that can be ended: past its time, or because its flow is stopped.
 
-Python ends no thread. So whoever works `within` a time limit is sent an exception, which it meets
-between two of its own instructions: what it waits for in a library must return now and then.
+Python cannot end a thread. So work that runs `within` a time limit is sent an exception, which is
+raised between two of its own instructions: a library call that it waits for must return now and
+then.
 """
 
 import ctypes
@@ -18,19 +19,19 @@ STOP_SECONDS = 90.0
 POLL_SECONDS = 0.05
 
 stopping = threading.Event()
-"""Set when the flow is interrupted: nothing is begun any more, and what runs is ended."""
+"""Set when the flow is interrupted: nothing new begins, and what runs is ended."""
 _at_work: "set[_Work]" = set()
 
 
 class TimeLimit(NamedTuple):
-    """How long some work may take, and which setting says so."""
+    """How long some work may take, and the setting that limits it."""
 
     hours: float
-    knob: str
+    setting: str
 
 
 class _Interruption(BaseException):
-    """Not an `Exception`: nobody may take it for a failure of what he does."""
+    """Not an `Exception`: no handler may take it for a failure of the work."""
 
 
 class _Late(_Interruption):
@@ -50,7 +51,7 @@ class _Work:
         self._sent = self._over = False
 
     def interrupt(self, kind: type[_Interruption]) -> None:
-        """Have the thread raise this, unless it is done or has been told before."""
+        """Have the thread raise this, unless it is done or was interrupted before."""
         if self._sent:
             return
         with self._lock:
@@ -68,10 +69,10 @@ class _Work:
 
 @contextmanager
 def within(limit: TimeLimit, what: str) -> Iterator[None]:
-    """Do some work, which ends when its time is over or its flow is stopped.
+    """Do some work, which ends when its time limit is reached or its flow is stopped.
 
     Raises:
-        TimeLimitError: it ran past its time.
+        TimeLimitError: it exceeded its time limit.
         StoppedError: its flow was stopped.
     """
     try:
@@ -90,16 +91,16 @@ def within(limit: TimeLimit, what: str) -> Iterator[None]:
             _at_work.discard(work)
     except _Late:
         raise TimeLimitError(
-            f"{what} ran past its time limit of {limit.hours:g} h and was stopped; raise "
-            f"{limit.knob} and run again, and it goes on from what is done"
+            f"{what} exceeded its time limit of {limit.hours:g} h and was stopped; raise "
+            f"{limit.setting} and run again: it continues from what is done"
         ) from None
     except _Stopped:
-        raise StoppedError(f"{what} was stopped with its flow; again, it goes on") from None
+        raise StoppedError(f"{what} was stopped with its flow; run again, it continues") from None
 
 
 @contextmanager
-def obeyed() -> Iterator[None]:
-    """Let whatever interrupts this block end all that its threads are doing, and wait for that."""
+def interruptible() -> Iterator[None]:
+    """Where this block is interrupted, end all work of its threads, and wait for that."""
     stopping.clear()
     try:
         yield

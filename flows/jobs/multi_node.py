@@ -8,8 +8,8 @@
                           taken from SLURM_NODEID, JOB_COMPLETION_INDEX or OMPI_COMM_WORLD_RANK
 
 `python -m flows.jobs.multi_node HOME RUN WORDS...` is one host's part: where the home is in a
-bucket, it brings here what the job reads, and then becomes torchrun. The host that launched the job
-has it.
+bucket, it fetches what the job reads, and then becomes torchrun. The host that launched the job has
+it already.
 """
 
 import os
@@ -19,8 +19,10 @@ import sys
 from pathlib import Path
 
 from storage.errors import ConfigError, StemworksError
-from storage.home.layout import WORKING_COPIES, Home
+from storage.home.job_events import write_failure
+from storage.home.layout import Home
 from storage.home.mirror import Mirror
+from storage.home.open import WORKING_COPIES, open_home
 from storage.home.runs import Job, Run
 from storage.processes import BOUND_BELOW
 
@@ -28,6 +30,8 @@ LAUNCHER = "STEMWORKS_LAUNCHER"
 RENDEZVOUS = "STEMWORKS_RENDEZVOUS"
 NODES = ("STEMWORKS_NODE", "SLURM_NODEID", "JOB_COMPLETION_INDEX", "OMPI_COMM_WORLD_RANK")
 PORT = 29500
+TORCHRUN = "training.torchrun"
+"""The module that is torchrun, and ends with its worker's exit code."""
 
 
 def torchrun(run: Run, processes: int, hosts: int) -> list[str]:
@@ -41,16 +45,16 @@ def torchrun(run: Run, processes: int, hosts: int) -> list[str]:
     job = ["--nproc-per-node", str(processes), *BOUND_BELOW, "-m", "training", "train"]
     job.append(str(run.root))
     if hosts == 1:
-        return [sys.executable, "-m", "torch.distributed.run", "--standalone", *job]
+        return [sys.executable, "-m", TORCHRUN, "--standalone", *job]
     launcher = shlex.split(os.environ.get(LAUNCHER, ""))
     if not launcher:
         raise ConfigError(
-            f"runtime.hosts is {hosts}, but {LAUNCHER} names nothing that starts a command on "
+            f"runtime.hosts is {hosts}, but {LAUNCHER} names no command that starts others on "
             "them, such as 'srun --ntasks-per-node=1 --kill-on-bad-exit=1'; set it, or leave "
             "runtime.hosts at 1"
         )
     host, _, port = os.environ.get(RENDEZVOUS, socket.gethostname()).partition(":")
-    place = ["--nnodes", str(hosts), "--master-addr", host, "--master-port", port or str(PORT)]
+    rendezvous = ["--nnodes", str(hosts), "--master-addr", host, "--master-port", port or str(PORT)]
     home = run.job().home().url
     return [
         *launcher,
@@ -59,24 +63,24 @@ def torchrun(run: Run, processes: int, hosts: int) -> list[str]:
         "flows.jobs.multi_node",
         home,
         str(run.root),
-        *place,
+        *rendezvous,
         *job,
     ]
 
 
 def node() -> int:
-    """Return which host of a job this is; raise `ConfigError` if nothing says so."""
+    """Return which host of a job this is; raise `ConfigError` if no variable says so."""
     given = next((os.environ[name] for name in NODES if os.environ.get(name)), "")
     if not given.isdecimal():
         raise ConfigError(
-            f"nothing says which host of the job this is; have {LAUNCHER} set STEMWORKS_NODE to "
-            "0 on the host that it is called on, and to 1, 2 ... on the others"
+            f"no variable says which host of the job this is; have {LAUNCHER} set STEMWORKS_NODE "
+            "to 0 on the host that it is called on, and to 1, 2 ... on the others"
         )
     return int(given)
 
 
-def bring(home: Home, run: Run) -> None:
-    """Bring a run directory and what its job reads from a bucket to this host.
+def fetch(home: Home, run: Run) -> None:
+    """Fetch a run directory and what its job reads from a bucket to this host.
 
     Raises:
         ConfigError: working copies are in another folder here than where the job was launched.
@@ -107,15 +111,16 @@ def _inputs(home: Home, job: Job) -> list[tuple[str, Path]]:
 
 
 def main(words: list[str]) -> None:
-    """Take part in a job: `HOME RUN TORCHRUN-WORDS...`; leave with an error's own exit code."""
+    """Take part in a job: `HOME RUN TORCHRUN-WORDS...`; exit with an error's own exit code."""
     try:
         rank = node()
         if rank:
-            bring(Home.open(words[0]), Run(Path(words[1])))
+            fetch(open_home(words[0]), Run(Path(words[1])))
     except StemworksError as error:
+        write_failure(Run(Path(words[1])), error, error.exit_code)
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         sys.exit(error.exit_code)
-    command = [sys.executable, "-m", "torch.distributed.run", "--node-rank", str(rank)]
+    command = [sys.executable, "-m", TORCHRUN, "--node-rank", str(rank)]
     os.execv(sys.executable, [*command, *words[2:]])
 
 

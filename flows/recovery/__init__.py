@@ -1,1 +1,1 @@
-"""Runs that were lost, cancelled or stalled: found, resumed, told of."""
+"""Runs that crash, stall or are cancelled: detected, marked, restarted and reported."""

@@ -1,8 +1,8 @@
-"""A cancellation, asked for in the UI or by `stemworks cancel`, reaches the run's own process.
+"""A cancellation, requested in the UI or by `stemworks cancel`, reaches the run's own process.
 
-Prefect has whoever started a deployed run's process end it, and nobody for a run that a command
-line started. So a run looks itself whether it is to be cancelled, and then ends as on SIGTERM: its
-jobs write their checkpoints, and a later run goes on from there.
+Prefect has the runner or worker that started a deployed run's process end it, and has nothing for
+a run that a command line started. So each run polls its own state, and on a cancellation ends as
+on SIGTERM: its jobs write their checkpoints, and a later run resumes from them.
 """
 
 import contextvars
@@ -19,15 +19,15 @@ from prefect.exceptions import PrefectException
 
 from flows.jobs import deadlines
 
-LOOK_SECONDS = 4.0
-"""Between two looks. It must be seen twice: whoever started this process may end it faster."""
+POLL_SECONDS = 4.0
+"""Between two polls. Two in a row must agree: the runner or worker may end the process faster."""
 
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def heeded(flow_run: UUID) -> Iterator[None]:
-    """Send this process SIGTERM when its run is to be cancelled."""
+def stopped_when_cancelled(flow_run: UUID) -> Iterator[None]:
+    """Send this process SIGTERM when its run is cancelled."""
     over = threading.Event()
     context = contextvars.copy_context()
     watcher = threading.Thread(
@@ -41,7 +41,7 @@ def heeded(flow_run: UUID) -> Iterator[None]:
 
 
 def is_cancelled(flow_run: UUID) -> bool:
-    """Say whether a run is to be cancelled, or was; not if the server does not say."""
+    """Whether a run is being cancelled or was; False if the server does not answer."""
     try:
         with get_client(sync_client=True) as client:
             state = client.read_flow_run(flow_run).state
@@ -52,10 +52,10 @@ def is_cancelled(flow_run: UUID) -> bool:
 
 def _watch(flow_run: UUID, over: threading.Event) -> None:
     seen = 0
-    while not over.wait(LOOK_SECONDS) and not deadlines.stopping.is_set():
+    while not over.wait(POLL_SECONDS) and not deadlines.stopping.is_set():
         seen = seen + 1 if is_cancelled(flow_run) else 0
         main = threading.main_thread().ident
         if seen == 2 and main is not None:
-            logger.info("the run is to be cancelled: ending it")
+            logger.info("the run was cancelled: stopping it")
             signal.pthread_kill(main, signal.SIGTERM)
             return

@@ -1,10 +1,11 @@
-"""Dead runs told from live ones, on this machine and without Prefect's automations.
+"""Crashed runs of this machine: detected, marked and restarted without Prefect's automations.
 
 Prefect leaves the run of a killed process `Running` for ever, and its own remedy, an automation,
-locks an SQLite database. So every run leaves a note of its process here; whoever looks next marks
-the runs whose process is gone `Crashed`, says so on their cards, frees the slots that they held,
-and lets those that are deployed begin again. So it is with runs that a process took up and did not
-live to begin. `serve` and `work` look every half minute; `ui`, `run` and `status` once.
+locks an SQLite database. So every run keeps a heartbeat file here, and so does every runner.
+`mark_crashed` compares these with the server: it marks the runs of dead processes `Crashed`,
+updates their run cards, frees the slots that they held, and restarts those that are deployed. It
+does the same for runs that a runner was given and died before starting. `serve` and `work` call
+it every half minute; `ui`, `run` and `status` once.
 """
 
 import contextvars
@@ -36,179 +37,182 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import Cancelled, Crashed
 
 from flows.recovery import notifications
-from flows.recovery.automations import TAG, installed
-from flows.recovery.concurrency_limits import ensure_limits, free_slots, own_limits
+from flows.recovery.automations import restarts_are_automated
+from flows.recovery.concurrency_limits import ensure_limits, free_slots
 from flows.recovery.heartbeats import (
-    BEAT_SECONDS,
     EXPIRY_SECONDS,
+    INTERVAL_SECONDS,
     Heartbeat,
     RunHeartbeat,
     RunnerHeartbeat,
     run_heartbeats,
     runner_heartbeats,
 )
-from flows.recovery.resume import may_resume, resume, times_begun, verdict
+from flows.recovery.machine_limits import limit_names
+from flows.recovery.resume import describe_decision, may_resume, resume, times_started
 from flows.server.settings import ServerSettings
 from flows.ui import artifacts, run_card
+from flows.ui.states import STEMWORKS_TAG
 from storage.errors import LockedError
 from storage.files import only_one
 
-REAP_SECONDS = 30.0
-"""Between two looks of a process that serves: so soon it marks a run of this machine that died."""
+DETECTION_SECONDS = 30.0
+"""Between two checks of a process that serves: within this time it marks a run that crashed."""
 START_SECONDS = 300.0
-"""For which a run may be `Pending`: its flow, being started, outlives whoever started it."""
-GONE = "Its process is gone."
-NEVER_BEGAN = "Whoever took it up is gone, and it never began."
-UNFINISHED = TaskRunFilter(
+"""For which a run may be `Pending`: a flow that is starting outlives the runner that started it."""
+DIED = "Its process has died."
+NEVER_STARTED = "The process that was to start it has died, and the run never started."
+UNFINISHED_TASKS = TaskRunFilter(
     state=TaskRunFilterState(
         type=TaskRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])
     )
 )
-WAITING = FlowRunFilter(
+PENDING_RUNS = FlowRunFilter(
     state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING])),
-    tags=FlowRunFilterTags(all_=[TAG]),
+    tags=FlowRunFilterTags(all_=[STEMWORKS_TAG]),
 )
 
 logger = logging.getLogger(__name__)
 
 
-class Lost(NamedTuple):
-    """A run whose process is gone."""
+class CrashedRun(NamedTuple):
+    """A run whose process has died."""
 
     name: str
-    verdict: str
-    """What becomes of it, or what its owner has to do."""
+    decision: str
+    """Whether it restarts automatically, or what its owner has to do."""
 
 
-def mark_crashed() -> list[Lost]:
-    """Mark the runs of dead processes; let those that are deployed begin again; return them all.
+def mark_crashed() -> list[CrashedRun]:
+    """Mark the runs of dead processes, restart those that are deployed, and return them all.
 
-    Where another process is about it, this one has nothing to do.
+    While another process does the same, do nothing and return none.
     """
+    lock = ServerSettings.from_environment().state / "crash-detection.lock"
     try:
-        with only_one(
-            ServerSettings.from_environment().state / "reap.lock", "looking for lost runs"
-        ):
-            return _reap()
+        with only_one(lock, "detecting crashed runs"):
+            return _mark_crashed()
     except LockedError:
         return []
 
 
-def _reap() -> list[Lost]:
-    known = run_heartbeats()
-    dead = [note for note in known if not note.is_live]
-    gone = [taker for taker in runner_heartbeats() if not taker.is_live]
+def _mark_crashed() -> list[CrashedRun]:
+    runs = run_heartbeats()
+    dead = [heartbeat for heartbeat in runs if not heartbeat.is_live]
+    dead_runners = [runner for runner in runner_heartbeats() if not runner.is_live]
     with get_client(sync_client=True) as client:
-        lost = [found for note in dead if (found := _bury(client, note))]
-        lost += [found for taker in gone for found in _take_over(client, taker)]
-        if dead and len(dead) == len(known):
-            free_slots(client, own_limits())
+        crashed = [run for heartbeat in dead if (run := _close_run(client, heartbeat))]
+        crashed += [run for runner in dead_runners for run in _close_runner(client, runner)]
+        if dead and len(dead) == len(runs):
+            free_slots(client, limit_names())
         ensure_limits(client)
-    return lost
+    return crashed
 
 
 @contextmanager
-def watching_for_crashes(say: Callable[[Lost], None]) -> Iterator[None]:
-    """Reap every `REAP_SECONDS`, for as long as a process that serves is there."""
+def watching_for_crashes(report: Callable[[CrashedRun], None]) -> Iterator[None]:
+    """Mark crashed runs every `DETECTION_SECONDS` in a thread, and report each."""
     over = threading.Event()
     context = contextvars.copy_context()
-    reaper = threading.Thread(
-        target=context.run, args=(_reap_until, over, say), name="reaper", daemon=True
+    thread = threading.Thread(
+        target=context.run, args=(_watch, over, report), name="crash detection", daemon=True
     )
-    reaper.start()
+    thread.start()
     try:
         yield
     finally:
         over.set()
 
 
-def _reap_until(over: threading.Event, say: Callable[[Lost], None]) -> None:
+def _watch(over: threading.Event, report: Callable[[CrashedRun], None]) -> None:
     while not over.is_set():
         try:
-            for lost in mark_crashed():
-                say(lost)
+            for crashed in mark_crashed():
+                report(crashed)
         except (httpx.HTTPError, PrefectException, OSError) as error:
-            # A server that is away comes back.
-            logger.warning("cannot look for lost runs: %s", error)
-        over.wait(REAP_SECONDS)
+            # A server that does not answer now may answer at the next check.
+            logger.warning(
+                "cannot detect crashed runs; trying again in %g s: %s", DETECTION_SECONDS, error
+            )
+        over.wait(DETECTION_SECONDS)
 
 
-def _bury(client: SyncPrefectClient, note: RunHeartbeat) -> Lost | None:
-    """Mark one dead run; return it, or nothing if it had ended properly or is begun again."""
+def _close_run(client: SyncPrefectClient, heartbeat: RunHeartbeat) -> CrashedRun | None:
+    """Mark the run of a dead process; return None if it ended properly or was started again."""
     try:
-        run = client.read_flow_run(note.flow_run)
+        run = client.read_flow_run(heartbeat.flow_run)
     except (ObjectNotFound, ValueError):
-        note.drop()
+        heartbeat.remove()
         return None
     state = run.state
-    if state is not None and _may_be_taken_up(state, note):
+    if state is not None and _may_be_restarting(state, heartbeat):
         return None
-    lost = None
+    crashed = None
     if state is None or state.is_scheduled() or state.is_pending():
-        _close_card(client, run, "lost", f"{GONE} It begins again.")
-    elif state.is_running() and _is_after(state, note):
-        # Another process does it now, perhaps elsewhere: this note tells nothing of that one.
+        _close_card(client, run, "lost", f"{DIED} It restarts automatically.")
+    elif state.is_running() and _is_after(state, heartbeat):
+        # Another process executes it now, perhaps on another machine.
         pass
     elif state.is_cancelling():
-        _mark(client, run, Cancelled(message=GONE))
-        _close_card(client, run, "stopped", f"It was cancelled. {GONE}")
+        _set_state(client, run, Cancelled(message=DIED))
+        _close_card(client, run, "stopped", f"It was cancelled. {DIED}")
     elif state.is_final() and not state.is_crashed():
-        _close_card(client, run, "stopped", f"It was marked {state.name}. {GONE}")
+        _close_card(client, run, "stopped", f"It was marked {state.name}. {DIED}")
     else:
-        lost = _crash(client, run, GONE, note.command)
-    note.drop()
-    return lost
+        crashed = _crash(client, run, DIED, heartbeat.command)
+    heartbeat.remove()
+    return crashed
 
 
-def _may_be_taken_up(state: State[Any], note: RunHeartbeat) -> bool:
-    """Say whether a new process may have begun the run, but left no note of its own yet."""
+def _may_be_restarting(state: State[Any], heartbeat: RunHeartbeat) -> bool:
+    """Whether a new process may have started the run, and not yet written its own heartbeat."""
     since = _since(state)
-    return state.is_running() and since > note.beaten and time.time() - since < EXPIRY_SECONDS
+    return state.is_running() and since > heartbeat.renewed and time.time() - since < EXPIRY_SECONDS
 
 
-def _is_after(state: State[Any] | None, trace: Heartbeat) -> bool:
-    """Say whether a state is younger than this process could make it, were clocks a little off."""
-    return _since(state) > trace.beaten + 2 * BEAT_SECONDS
+def _is_after(state: State[Any] | None, heartbeat: Heartbeat) -> bool:
+    """Whether a state is newer than this process could set it, with some tolerance for clocks."""
+    return _since(state) > heartbeat.renewed + 2 * INTERVAL_SECONDS
 
 
 def _since(state: State[Any] | None) -> float:
     return state.timestamp.timestamp() if state else 0.0
 
 
-def _take_over(client: SyncPrefectClient, taker: RunnerHeartbeat) -> list[Lost]:
-    """Mark the runs that a dead process took up and that never began; return them."""
-    waiting = [run for run in _taken(client, taker) if not _is_after(run.state, taker)]
-    ripe = [run for run in waiting if time.time() - _since(run.state) > START_SECONDS]
-    lost = [_crash(client, run, NEVER_BEGAN, "") for run in ripe]
-    if len(ripe) == len(waiting):
-        taker.drop()
-    return lost
+def _close_runner(client: SyncPrefectClient, runner: RunnerHeartbeat) -> list[CrashedRun]:
+    """Mark the runs that a dead runner was given and that never started; return them."""
+    waiting = [run for run in _pending(client, runner) if not _is_after(run.state, runner)]
+    overdue = [run for run in waiting if time.time() - _since(run.state) > START_SECONDS]
+    crashed = [_crash(client, run, NEVER_STARTED, "") for run in overdue]
+    if len(overdue) == len(waiting):
+        runner.remove()
+    return crashed
 
 
-def _taken(client: SyncPrefectClient, taker: RunnerHeartbeat) -> list[FlowRun]:
-    """Return the runs of ours that are `Pending` and that this process may have taken up."""
-    if taker.pool:
-        pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[taker.pool]))
-        return client.read_flow_runs(flow_run_filter=WAITING, work_pool_filter=pool)
-    if not taker.deployments:
+def _pending(client: SyncPrefectClient, runner: RunnerHeartbeat) -> list[FlowRun]:
+    """Return the `Pending` runs of Stemworks that this runner may have been given."""
+    if runner.pool:
+        pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[runner.pool]))
+        return client.read_flow_runs(flow_run_filter=PENDING_RUNS, work_pool_filter=pool)
+    if not runner.deployments:
         return []
-    served = DeploymentFilter(id=DeploymentFilterId(any_=taker.deployments))
-    return client.read_flow_runs(flow_run_filter=WAITING, deployment_filter=served)
+    served = DeploymentFilter(id=DeploymentFilterId(any_=runner.deployments))
+    return client.read_flow_runs(flow_run_filter=PENDING_RUNS, deployment_filter=served)
 
 
-def _crash(client: SyncPrefectClient, run: FlowRun, reason: str, command: str) -> Lost:
-    """Mark a lost run, say so on its card, and let it begin again if it may."""
-    times = times_begun(client, run)
-    lost = Lost(run.name, verdict(run, times, command))
-    why = f"{reason} {lost.verdict}"
+def _crash(client: SyncPrefectClient, run: FlowRun, reason: str, command: str) -> CrashedRun:
+    """Mark a run crashed, update its card, and restart it if it may."""
+    times = times_started(client, run)
+    crashed = CrashedRun(run.name, describe_decision(run, times, command))
+    why = f"{reason} {crashed.decision}"
     if run.state is None or not run.state.is_crashed():
-        _mark(client, run, Crashed(message=why))
-        notifications.tell("crashed", run.name, why, str(run.id))
+        _set_state(client, run, Crashed(message=why))
+        notifications.notify("crashed", run.name, why, str(run.id))
     _close_card(client, run, "lost", why)
-    # The automation lets no run begin again that was never `Running`.
-    if may_resume(run, times) and not (run.run_count and installed(client)):
+    # The automation restarts no run that was never `Running`.
+    if may_resume(run, times) and not (run.run_count and restarts_are_automated(client)):
         resume(client, run, times)
-    return lost
+    return crashed
 
 
 def _close_card(
@@ -219,9 +223,10 @@ def _close_card(
     )
 
 
-def _mark(client: SyncPrefectClient, run: FlowRun, state: State[None]) -> None:
+def _set_state(client: SyncPrefectClient, run: FlowRun, state: State[None]) -> None:
     client.set_flow_run_state(run.id, state, force=True)
     for task in client.read_task_runs(
-        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])), task_run_filter=UNFINISHED
+        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])),
+        task_run_filter=UNFINISHED_TASKS,
     ):
         client.set_task_run_state(task.id, state, force=True)

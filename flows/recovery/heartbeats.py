@@ -1,10 +1,13 @@
-"""Notes on the runs that processes are doing: who does which, and that he still lives.
+"""Heartbeat files: which process executes a flow run, and whether that process is alive.
 
-Those who take up deployed runs leave one, too: between a run's `Pending` and its flow's own note
-nobody else on this machine knows of it.
-Where a note and whoever reads it are of one boot and one container, the kernel tells whether its
-process lives. Elsewhere, as on a folder that machines share, a note counts as dead when it was not
-renewed for `EXPIRY_SECONDS`.
+Runners (`serve` and `work`) write one too: between a run's `Pending` state and its flow's first
+heartbeat nothing else on this machine knows about the run.
+
+Where a heartbeat comes from the same boot and the same container as its reader, the kernel tells
+whether the process is alive. Elsewhere, as on a folder that several machines share, the process
+counts as dead when its heartbeat was not renewed for `EXPIRY_SECONDS`.
+
+Nothing here imports Prefect.
 """
 
 import os
@@ -24,136 +27,140 @@ from storage.errors import ManifestError
 from storage.files import read_json, write_json
 from storage.processes import identity, is_alive, is_near
 
-BEAT_SECONDS = 20.0
+INTERVAL_SECONDS = 20.0
 EXPIRY_SECONDS = 90.0
 
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """What a process leaves here so that others know whether it lives."""
+    """A file that a process keeps renewing while it is alive."""
 
     path: Path
-    holder: dict[str, Any]
-    beaten: float
-    """When it was renewed last, in seconds since 1970."""
+    process: dict[str, Any]
+    """The process, as `storage.processes.identity` describes it; empty if unreadable."""
+    renewed: float
+    """When it was last renewed, in seconds since 1970."""
 
     @property
     def is_live(self) -> bool:
-        """Say whether its process may still live."""
-        if not self.holder:
+        """Whether its process is alive, as far as this machine can tell."""
+        if not self.process:
             return False
-        if is_near(self.holder):
-            return is_alive(self.holder)
-        return time.time() - self.beaten < EXPIRY_SECONDS
+        if is_near(self.process):
+            return is_alive(self.process)
+        return time.time() - self.renewed < EXPIRY_SECONDS
 
-    def drop(self) -> None:
-        """Take it away, unless another process has renewed it meanwhile."""
+    def remove(self) -> None:
+        """Delete the file, unless another process has renewed it meanwhile."""
         with suppress(FileNotFoundError):
-            if self.path.stat().st_mtime == self.beaten:
+            if self.path.stat().st_mtime == self.renewed:
                 self.path.unlink()
 
 
 class RunHeartbeat(Heartbeat):
-    """What is known of the process that does a flow run."""
+    """The heartbeat of a process that executes a flow run."""
 
     @property
     def flow_run(self) -> UUID:
-        """The flow run that it is about."""
+        """The id of the flow run."""
         return UUID(self.path.stem)
 
     @property
     def command(self) -> str:
-        """The command that began the run; empty if no command line did."""
-        return str(self.holder.get("command", ""))
+        """The command line that started the run; empty if no command line did."""
+        return str(self.process.get("command", ""))
 
 
 class RunnerHeartbeat(Heartbeat):
-    """What is known of a process that takes up deployed runs, or did until it ended."""
+    """The heartbeat of a process that starts deployed runs; the file stays when it ends."""
 
     @property
     def deployments(self) -> list[UUID]:
-        """Whose runs it takes up; none if it works for a pool."""
-        return [UUID(one) for one in self.holder.get("deployments", [])]
+        """The deployments that it serves; empty if it works for a pool."""
+        return [UUID(deployment) for deployment in self.process.get("deployments", [])]
 
     @property
     def pool(self) -> str:
-        """The work pool whose runs it takes up; empty if it serves deployments."""
-        return str(self.holder.get("pool", ""))
+        """The work pool that it works for; empty if it serves deployments."""
+        return str(self.process.get("pool", ""))
 
 
 def run_heartbeats() -> list[RunHeartbeat]:
-    """Return the notes of this user's runs."""
-    return [RunHeartbeat(*found) for found in _found(ServerSettings.from_environment().live_runs)]
+    """Return the heartbeats of this user's flow runs, live or dead."""
+    folder = ServerSettings.from_environment().run_heartbeats
+    return [RunHeartbeat(*found) for found in _read_folder(folder)]
 
 
 def runner_heartbeats() -> list[RunnerHeartbeat]:
-    """Return the notes of this user's processes that take up deployed runs, or did."""
-    return [RunnerHeartbeat(*found) for found in _found(ServerSettings.from_environment().takers)]
+    """Return the heartbeats of this user's runners, live or dead."""
+    folder = ServerSettings.from_environment().runner_heartbeats
+    return [RunnerHeartbeat(*found) for found in _read_folder(folder)]
 
 
-def _found(folder: Path) -> Iterator[tuple[Path, dict[str, Any], float]]:
+def _read_folder(folder: Path) -> Iterator[tuple[Path, dict[str, Any], float]]:
     for path in sorted(folder.glob("*.json")):
-        holder: dict[str, Any] = {}
-        # One cut off by a crash is of nobody.
+        process: dict[str, Any] = {}
+        # A file that a crash cut short names no process, and counts as dead.
         with suppress(ManifestError):
-            holder = read_json(path)
+            process = read_json(path)
         with suppress(FileNotFoundError):
-            yield path, holder, path.stat().st_mtime
+            yield path, process, path.stat().st_mtime
 
 
 @contextmanager
-def registered(flow_run: UUID, deployed: bool = False) -> Iterator[None]:
-    """Leave a note that this process is doing this flow run, for as long as it does.
+def run_heartbeat(flow_run: UUID, deployed: bool = False) -> Iterator[None]:
+    """Keep a heartbeat while this process executes a flow run.
 
-    Of a deployed run whose process is told to end, it stays: whoever serves next lets it begin
-    again, as it does with one that was killed. So a machine may be started anew.
+    When the process of a deployed run is asked to stop, the file stays: the next `serve`, `work`
+    or `status` then restarts the run, as it does after a crash. So a machine can be rebooted.
     """
-    path = ServerSettings.from_environment().live_runs / f"{flow_run}.json"
-    told = False
+    path = ServerSettings.from_environment().run_heartbeats / f"{flow_run}.json"
+    asked_to_stop = False
     try:
-        with _beating(path, {"command": _command()}):
+        with _renewed(path, {"command": _command_line()}):
             yield
     except BaseException as error:
-        told = not isinstance(error, (Exception, KeyboardInterrupt))
+        asked_to_stop = not isinstance(error, (Exception, KeyboardInterrupt))
         raise
     finally:
-        if not (told and deployed):
+        if not (asked_to_stop and deployed):
             path.unlink(missing_ok=True)
 
 
 @contextmanager
-def taking_up(deployments: Iterable[UUID] = (), pool: str = "") -> Iterator[None]:
-    """Leave a note that this process takes up the runs of these deployments, or of this pool.
+def runner_heartbeat(deployments: Iterable[UUID] = (), pool: str = "") -> Iterator[None]:
+    """Keep a heartbeat while this process starts the runs of these deployments, or of this pool.
 
-    It stays when the process ends, however it ends: a run may be `Pending` whose flow was told to
-    stop while it was still being started. Who looks next finds out.
+    The file stays when the process ends, however it ends: a run may still be `Pending` whose flow
+    was stopped while it was starting. Crash detection finds such runs by this file.
     """
-    path = ServerSettings.from_environment().takers / f"{uuid4()}.json"
-    with _beating(path, {"deployments": [str(one) for one in deployments], "pool": pool}):
+    path = ServerSettings.from_environment().runner_heartbeats / f"{uuid4()}.json"
+    served = [str(deployment) for deployment in deployments]
+    with _renewed(path, {"deployments": served, "pool": pool}):
         yield
 
 
 @contextmanager
-def _beating(path: Path, facts: dict[str, Any]) -> Iterator[None]:
+def _renewed(path: Path, facts: dict[str, Any]) -> Iterator[None]:
     write_json(path, identity() | facts)
     over = threading.Event()
-    beater = threading.Thread(target=_beat, args=(path, over), name="live run", daemon=True)
-    beater.start()
+    thread = threading.Thread(target=_renew, args=(path, over), name="heartbeat", daemon=True)
+    thread.start()
     try:
         yield
     finally:
         over.set()
-        beater.join()
+        thread.join()
 
 
-def _beat(path: Path, over: threading.Event) -> None:
-    while not over.wait(BEAT_SECONDS):
-        # On a full disk, or taken for dead and swept away: the run goes on all the same.
+def _renew(path: Path, over: threading.Event) -> None:
+    while not over.wait(INTERVAL_SECONDS):
+        # The disk is full, or the file was deleted as that of a dead process: the run continues.
         with suppress(OSError):
             os.utime(path)
 
 
-def _command() -> str:
-    """Return the words of our own command line, or nothing if this process was begun otherwise."""
-    ours = Path(sys.argv[0]).name in ("stemworks", "__main__.py") and "run" in sys.argv[1:2]
-    return shlex.join(["stemworks", *sys.argv[1:]]) if ours else ""
+def _command_line() -> str:
+    """Return the `stemworks run` command of this process, or an empty string if it has none."""
+    is_run = Path(sys.argv[0]).name in ("stemworks", "__main__.py") and "run" in sys.argv[1:2]
+    return shlex.join(["stemworks", *sys.argv[1:]]) if is_run else ""

@@ -1,12 +1,12 @@
-"""Telling people that a run failed, died or stalls: one POST of JSON to a webhook of theirs.
+"""Notifications of runs that fail, crash or stall: one POST of JSON to a webhook.
 
-Its address is a secret. It comes from STEMWORKS_WEBHOOK, or from the Prefect block `stemworks`
-that `stemworks init` fills from there; it stands in no parameter, log or page. What is sent has a
-`text`, which Slack, Mattermost and their like show, and the same in fields for machines.
+The webhook's address is a secret. It comes from STEMWORKS_WEBHOOK, or from the Prefect block
+`stemworks` that `stemworks init` fills from there; no parameter, log or page shows it. The message
+has a `text`, which Slack, Mattermost and similar services show, and separate fields for machines.
 
-Where the server keeps its data in PostgreSQL, an automation sends it, and knows of dead processes,
-too. On SQLite automations lock the database: there the run's own process tells, and `reap` does
-for one that died.
+Where the server uses PostgreSQL, an automation sends the message, also for a process that died. On
+SQLite automations lock the database: there the run's own process sends it, and crash detection
+does so for a process that died.
 """
 
 import json
@@ -25,25 +25,29 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.events.actions import CallWebhook
 from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
 from prefect.exceptions import PrefectException
-from prefect.runtime import flow_run as present
+from prefect.runtime import flow_run as current_run
 from prefect.types import SecretDict
 from prefect.utilities.urls import url_for
 from pydantic import SecretStr
 
+from flows.ui.events import STAGE_STALLED
+from flows.ui.states import StateName
 from storage.config import Json
 from storage.errors import ConfigError
 
 WEBHOOK = "STEMWORKS_WEBHOOK"
 BLOCK = "stemworks"
-AUTOMATION = "stemworks: tell of failures and stalls"
-ATTEMPTS, PAUSE_SECONDS, LIMIT_SECONDS = 3, 2.0, 10.0
+AUTOMATION = "stemworks: notify of failures, crashes and stalls"
+EARLIER_AUTOMATION = "stemworks: tell of failures and stalls"
+"""What an earlier release called it: replaced, or every message would be sent twice."""
+ATTEMPTS, PAUSE_SECONDS, TIMEOUT_SECONDS = 3, 2.0, 10.0
 
-Happening = Literal["failed", "crashed", "stalled"]
+Problem = Literal["failed", "crashed", "stalled"]
 EVENTS = {
-    "prefect.flow-run.Failed",
-    "prefect.flow-run.TimedOut",
-    "prefect.flow-run.Crashed",
-    "stemworks.stage.stalled",
+    StateName.FAILED.event,
+    StateName.TIMED_OUT.event,
+    StateName.CRASHED.event,
+    STAGE_STALLED,
 }
 TEMPLATE = """{
   "text": {{ (flow_run.name ~ ": " ~ event.event ~ " " ~ (flow_run.state.message or "")) | tojson
@@ -58,60 +62,73 @@ TEMPLATE = """{
 logger = logging.getLogger(__name__)
 
 
-def tell(happened: Happening, run: str, message: str, run_id: str = "", ui: str = "") -> bool:
-    """Send one notification; return whether somebody took it. It never raises."""
+def notify(problem: Problem, run: str, message: str, run_id: str = "", ui: str = "") -> bool:
+    """Send one notification; return whether the webhook accepted it. Never raises.
+
+    Args:
+        problem: what is wrong with the run.
+        run: its name.
+        message: why, and what to do.
+        run_id: its id on the server; by default that of the current run.
+        ui: the address of its page.
+    """
     try:
         address = _address()
         if not address or _is_automated():
             return False
-        _post(address, _body(happened, run, message, run_id or present.get_id() or "", ui))
+        run_id = run_id or current_run.get_id() or ""
+        _post(address, _body(problem, run, message, run_id, ui))
     except (httpx.HTTPError, httpx.InvalidURL, PrefectException, OSError, ValueError) as error:
-        # The error's own words may hold the address.
-        logger.warning("a notification was not taken (%s)", type(error).__name__)
+        # The error's own message may hold the address.
+        logger.warning(
+            "the webhook did not accept a notification (%s); check %s",
+            type(error).__name__,
+            WEBHOOK,
+        )
         return False
     return True
 
 
 def on_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Tell of a run that ended badly: a hook of the flow."""
-    happened: Happening = "crashed" if state.is_crashed() else "failed"
+    """Notify of a run that failed or crashed: a hook of the flow."""
+    problem: Problem = "crashed" if state.is_crashed() else "failed"
     page = url_for("flow-run", obj_id=flow_run.id) or ""
-    tell(happened, flow_run.name, state.message or "", str(flow_run.id), page)
+    notify(problem, flow_run.name, state.message or "", str(flow_run.id), page)
 
 
 def install(automated: bool) -> str:
-    """Keep the webhook that STEMWORKS_WEBHOOK names on the server; return what was done, in words.
+    """Store the webhook that STEMWORKS_WEBHOOK names on the server; return a line on what was done.
 
     Args:
-        automated: whether the server may have automations, which SQLite does not bear.
+        automated: whether the server can run automations; on SQLite it cannot.
 
     Raises:
-        ConfigError: it is no address.
+        ConfigError: STEMWORKS_WEBHOOK is not an http(s) address.
     """
     address = os.environ.get(WEBHOOK, "")
     if not address:
-        return f"none; set {WEBHOOK} to a webhook's address and run 'stemworks init' again"
+        return f"none: set {WEBHOOK} to the address of a webhook, then run 'stemworks init' again"
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"{WEBHOOK} is no address; give https://HOST/PATH")
+        raise ConfigError(f"{WEBHOOK} is not an http(s) address; give https://HOST/PATH")
     block = Webhook(
         url=SecretStr(address), headers=SecretDict({"Content-Type": "application/json"})
     )
-    kept = block.save(BLOCK, overwrite=True)
+    block_id = block.save(BLOCK, overwrite=True)
     if not automated:
-        return f"sent by runs themselves to {parts.hostname}"
+        return f"sent to {parts.hostname} by the runs themselves"
     with get_client(sync_client=True) as client:
-        for old in client.read_automations_by_name(AUTOMATION):
-            client.delete_automation(old.id)
-        client.create_automation(automation(UUID(str(kept))))
-    return f"sent by an automation to {parts.hostname}"
+        for existing in _automations(client):
+            client.delete_automation(existing.id)
+        client.create_automation(automation(UUID(str(block_id))))
+    return f"sent to {parts.hostname} by an automation of the server"
 
 
 def automation(block: UUID) -> AutomationCore:
-    """Return the automation that calls a webhook block on failures and stalls of our flow."""
+    """Return the automation that calls a webhook block when a run fails, crashes or stalls."""
     return AutomationCore(
         name=AUTOMATION,
-        description="A run of stemworks failed, died or stalls: its webhook is called.",
+        description="Calls the webhook when a run of stemworks fails, crashes or stalls.",
         trigger=EventTrigger(
             expect=EVENTS,
             match_related={
@@ -137,20 +154,22 @@ def _address() -> str:
 
 
 def _is_automated() -> bool:
-    def known(client: SyncPrefectClient) -> list[Automation]:
-        return client.read_automations_by_name(AUTOMATION)
-
     try:
         with get_client(sync_client=True) as client:
-            return any(one.enabled for one in known(client))
+            return any(one.enabled for one in _automations(client))
     except (httpx.HTTPError, PrefectException):
         return False
 
 
-def _body(happened: Happening, run: str, message: str, run_id: str, ui: str) -> Json:
+def _automations(client: SyncPrefectClient) -> list[Automation]:
+    names = (AUTOMATION, EARLIER_AUTOMATION)
+    return [one for name in names for one in client.read_automations_by_name(name)]
+
+
+def _body(problem: Problem, run: str, message: str, run_id: str, ui: str) -> Json:
     return {
-        "text": f"{run} {happened}: {message}" + (f"\n{ui}" if ui else ""),
-        "happened": happened,
+        "text": f"{run} {problem}: {message}" + (f"\n{ui}" if ui else ""),
+        "happened": problem,
         "run": run,
         "run_id": run_id,
         "message": message,
@@ -160,14 +179,14 @@ def _body(happened: Happening, run: str, message: str, run_id: str, ui: str) -> 
 
 def _post(address: str, body: Json) -> None:
     headers = {"Content-Type": "application/json"}
-    for left in reversed(range(ATTEMPTS)):
+    for remaining in reversed(range(ATTEMPTS)):
         try:
             answer = httpx.post(
-                address, content=json.dumps(body), headers=headers, timeout=LIMIT_SECONDS
+                address, content=json.dumps(body), headers=headers, timeout=TIMEOUT_SECONDS
             )
             answer.raise_for_status()
         except httpx.HTTPError:
-            if not left:
+            if not remaining:
                 raise
             time.sleep(PAUSE_SECONDS)
         else:

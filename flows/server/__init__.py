@@ -1,1 +1,1 @@
-"""The Prefect server of this user: found or started, and its settings."""
+"""This user's Prefect server: found or started, and its settings."""

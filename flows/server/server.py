@@ -1,7 +1,7 @@
 """The Prefect server: found where PREFECT_API_URL says, or started in the background on loopback.
 
 Never Prefect's implicit ephemeral server: it loses most of a run's history when it exits.
-Nothing here imports Prefect, whose settings are read from the environment when it is imported.
+Nothing here imports Prefect, which reads its settings from the environment when it is imported.
 """
 
 import http.client
@@ -15,14 +15,14 @@ import time
 import urllib.request
 
 from flows.server.settings import (
-    EVERYWHERE,
+    ALL_INTERFACES,
     LOOPBACK,
     ServerSettings,
+    client_environment,
     database,
-    heartbeats,
-    quiet,
-    require_guard,
-    settings,
+    heartbeat_environment,
+    require_password,
+    shared_environment,
 )
 from storage.errors import LockedError, MachineError, ManifestError
 from storage.files import only_one, read_json, write_json
@@ -40,9 +40,9 @@ def connect() -> str:
         The address of its UI.
 
     Raises:
-        MachineError: PREFECT_API_URL's server does not answer, the port is another program's, or
+        MachineError: PREFECT_API_URL's server does not answer, another program uses the port, or
             the server does not start.
-        ConfigError: it would listen beyond loopback without a password.
+        ConfigError: the server would listen beyond loopback without a password.
     """
     given = os.environ.get("PREFECT_API_URL")
     if given:
@@ -51,92 +51,96 @@ def connect() -> str:
                 f"no Prefect server answers at PREFECT_API_URL={given}; start it, or unset "
                 "PREFECT_API_URL to let stemworks start its own"
             )
-        os.environ.update(quiet())
-        for name, value in heartbeats().items() if database() != "sqlite" else ():
+        os.environ.update(client_environment())
+        for name, value in heartbeat_environment().items() if database() != "sqlite" else ():
             os.environ.setdefault(name, value)
         return os.environ.setdefault("PREFECT_UI_URL", given.removesuffix("/api") + "/v2")
-    place = ServerSettings.from_environment()
-    if not running(place):
-        _start(place)
-    os.environ.update(settings(place))
-    # It would be taken for the password, and refused.
+    server = ServerSettings.from_environment()
+    if not running(server):
+        _start(server)
+    os.environ.update(shared_environment(server))
+    # Prefect would send it instead of the password, and the server would refuse it.
     os.environ.pop("PREFECT_API_KEY", None)
     return os.environ["PREFECT_UI_URL"]
 
 
-def running(place: ServerSettings) -> bool:
-    """Say whether our own server lives and answers."""
+def running(server: ServerSettings) -> bool:
+    """Whether the server that we started is alive and answers."""
     try:
-        who = read_json(place.record)
+        process = read_json(server.record)
     except ManifestError:
         return False
-    return is_alive(who) and who["address"] == place.address and answers(f"{place.address}/api")
+    return (
+        is_alive(process)
+        and process["address"] == server.address
+        and answers(f"{server.address}/api")
+    )
 
 
-def stop(place: ServerSettings) -> bool:
-    """Stop our own server; return whether there was one."""
+def stop(server: ServerSettings) -> bool:
+    """Stop the server that we started; return whether there was one."""
     try:
-        who = read_json(place.record)
+        process = read_json(server.record)
     except ManifestError:
         return False
-    if not is_alive(who):
+    if not is_alive(process):
         return False
-    os.kill(who["pid"], signal.SIGTERM)
+    os.kill(process["pid"], signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
-    while is_alive(who) and time.monotonic() < deadline:
+    while is_alive(process) and time.monotonic() < deadline:
         time.sleep(0.1)
-    if is_alive(who):
-        os.kill(who["pid"], signal.SIGKILL)
-    place.record.unlink(missing_ok=True)
+    if is_alive(process):
+        os.kill(process["pid"], signal.SIGKILL)
+    server.record.unlink(missing_ok=True)
     return True
 
 
-def _start(place: ServerSettings) -> None:
-    require_guard(place)
+def _start(server: ServerSettings) -> None:
+    require_password(server)
     try:
-        with only_one(place.state / "server.lock", "starting the Prefect server"):
-            if not running(place):
-                _start_now(place)
+        with only_one(server.state / "server.lock", "starting the Prefect server"):
+            if not running(server):
+                _start_now(server)
     except LockedError:
         # Another command is starting it: wait for it to answer.
-        _wait(place, None)
+        _wait(server, None)
 
 
-def _start_now(place: ServerSettings) -> None:
-    if port_taken(place):
+def _start_now(server: ServerSettings) -> None:
+    if port_taken(server):
         raise MachineError(
-            f"port {place.port} on {place.host} is in use by another program; end it, or choose "
-            "another with STEMWORKS_SERVER_PORT"
+            f"port {server.port} on {server.host} is in use by another program; stop it, or "
+            "choose another port with STEMWORKS_SERVER_PORT"
         )
-    place.state.mkdir(parents=True, exist_ok=True)
-    with place.log.open("ab") as log:
+    server.state.mkdir(parents=True, exist_ok=True)
+    with server.log.open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "prefect", "server", "start"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=os.environ | settings(place),
+            env=os.environ | shared_environment(server),
             start_new_session=True,
         )
-    who = identity() | {"pid": child.pid, "start": start_time(child.pid)}
-    write_json(place.record, who | {"address": place.address})
-    _wait(place, child)
+    process = identity() | {"pid": child.pid, "start": start_time(child.pid)}
+    write_json(server.record, process | {"address": server.address})
+    _wait(server, child)
 
 
-def _wait(place: ServerSettings, child: "subprocess.Popen[bytes] | None") -> None:
+def _wait(server: ServerSettings, child: "subprocess.Popen[bytes] | None") -> None:
     deadline = time.monotonic() + START_SECONDS
-    while not answers(f"{place.address}/api"):
+    while not answers(f"{server.address}/api"):
         ended = child is not None and child.poll() is not None
         if ended or time.monotonic() > deadline:
             raise MachineError(
-                f"the Prefect server did not start; see the end of {place.log}, "
-                "and 'stemworks doctor'"
+                f"the Prefect server did not start; see the end of {server.log}, "
+                "and run 'stemworks doctor'"
             )
         time.sleep(0.2)
 
 
 def answers(api: str) -> bool:
-    """Say whether a Prefect API answers."""
+    """Whether a Prefect API answers at this address."""
     try:
         with urllib.request.urlopen(f"{api}/health", timeout=5) as response:
             return bool(response.status == 200)
@@ -144,14 +148,14 @@ def answers(api: str) -> bool:
         return False
 
 
-def port_taken(place: ServerSettings) -> bool:
-    """Say whether something listens on the server's port."""
+def port_taken(server: ServerSettings) -> bool:
+    """Whether a program listens on the server's port."""
     with socket.socket() as probe:
         probe.settimeout(2)
-        host = LOOPBACK if place.host in EVERYWHERE else place.host
-        return probe.connect_ex((host, place.port)) == 0
+        host = LOOPBACK if server.host in ALL_INTERFACES else server.host
+        return probe.connect_ex((host, server.port)) == 0
 
 
 def have(program: str) -> bool:
-    """Say whether a program is on the PATH."""
+    """Whether a program is on the PATH."""
     return shutil.which(program) is not None

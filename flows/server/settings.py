@@ -1,8 +1,8 @@
-"""Where the Prefect server of this user lives, and the settings that it and its clients share.
+"""Where this user's Prefect server keeps its state, and the settings that it shares with clients.
 
-Whoever reaches a Prefect server can have its workers run any code: so it listens on loopback, or
-asks for a password, which is in the environment and nowhere else.
-Nothing here imports Prefect, whose settings are read from the environment when it is imported.
+Anyone who can reach a Prefect server can have its workers run any code: so it listens on loopback,
+or asks for a password, which is kept in the environment and nowhere else.
+Nothing here imports Prefect, which reads its settings from the environment when it is imported.
 """
 
 import ipaddress
@@ -14,22 +14,23 @@ from typing import Literal
 
 from storage.errors import ConfigError, MachineError
 
-LOOPBACK, EVERYWHERE = "127.0.0.1", ("0.0.0.0", "::")
+LOOPBACK, ALL_INTERFACES = "127.0.0.1", ("0.0.0.0", "::")
 PASSWORD = "PREFECT_SERVER_API_AUTH_STRING"
-"""The variable that holds it, as `user:password`."""
+"""The environment variable that holds the password, as `user:password`."""
 HEARTBEAT_SECONDS = 30
-"""Between two signs of life of a run, where the server looks for them."""
-LEASES = "prefect.server.concurrency.lease_storage.filesystem"  # else lost with the server
-KEPT_DAYS = 90
-"""For which the server keeps the runs that ended, their logs and artifacts."""
+"""Between two heartbeats that a run sends to a server on PostgreSQL."""
+LEASE_STORAGE = "prefect.server.concurrency.lease_storage.filesystem"
+"""Where the server keeps the leases of slots; in memory they would be lost when it restarts."""
+RETENTION_DAYS = 90
+"""For which the server keeps finished runs, their logs and artifacts."""
 
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """Where the server of this user lives, by environment."""
+    """Where this user's server keeps its state and listens, from the environment."""
 
     state: Path
-    """STEMWORKS_STATE: the server's database and log, and notes on live runs."""
+    """STEMWORKS_STATE: the folder of the server's database and log, and of heartbeats."""
     host: str
     """STEMWORKS_SERVER_HOST."""
     port: int
@@ -37,23 +38,25 @@ class ServerSettings:
 
     @classmethod
     def from_environment(cls) -> "ServerSettings":
-        """Read the environment; raise `MachineError` if the port is none."""
+        """Read the environment; raise `MachineError` if the port is not valid."""
         state = os.environ.get("STEMWORKS_STATE", "~/.local/state/stemworks")
         port = os.environ.get("STEMWORKS_SERVER_PORT", "4200")
         if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-            raise MachineError(f"STEMWORKS_SERVER_PORT is '{port}'; give a port number")
+            raise MachineError(
+                f"STEMWORKS_SERVER_PORT is '{port}'; give a port number from 1 to 65535"
+            )
         host = os.environ.get("STEMWORKS_SERVER_HOST", "127.0.0.1")
         return cls(Path(state).expanduser().resolve(), host, int(port))
 
     @property
     def address(self) -> str:
-        """The server's address without a path, for this machine."""
-        host = LOOPBACK if self.host in EVERYWHERE else self.host
+        """The server's address without a path, as this machine reaches it."""
+        host = LOOPBACK if self.host in ALL_INTERFACES else self.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def is_private(self) -> bool:
-        """Say whether only this machine reaches it."""
+        """Whether only this machine can reach it."""
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -61,62 +64,64 @@ class ServerSettings:
 
     @property
     def public_address(self) -> str:
-        """The server's address without a path, for the browsers of others."""
+        """The server's address without a path, as browsers on other machines reach it."""
         named = f"http://{socket.getfqdn()}:{self.port}"
-        return named if self.host in EVERYWHERE else self.address
+        return named if self.host in ALL_INTERFACES else self.address
 
     @property
     def record(self) -> Path:
-        """Which process is the server."""
+        """File that names the server's process."""
         return self.state / "server.json"
 
     @property
     def log(self) -> Path:
-        """What the server prints."""
+        """File of the server's output."""
         return self.state / "server.log"
 
     @property
-    def live_runs(self) -> Path:
-        """Folder of notes on the flow runs that processes of this machine are doing."""
+    def run_heartbeats(self) -> Path:
+        """Folder of heartbeats of the flow runs that processes of this machine execute."""
         return self.state / "live-runs"
 
     @property
-    def takers(self) -> Path:
-        """Folder of notes on the processes of this machine that take up deployed runs."""
+    def runner_heartbeats(self) -> Path:
+        """Folder of heartbeats of this machine's runners and workers."""
+        # Both folders keep the names of the first release: a run that crashed before an upgrade
+        # is found after it.
         return self.state / "takers"
 
 
-def settings(place: ServerSettings) -> dict[str, str]:
-    """Return the environment that server and clients share."""
+def shared_environment(server: ServerSettings) -> dict[str, str]:
+    """Return the environment variables that the server and its clients share."""
     return (
         {
-            "PREFECT_HOME": str(place.state / "prefect"),
-            "PREFECT_API_URL": f"{place.address}/api",
-            # Prefect's printed links lead to the old UI unless told otherwise.
-            "PREFECT_UI_URL": f"{place.address}/v2",
+            "PREFECT_HOME": str(server.state / "prefect"),
+            "PREFECT_API_URL": f"{server.address}/api",
+            # Without this, the links that Prefect prints lead to the old UI.
+            "PREFECT_UI_URL": f"{server.address}/v2",
             # As options instead, host and port would not reach the UI, which cannot connect then.
-            "PREFECT_SERVER_API_HOST": place.host,
-            "PREFECT_SERVER_API_PORT": str(place.port),
+            "PREFECT_SERVER_API_HOST": server.host,
+            "PREFECT_SERVER_API_PORT": str(server.port),
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASES,
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": LEASE_STORAGE,
             "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
-            "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(KEPT_DAYS * 86400),
+            "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(RETENTION_DAYS * 86400),
         }
-        | guard(place)
-        | (heartbeats() if database() == "postgresql" else {})
-        | quiet()
+        | password_environment(server)
+        | (heartbeat_environment() if database() == "postgresql" else {})
+        | client_environment()
     )
 
 
-def guard(place: ServerSettings) -> dict[str, str]:
-    """Return the settings that keep strangers out, where a password is given."""
+def password_environment(server: ServerSettings) -> dict[str, str]:
+    """Return the variables that make server and clients use the password; none without one."""
     password = os.environ.get(PASSWORD, "")
     if not password:
         return {}
-    ui = f"{place.address}/v2"
-    if not place.is_private:
-        # Behind a proxy that speaks TLS, its own address is given.
-        ui = os.environ.get("PREFECT_UI_URL", f"{place.public_address}/v2")
+    ui = f"{server.address}/v2"
+    if not server.is_private:
+        # Behind a TLS proxy, PREFECT_UI_URL gives the proxy's address.
+        ui = os.environ.get("PREFECT_UI_URL", f"{server.public_address}/v2")
     origin = "/".join(ui.split("/")[:3])
     return {
         PASSWORD: password,
@@ -128,13 +133,13 @@ def guard(place: ServerSettings) -> dict[str, str]:
     }
 
 
-def heartbeats() -> dict[str, str]:
-    """Return the settings by which runs give signs of life to a server that looks for them."""
+def heartbeat_environment() -> dict[str, str]:
+    """Return the variables that make runs send heartbeats to the server."""
     return {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}
 
 
 def database() -> Literal["postgresql", "sqlite"] | None:
-    """Return which database the server has, or None if it is another's, which does not say."""
+    """Return which database the server uses; None for a server that we did not start."""
     given = os.environ.get("PREFECT_SERVER_DATABASE_CONNECTION_URL", "")
     if not given and os.environ.get("PREFECT_API_URL", "") not in ("", _own_api()):
         return None
@@ -145,26 +150,26 @@ def _own_api() -> str:
     return f"{ServerSettings.from_environment().address}/api"
 
 
-def quiet() -> dict[str, str]:
-    """Return the settings of any server's client: patient, without telemetry, off the console."""
+def client_environment() -> dict[str, str]:
+    """Return the variables of any client: many retries, no telemetry, no logs on the console."""
     return {
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-        # A busy SQLite answers 503 for a minute; one lost answer must not end a run of days.
+        # A busy SQLite answers 503 for a minute; one failed request must not end a run of days.
         "PREFECT_CLIENT_MAX_RETRIES": "7",
     }
 
 
-def require_guard(place: ServerSettings) -> None:
-    """Raise `ConfigError` if the server would let strangers in."""
+def require_password(server: ServerSettings) -> None:
+    """Raise `ConfigError` if other machines could use the server without a password."""
     password = os.environ.get(PASSWORD, "")
     if password and ":" not in password:
-        raise ConfigError(f"{PASSWORD} holds no user; give it as user:password")
-    if not (password or place.is_private):
+        raise ConfigError(f"{PASSWORD} has no user name; set it to user:password")
+    if not (password or server.is_private):
         raise ConfigError(
-            f"the Prefect server would listen on {place.host} without a password, and whoever "
-            f"reaches it can run code on this machine; set {PASSWORD}=user:password in the "
-            f"environment, or leave STEMWORKS_SERVER_HOST at {LOOPBACK}"
+            f"the Prefect server would listen on {server.host} without a password, and anyone who "
+            f"reaches it could run code on this machine; set {PASSWORD}=user:password in the "
+            f"environment, or set STEMWORKS_SERVER_HOST to {LOOPBACK}"
         )

@@ -163,7 +163,7 @@ def _list(site: Site, config: ArchiveConfig, inputs: Inputs) -> Built:
     from pipelines.tracks.folder import read_folder
 
     path = Path(config.path)
-    tracks = read_folder(path, counter(site.watch, config.bytes), site.watch.say)
+    tracks = read_folder(path, counter(site.watch, config.bytes), site.watch.log)
     listed = site.home.archives / f"{site.key}.jsonl"
     write_rows(listed, tracks)
     facts = {"archive": path.name, "bytes": config.bytes, "tracks": len(tracks)}

@@ -3,10 +3,12 @@
 Builders import what they build with: a command that only looks stages up starts sooner.
 """
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.stage_id import Role
 from flows.stages.archives import TRACKS, counter
 from flows.stages.stage import Built, Inputs, Site, Stage, Watch
 from flows.stages.units import Units
@@ -16,6 +18,7 @@ from storage.home import marks
 from storage.home.layout import Corpus, Home
 from storage.manifests import read_rows
 from storage.records import LedgerRow, StemSong, Track
+from storage.tally import Tally
 
 if TYPE_CHECKING:
     from pipelines.archives.sources import Source
@@ -95,16 +98,17 @@ def _unpack(site: Site, config: MusdbConfig, inputs: Inputs) -> Built:
     splits = [song.split for song in songs]
     facts: Json = {split: splits.count(split) for split in ("train", "validation", "test")}
     for split in (split for split, count in facts.items() if not count):
-        site.watch.say(f"no song is in the '{split}' split")
+        site.watch.log(f"no song is in the '{split}' split")
     if corpus.ledger(LEDGER).is_file():
         outputs["ledger.jsonl"] = corpus.ledger(LEDGER)
         facts |= _left_out(site.watch, read_rows(corpus.ledger(LEDGER), LedgerRow))
     tested = [song for song in songs if song.split == "test"]
     facts["residuals"] = residuals(home, tested, config.workers)
     for name, value in facts["residuals"].items():
-        site.watch.say(
+        site.watch.log(
             f"the mixture of test song '{name}' is not its stems' sum (relative error {value:g}): "
-            "its scores are less reliable"
+            "its scores are less reliable",
+            logging.WARNING,
         )
     return Built(outputs, facts)
 
@@ -113,9 +117,11 @@ def _left_out(watch: Watch, rows: list[LedgerRow]) -> Json:
     """Report the quarantined songs of a stems corpus; return how many songs are left out."""
     for row in rows:
         if row.outcome == "quarantined":
-            watch.say(f"song {row.track} is left out ({row.reason}): {row.detail}")
-    outcomes = [row.outcome for row in rows]
-    return {outcome: outcomes.count(outcome) for outcome in ("filtered", "quarantined")}
+            message = f"song {row.track} is left out ({row.reason}): {row.detail}"
+            watch.log(message, logging.WARNING)
+    tally = Tally.of(rows)
+    # Reasons are in the ledger: the marks of stems corpora count songs alone.
+    return {"filtered": tally.left_out, "quarantined": tally.failed}
 
 
 def _unpack_musdb(site: Site, archive: Path, corpus: Corpus, config: MusdbConfig) -> list[StemSong]:
@@ -126,7 +132,7 @@ def _unpack_musdb(site: Site, archive: Path, corpus: Corpus, config: MusdbConfig
         count = counter(site.watch, sum(member.bytes for member in reader.members()))
     songs = unpack(archive, site.home, corpus, config, count)
     for title in missing_validation(songs, config):
-        site.watch.say(f"validation song '{title}' is not in {archive.name}")
+        site.watch.log(f"validation song '{title}' is not in {archive.name}")
     return songs
 
 
@@ -185,7 +191,7 @@ PLAN = Stage(
     _plan,
     matters=lambda config: config.model_dump(mode="json", include={"seed", "unit_tracks"}),
 )
-CENSUS = Stage("census", 2, _census)
+CENSUS = Stage("census", 2, _census, role=Role.CENSUS)
 UNPACK = Stage(
     "unpack-musdb",
     1,

@@ -1,9 +1,11 @@
-"""Out of what a thing was made: marks followed from effect to cause, by their digests."""
+"""From what a result was made: marks followed from effect to cause, by their digests."""
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import PurePosixPath
 
+from flows.stages.data import CENSUS, PLAN
+from flows.stages.quality_gate import GATE
 from flows.stages.units import merge_marks
 from pipelines.packing.unit_work import STAGE as PACK
 from pipelines.tracks.plan import Outline, read_outline
@@ -12,8 +14,6 @@ from storage.errors import ManifestError
 from storage.home import marks
 from storage.home.layout import Corpus, Home
 from storage.home.marks import Mark
-
-PLAN, CENSUS, GATE = "plan-fma", "census", "quality-gate"
 
 
 class LineageGraph:
@@ -26,16 +26,16 @@ class LineageGraph:
     @cached_property
     def _by_digest(self) -> Mapping[str, Mark]:
         # Of several that left the same bytes, the first: the later ones made nothing new.
-        # A gate hands on what it was given: it made nothing at all.
-        made = (mark for mark in reversed(self.marks) if mark.stage != GATE)
+        # A gate returns its input: it made nothing at all.
+        made = (mark for mark in reversed(self.marks) if mark.stage != GATE.name)
         return {mark.digest: mark for mark in made}
 
     def parents(self, mark: Mark) -> dict[str, Mark | None]:
-        """Return what a mark's work was given, by input; None where this home holds it no more."""
+        """Return a mark's inputs by name; None where this home no longer holds one."""
         if mark.stage == PACK and "corpus" in mark.inputs:
             return {"plan": self._plan_of(mark)}
         found = {name: self._by_digest.get(digest) for name, digest in mark.inputs.items()}
-        if mark.stage == CENSUS and not found.get(PACK):
+        if mark.stage == CENSUS.name and not found.get(PACK):
             found[PACK] = self._packed(mark)
         return found
 
@@ -81,7 +81,7 @@ class LineageGraph:
     def _plan_of(self, unit: Mark) -> Mark | None:
         """Return the plan by which a unit, or all of them, was packed."""
         for mark in self.marks:
-            outline = self._outline(mark) if mark.stage == PLAN else None
+            outline = self._outline(mark) if mark.stage == PLAN.name else None
             if outline is None:
                 continue
             if digest_of([unit.version, outline.digest(), unit.config])[:16] == unit.inputs.get(

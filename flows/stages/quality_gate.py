@@ -1,19 +1,24 @@
 """The gate between data and GPU time: is what was packed worth training on?"""
 
+import logging
+
 from flows.config import GatesConfig
+from flows.stage_id import Role, StageId
 from flows.stages.stage import Built, Inputs, Site, Stage
 from storage.config import Config, Json
 from storage.errors import DataError
 from storage.home import marks
+from storage.tally import Tally
 
-LABEL = "quality gate"
+ID = StageId("quality gate")
 DECISIVE = {"minimum_hours", "maximum_failures", "maximum_silence", "action"}
+"""Settings that a finished gate depends on."""
 
 
 def faults_of(census: Json, gates: GatesConfig) -> list[str]:
-    """Return what of a corpus is worse than the gates allow, each in words with both numbers."""
+    """Return where a corpus is worse than the gates allow, each as a sentence with both numbers."""
     tracks, hours, lost = census["tracks_in"], census["hours_in"], census["hours_lost"]
-    failed = sum(census["quarantined"].values()) / tracks if tracks else 0.0
+    failed = Tally.from_facts(census).failed / tracks if tracks else 0.0
     silent = (lost.get("silent", 0.0) + lost.get("unclipped", 0.0)) / hours if hours else 0.0
     faults = []
     if census["hours"] < gates.minimum_hours:
@@ -29,17 +34,17 @@ def faults_of(census: Json, gates: GatesConfig) -> list[str]:
 
 
 def _examine(site: Site, gates: GatesConfig, inputs: Inputs) -> Built:
-    """Hand the census on unchanged, so that what follows is keyed as it is without a gate."""
+    """Return the census unchanged, so that later stages have the same keys as without a gate."""
     census = inputs["census"]
     faults = faults_of(census.facts, gates)
-    told = "; ".join(faults)
+    listed = "; ".join(faults)
     if faults and gates.action == "block":
         raise DataError(
-            f"the data is not good enough: {told}. Mend the archive, lower the gate, or let it "
-            "pass with '--set gates.action=warn'"
+            f"the data is not good enough: {listed}. Repair the archive, lower the gate, or "
+            "continue with '--set gates.action=warn'"
         )
     if faults:
-        site.watch.say(f"warning: the data is worse than wished: {told}")
+        site.watch.log(f"the data is worse than the gates ask: {listed}", logging.WARNING)
     marks.fetch(site.home, [census], lambda output: True)
     outputs = {output.label: site.home.path(output.path) for output in census.outputs}
     return Built(outputs, {"faults": faults})
@@ -49,4 +54,4 @@ def _decisive(gates: Config) -> Json:
     return gates.model_dump(mode="json", include=DECISIVE)
 
 
-GATE = Stage("quality-gate", 1, _examine, matters=_decisive)
+GATE = Stage("quality-gate", 1, _examine, matters=_decisive, role=Role.GATE)

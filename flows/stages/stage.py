@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from flows.jobs.deadlines import TimeLimit, within
+from flows.stage_id import Role
 from storage.config import Config, Json
 from storage.files import disk_errors
 from storage.home import marks
-from storage.home.failures import noted
+from storage.home.failures import recording_failure
 from storage.home.layout import Home
 from storage.home.marks import Mark, Work
 from storage.home.runs import Run
@@ -21,16 +22,16 @@ logger = logging.getLogger(__name__)
 
 
 class Watch(Protocol):
-    """Whoever wants to see progress."""
+    """Where a stage reports its progress and its messages."""
 
     def __call__(self, done: float, total: float, note: str = "") -> None:
-        """Show that `done` of `total` is done."""
+        """Report that `done` of `total` is done."""
 
-    def say(self, line: str) -> None:
-        """Pass on a line that a job printed."""
+    def log(self, message: str, level: int = logging.INFO) -> None:
+        """Report a message; `level` is one of `logging`'s."""
 
-    def follow(self, run: Run) -> None:
-        """Show what a job logs in its run directory."""
+    def attach(self, run: Run) -> None:
+        """Show the metrics that a job logs in its run directory."""
 
 
 class Built(NamedTuple):
@@ -39,7 +40,7 @@ class Built(NamedTuple):
     outputs: dict[str, Path]
     facts: Json
     earlier_seconds: float = 0.0
-    """That attempts took which this one went on from."""
+    """Of the attempts that this one resumed."""
 
 
 UNLIMITED = TimeLimit(24.0 * 365, "no limit")
@@ -47,7 +48,7 @@ UNLIMITED = TimeLimit(24.0 * 365, "no limit")
 
 @dataclass(frozen=True)
 class Site:
-    """Where a stage is built, and who watches."""
+    """Where a stage is built, and where its progress is reported."""
 
     home: Home
     key: str
@@ -58,6 +59,11 @@ class Site:
 
 
 Builder = Callable[[Site, Any, Inputs], Built]
+
+
+def what_matters(config: Config) -> Json:
+    """Return what decides a result, as the config's own class says."""
+    return config.what_matters()
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,10 @@ class Stage:
     kind: Literal["light", "packing", "gpu"] = "light"
     folder: Callable[[Home, str], Path] | None = None
     """The folder that holds all its work, thrown away when the stage is forced."""
-    matters: Callable[[Any], Json] = Config.what_matters
+    matters: Callable[[Any], Json] = what_matters
     """The part of its config that decides the result."""
+    role: Role = Role.OTHER
+    """What it is in a study; never part of a mark's key."""
 
     def work(self, config: Config, inputs: Inputs) -> Work:
         """Return the work that this stage is, for this config and these inputs."""
@@ -81,7 +89,7 @@ class Stage:
 
 
 class Performed(NamedTuple):
-    """A done stage, and whether it had been done before."""
+    """A stage that is done, and whether an earlier run did it."""
 
     mark: Mark
     cached: bool
@@ -92,7 +100,7 @@ def perform(site: Site, stage: Stage, config: Config, inputs: Inputs) -> Perform
 
     Raises:
         LockedError: another process is doing it now.
-        TimeLimitError: it ran past its time.
+        TimeLimitError: it exceeded its time limit.
         StoppedError: its flow was stopped.
         StemworksError: it failed; the failure is noted in the home until the stage succeeds.
     """
@@ -105,7 +113,7 @@ def perform(site: Site, stage: Stage, config: Config, inputs: Inputs) -> Perform
         if found.mark:
             return Performed(found.mark, cached=True)
         started = time.monotonic()
-        with noted(site.home, work), disk_errors(site.home.root):
+        with recording_failure(site.home, work), disk_errors(site.home.root):
             with within(site.limit, f"stage {stage.name}"):
                 built = stage.build(site, config, inputs)
             seconds = built.earlier_seconds + time.monotonic() - started

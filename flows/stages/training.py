@@ -1,15 +1,18 @@
 """Builders of the training side: each prepares a run directory and launches a GPU job on it."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from flows.jobs.attempts import AttemptTiming
 from flows.jobs.launch import launch
+from flows.stage_id import Role
 from flows.stages.stage import Built, Inputs, Site, Stage, Watch
 from storage.config import Config, Json
 from storage.errors import RunError
 from storage.home import marks
+from storage.home.job_events import JobEvent, ProgressEvent
 from storage.home.layout import Home
 from storage.home.mirror import Mirror
 from storage.home.runs import Job, Run, Verb
@@ -17,14 +20,27 @@ from storage.manifests import read_rows
 from storage.records import ChannelMap, SongScore
 from training.config import EvaluateConfig, SelectConfig, TrainConfig
 
-PATHS = {
-    "index": "index.json",
-    "songs": "songs.jsonl",
-    "activity": "activity.jsonl",
-    "model": "model/model.json",
-    "channels": "channels.json",
+
+class JobInput(NamedTuple):
+    """Which output of an input's mark a job reads."""
+
+    output: str
+    """The output's label."""
+    folder: bool = False
+    """The job is given the folder that the output lies in."""
+    corpus: bool = False
+    """The folder is a corpus of shards, whose place in the home the job is told, too."""
+
+
+JOB_INPUTS: Mapping[str, JobInput] = {
+    "index": JobInput("index.json", corpus=True),
+    "songs": JobInput("songs.jsonl"),
+    "activity": JobInput("activity.jsonl"),
+    # A model is a folder: weights and the JSON that explains them.
+    "model": JobInput("model/model.json", folder=True),
+    "channels": JobInput("channels.json"),
 }
-"""Which output of an input's mark a job reads."""
+"""By the input's name, which is part of a finished stage's key."""
 
 
 def _train(site: Site, config: TrainConfig, inputs: Inputs) -> Built:
@@ -57,38 +73,36 @@ def _evaluate(site: Site, config: EvaluateConfig, inputs: Inputs) -> Built:
 
 
 def _run(site: Site, verb: Verb, config: Config, inputs: Inputs) -> tuple[Run, float]:
-    """Launch one job and wait for it; its metrics are shown as they come.
+    """Launch one job and wait for it; its events are reported as they come.
 
     Returns:
-        Its directory, and the seconds of earlier attempts that it went on from.
+        Its directory, and the seconds of earlier attempts that it resumed.
     """
     run = Run(site.home.run(verb, site.key))
     hosts, mirror = hosts_of(config), Mirror(site.home, run.root)
-    with mirror.kept():
+    with mirror.synchronised():
         run.prepare(Job(verb=verb, inputs=_paths(site.home, inputs), recipe=plain_recipe(config)))
         if hosts > 1 and site.home.remote:
-            # Where the others will look for it.
+            # The other hosts read it from there.
             mirror.push()
-        site.watch.follow(run)
+        site.watch.attach(run)
         with AttemptTiming(run) as attempt:
-            launch(run, verb, processes_of(config), attempt.timing(ticker(site.watch)), hosts)
+            launch(run, verb, processes_of(config), attempt.timing(reported(site.watch)), hosts)
     if not run.result.is_dir():
-        raise RunError(f"{verb} job in {run.root} ended well but left no result; see {run.log}")
+        raise RunError(f"{verb} job in {run.root} succeeded but left no result; see {run.log}")
     return run, attempt.earlier_seconds
 
 
-def ticker(watch: Watch) -> Callable[[str], None]:
-    """Return what turns a job's lines into progress: `step 120/600 loss -8.31 ...` moves it."""
+def reported(watch: Watch) -> Callable[[JobEvent], None]:
+    """Return what reports a job's events as its stage's progress and messages."""
 
-    def tick(line: str) -> None:
-        words = line.split()
-        done, slash, total = words[1].partition("/") if len(words) > 1 else ("", "", "")
-        if slash and done.isdigit() and total.isdigit():
-            watch(int(done), int(total), " ".join(words[2:]))
+    def report(event: JobEvent) -> None:
+        if isinstance(event, ProgressEvent):
+            watch(event.done, event.total, event.note or event.unit)
         else:
-            watch.say(line)
+            watch.log(event.message, event.level)
 
-    return tick
+    return report
 
 
 def plain_recipe(config: Config) -> Json:
@@ -107,14 +121,14 @@ def hosts_of(config: Config) -> int:
 
 
 def _paths(home: Home, inputs: Inputs) -> dict[str, str]:
-    """Bring what the job reads to this machine, the clips excepted, and say where it is."""
+    """Fetch what the job reads, except the clips, to this machine; return where each is."""
     marks.fetch(home, inputs.values(), lambda output: True)
     paths = {"home": home.url}
     for name, mark in inputs.items():
-        path = mark.path(home, PATHS[name])
-        # A model is a folder: weights and the JSON that explains them.
-        paths[name] = str(path.parent if name == "model" else path)
-        if name == "index":
+        read = JOB_INPUTS[name]
+        path = mark.path(home, read.output)
+        paths[name] = str(path.parent if read.folder else path)
+        if read.corpus:
             paths["corpus"] = home.relative(path.parent)
     return paths
 
@@ -123,6 +137,6 @@ def _folder(verb: Verb) -> Callable[[Home, str], Path]:
     return lambda home, key: home.run(verb, key)
 
 
-TRAIN = Stage("train", 2, _train, "gpu", _folder("train"))
-SELECT = Stage("select-channels", 1, _select, "gpu", _folder("select"))
-EVALUATE = Stage("evaluate", 2, _evaluate, "gpu", _folder("evaluate"))
+TRAIN = Stage("train", 2, _train, "gpu", _folder("train"), role=Role.TRAINING)
+SELECT = Stage("select-channels", 1, _select, "gpu", _folder("select"), role=Role.SELECTION)
+EVALUATE = Stage("evaluate", 2, _evaluate, "gpu", _folder("evaluate"), role=Role.EVALUATION)

@@ -1,20 +1,23 @@
-"""What is asked for in one line: a flow, a recipe, what differs from it, and where."""
+"""What is asked for in one command: a flow, a recipe, what differs from it, and where."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any
 
 from flows.config import StudyConfig
-from flows.recipes import named
-from flows.studies.graph import Part, build_graph
 from flows.studies.runner import DryRun, StageStatus
-from storage.errors import ConfigError
-from storage.home.layout import Home
+from flows.studies.study import Study
+from flows.studies.table import checked, named, study_of
+from storage.home.open import open_home
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """Which flow, which recipe, what differs, and where."""
+    """Which flow, which recipe, what differs, and where.
+
+    Raises:
+        ConfigError: there is no such flow.
+    """
 
     flow: str
     recipe: str
@@ -22,18 +25,16 @@ class RunRequest:
     home: str
 
     def __post_init__(self) -> None:
-        if self.flow not in get_args(Part):
-            known = ", ".join(get_args(Part))
-            raise ConfigError(f"unknown flow '{self.flow}'; the flows are {known}")
+        study_of(self.flow)
 
     @property
-    def part(self) -> Part:
-        """The flow, as one of those there are."""
-        return cast("Part", self.flow)
+    def study(self) -> Study[Any]:
+        """The study that the flow is of."""
+        return study_of(self.flow)
 
     @property
     def overrides(self) -> list[str]:
-        """What differs from the recipe, as a run finds it from wherever it is started.
+        """What differs from the recipe, with `data.root` in full, for runs started elsewhere.
 
         Raises:
             ConfigError: the recipe or a setting is unknown, or a value is refused.
@@ -48,13 +49,14 @@ class RunRequest:
         """The study's configuration.
 
         Raises:
-            ConfigError: the recipe or a setting is unknown, or a value is refused.
+            ConfigError: the recipe or a setting is unknown, a value is refused, or the recipe is of
+                another study than the flow.
         """
-        return named(self.recipe).override(self.overrides)
+        return checked(self.flow, named(self.recipe)).override(self.overrides)
 
     def look(self) -> list[StageStatus]:
         """Look every stage up, in order; nothing is done."""
-        home = Home.open(self.home)
-        prospect = DryRun(home)
-        build_graph(prospect, self.config, home, self.part)
-        return prospect.outlooks
+        home = open_home(self.home)
+        dry_run = DryRun(home)
+        self.study.build_graph(dry_run, self.config, home, self.flow)
+        return dry_run.statuses

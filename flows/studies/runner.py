@@ -1,9 +1,15 @@
-"""The line a study is sent down: for real (`tasks.py`), or only looked at (`DryRun`)."""
+"""Who takes a study's stages in order: a run (`engine/tasks.py`), or a dry run that looks them up.
+
+A study's graph calls `Runner.do` for every stage and gives each the products of those before it.
+What a product is, the runner decides: a future of a mark, a mark, or a stage's status.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, Protocol, TypeVar
 
+from flows.stage_id import PackId, StageId
 from flows.stages.archives import ArchiveConfig
 from flows.stages.stage import Stage
 from flows.stages.units import Units
@@ -14,29 +20,49 @@ from storage.home.failures import last_failure
 from storage.home.layout import Home
 from storage.home.marks import Mark, Work
 
-Product = Any
-"""What a stage will leave: a future of its mark, or what is known of it."""
+Product = TypeVar("Product")
+"""What a runner returns for a stage, to be another stage's input."""
+
+State = Literal["done", "missing", "failed", "waiting"]
 
 
-class Runner(Protocol):
-    """Whatever a study's stages are handed to, in order."""
+class Runner(Protocol[Product]):
+    """Whatever a study's stages are given to, in order."""
 
     def do(
-        self, label: str, stage: Stage, config: Config, settings: Json, **inputs: Product
+        self, what: StageId, stage: Stage, config: Config, settings: Json, **inputs: Product
     ) -> Product:
-        """Hand one stage on; return its product, to be another's input."""
+        """Take one stage; return its product. An id is taken once: again, the same product."""
 
-    def pack(self, config: FmaConfig, archive: str, plan: Product) -> Mapping[str, Product]:
-        """Hand on the packing of all of a plan's units; return one product, by its input name."""
+    def pack(self, config: FmaConfig, archive: str, plan: Product) -> Product:
+        """Take the packing of all of a plan's units; return one product for all of them."""
+
+
+@dataclass(frozen=True)
+class VariantRunner(Runner[Product]):
+    """A runner for the stages that are one variant's own: their ids name the variant."""
+
+    runner: Runner[Product]
+    variant: str
+
+    def do(
+        self, what: StageId, stage: Stage, config: Config, settings: Json, **inputs: Product
+    ) -> Product:
+        """Take one stage."""
+        return self.runner.do(what.of(self.variant), stage, config, settings, **inputs)
+
+    def pack(self, config: FmaConfig, archive: str, plan: Product) -> Product:
+        """Take the packing of all of a plan's units."""
+        return self.runner.pack(config, archive, plan)
 
 
 @dataclass(frozen=True)
 class StageStatus:
     """What is known of one stage before anything runs."""
 
-    label: str
-    state: str
-    """`done`, `missing`, `failed` or `waiting` (for what it needs)."""
+    id: StageId
+    state: State
+    """`waiting`: for what it needs."""
     why: str = ""
     stage: Stage | None = None
     work: Work | None = None
@@ -46,6 +72,13 @@ class StageStatus:
     """Of packing: every unit."""
     size: int = 0
     """Of a unit: bytes to read."""
+    archive: Path | None = None
+    """Of packing: where the archive may be."""
+
+    @property
+    def label(self) -> str:
+        """What people call the stage."""
+        return self.id.label
 
     @property
     def lacks(self) -> str:
@@ -59,69 +92,72 @@ class StageStatus:
 
 
 @dataclass
-class DryRun:
-    """A line on which nothing is done: it looks every stage up."""
+class DryRun(Runner[StageStatus]):
+    """A runner that does nothing: it looks every stage up in a home."""
 
     home: Home
     deep: bool = False
-    outlooks: list[StageStatus] = field(default_factory=list)
+    statuses: list[StageStatus] = field(default_factory=list)
+    _packed: dict[tuple[str, str], StageStatus] = field(default_factory=dict)
 
     def do(
-        self, label: str, stage: Stage, config: Config, settings: Json, **inputs: Product
+        self, what: StageId, stage: Stage, config: Config, settings: Json, **inputs: StageStatus
     ) -> StageStatus:
-        """Look one stage up; a label is looked up once."""
-        known = {outlook.label: outlook for outlook in self.outlooks}
-        if label not in known:
-            known[label] = self._look(label, stage, config, inputs)
-            self.outlooks.append(known[label])
-        return known[label]
+        """Look one stage up; an id is looked up once."""
+        for known in self.statuses:
+            if known.id == what:
+                return known
+        status = self._look(what, stage, config, inputs)
+        self.statuses.append(status)
+        return status
 
     def _look(
-        self, label: str, stage: Stage, config: Config, inputs: Mapping[str, Product]
+        self, what: StageId, stage: Stage, config: Config, inputs: Mapping[str, StageStatus]
     ) -> StageStatus:
-        missing = list(dict.fromkeys(given.label for given in inputs.values() if not given.mark))
-        if missing:
+        made = {name: given.mark for name, given in inputs.items() if given.mark}
+        if len(made) < len(inputs):
+            missing = list(dict.fromkeys(one.label for one in inputs.values() if not one.mark))
             more = f" and {len(missing) - 2} more" if len(missing) > 2 else ""
             why = f"needs {', '.join(missing[:2])}{more}"
-            return StageStatus(label, "waiting", why, stage, config=config)
-        work = stage.work(config, {name: given.mark for name, given in inputs.items()})
+            return StageStatus(what, "waiting", why, stage, config=config)
+        work = stage.work(config, made)
         found = marks.lookup(self.home, work, self.deep)
         failure = last_failure(self.home, work)
-        state = "done" if found.mark else "failed" if failure else "missing"
+        state: State = "done" if found.mark else "failed" if failure else "missing"
         why = "" if found.mark else failure or found.why
-        return StageStatus(label, state, why, stage, work, found.mark, config)
+        return StageStatus(what, state, why, stage, work, found.mark, config)
 
-    def pack(self, config: FmaConfig, archive: str, plan: Product) -> Mapping[str, StageStatus]:
+    def pack(self, config: FmaConfig, archive: str, plan: StageStatus) -> StageStatus:
         """Look every unit up; a corpus is looked up once."""
-        for known in self.outlooks:
-            if known.label == "pack" and known.config == config:
-                return {"pack": known}
+        what = PackId.whole()
+        # Scales of one archive may differ by their plans alone.
+        corpus = (plan.mark.digest if plan.mark else plan.label, config.digest())
+        if corpus in self._packed:
+            return self._packed[corpus]
         if plan.mark is None:
-            outlook = StageStatus("pack", "waiting", f"needs {plan.label}", config=config)
+            status = StageStatus(what, "waiting", f"needs {plan.label}", config=config)
         else:
-            outlook = self._look_at_units(Units.of(self.home, plan.mark, config))
-        self.outlooks.append(outlook)
-        return {"pack": outlook}
+            status = self._look_at_units(what, Units.of(self.home, plan.mark, config))
+        self._packed[corpus] = replace(status, archive=Path(archive))
+        self.statuses.append(self._packed[corpus])
+        return self._packed[corpus]
 
-    def _look_at_units(self, units: Units) -> StageStatus:
+    def _look_at_units(self, what: PackId, units: Units) -> StageStatus:
         found = units.look(self.deep)
-        done = {name: stand.mark for name, stand in found.items() if stand.mark}
+        done = {name: one.mark for name, one in found.items() if one.mark}
         failures = units.failures() if len(done) < len(found) else {}
         seen = []
         for unit in units.outline.units:
-            work, stand = units.works[unit.id], found[unit.id]
-            failure = "" if stand.mark else failures.get(unit.id, "")
-            state = "done" if stand.mark else "failed" if failure else "missing"
-            why = failure or stand.why
-            seen.append(
-                StageStatus("pack", state, why, work=work, mark=stand.mark, size=unit.bytes)
-            )
-        left = [outlook for outlook in seen if outlook.mark is None]
-        failed = [outlook for outlook in left if outlook.state == "failed"]
-        state = "failed" if failed else "missing" if left else "done"
+            work, one = units.works[unit.id], found[unit.id]
+            failure = "" if one.mark else failures.get(unit.id, "")
+            state: State = "done" if one.mark else "failed" if failure else "missing"
+            why = failure or one.why
+            seen.append(StageStatus(what, state, why, work=work, mark=one.mark, size=unit.bytes))
+        left = [status for status in seen if status.mark is None]
+        failed = [status for status in left if status.state == "failed"]
         return StageStatus(
-            "pack",
-            state,
+            what,
+            "failed" if failed else "missing" if left else "done",
             _first_of(failed or left),
             mark=None if left else units.gather(done),
             config=units.config,

@@ -34,7 +34,7 @@ class Artifact:
         self._shown: tuple[Any, str] | None = None
 
     def show(self, data: Any, description: str = "") -> None:
-        """Put this on the page. A server that does not answer costs the page, never the run."""
+        """Show this. If the server does not answer, the page is out of date; the run continues."""
         described = description or self._description
         if self._shown == (data, described):
             return
@@ -60,9 +60,9 @@ class Artifact:
 def amend_artifact(
     client: SyncPrefectClient, run: UUID, key: str, amended: Callable[[str], str]
 ) -> None:
-    """Change what a run's sheets of one key say, whose own process is gone.
+    """Change the artifacts of one key of a run whose own process is gone.
 
-    A server that does not answer costs the pages, never the caller.
+    If the server does not answer, the pages are out of date; the caller continues.
     """
     ours = ArtifactFilter(
         key=ArtifactFilterKey(any_=[key]), flow_run_id=ArtifactFilterFlowRunId(any_=[run])
@@ -73,7 +73,7 @@ def amend_artifact(
             if artifact.id and (changed := amended(text)) != text:
                 _change(client, artifact.id, {"data": changed})
     except (httpx.HTTPError, OSError) as error:
-        logger.warning("artifact '%s' of a run that is gone is not amended: %s", key, error)
+        logger.warning("artifact '%s' of a lost run is not up to date: %s", key, error)
 
 
 def _change(client: SyncPrefectClient, artifact: UUID, what: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What happened in a run, as Prefect events: automations can be triggered by them."""
+"""Prefect events about a run's stages; automations can be triggered by them."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ from prefect.runtime import flow_run
 
 from storage.config import Json
 
-Happening = Literal[
+EventName = Literal[
     "stemworks.stage.done",
     "stemworks.stage.failed",
     "stemworks.stage.stalled",
@@ -17,14 +17,15 @@ Happening = Literal[
     "stemworks.approval.refused",
     "stemworks.quarantine.counted",
 ]
+STAGE_STALLED: EventName = "stemworks.stage.stalled"
 
 
-def announce(what: Happening, stage: str, payload: Json) -> None:
-    """Tell the server what happened to a stage of the present flow run; nothing outside of one."""
+def announce(event: EventName, stage: str, payload: Json) -> None:
+    """Emit an event about a stage of the current flow run; outside a flow run do nothing."""
     if not flow_run.get_id():
         return
     resource = {
         "prefect.resource.id": f"stemworks.stage.{flow_run.get_id()}.{stage.replace(' ', '-')}",
         "prefect.resource.name": stage,
     }
-    emit_event(what, resource, payload=payload)
+    emit_event(event, resource, payload=payload)

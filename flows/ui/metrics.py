@@ -20,12 +20,14 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from pydantic import ValidationError
 
-from flows.ui.run_card import JOBS, Standings
+from flows.ui.progress import Standing
+from flows.ui.run_card import JOBS
 from storage.config import Json
 from storage.errors import StemworksError
 from storage.files import write_bytes
 from storage.home.layout import Home
 from storage.home.marks import Mark
+from storage.tally import Tally
 
 FILE = "STEMWORKS_METRICS"
 TAIL_BYTES = 1 << 16
@@ -135,7 +137,7 @@ class _Families(Collector):
         return self._families
 
 
-def keep(home: Home, study: str, standings: Standings) -> None:
+def keep(home: Home, study: str, standings: Mapping[str, Standing]) -> None:
     """Write a run's numbers to the file that STEMWORKS_METRICS names, if it names one."""
     file = os.environ.get(FILE, "")
     if not file:
@@ -160,11 +162,9 @@ def _tracks(marks: Iterable[Mark]) -> Iterator[Metric]:
     for mark in marks:
         if mark.stage != "pack":
             continue
-        if kept := mark.facts.get("kept", 0):
-            tracks["kept", ""] += kept
-        for outcome in ("filtered", "quarantined"):
-            for reason, count in mark.facts.get(outcome, {}).items():
-                tracks[outcome, reason] += count
+        for row in Tally.from_facts(mark.facts).rows():
+            if row.number:
+                tracks[row.outcome, row.reason] += row.number
         for fact, _ in PACKING.values():
             sums[fact] = sums.get(fact, 0.0) + mark.facts.get(fact, 0)
     help_text = "Tracks of packed units, by what became of them and why."

@@ -1,7 +1,6 @@
-"""What a person sees while stages run: bars in a terminal, lines in a log, both in the UI."""
+"""What people see while stages run: bars in a terminal, lines in a log, both in the UI."""
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from prefect.logging import get_run_logger
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from flows.stage_id import Role, StageId
 from flows.ui import training_page
 from flows.ui.artifacts import Artifact, key_of
 from flows.ui.events import announce
@@ -29,44 +29,42 @@ LIVE_SECONDS = 30.0
 LOG_SECONDS = 20.0
 """Between two lines on a stage's progress where there is no terminal to show bars in."""
 
-LEVELS = {"warning": logging.WARNING, "error": logging.ERROR, "critical": logging.CRITICAL}
-SAID = re.compile(r"\b(warning|error|critical)\b", re.IGNORECASE)
-
 
 @dataclass
 class Standing:
-    """How one stage of a run stands."""
+    """The state of one stage of a run."""
 
+    role: Role = Role.OTHER
     state: Literal["running", "done", "cached", "failed"] = "running"
     share: float = 0.0
     note: str = ""
     began: float = field(default_factory=time.monotonic)
     moved: float = field(default_factory=time.monotonic)
-    """When it last showed a sign of life."""
+    """When it last reported anything."""
     run: Run | None = None
     """Of a GPU job: its directory."""
     mark: Mark | None = None
-    """What it left, once it is done."""
+    """Its completion mark, once it is done."""
 
 
 class Terminal(Console):
-    """Where a run prints, whoever reads it: without a reader, as of a killed worker, it goes on."""
+    """A console that survives its reader: a run whose output nobody reads any more continues."""
 
     def on_broken_pipe(self) -> None:
-        """Print no more; rich would end the process."""
+        """Stop printing; rich would end the process."""
         self.quiet = True
 
 
 class Board:
-    """The terminal's side, and what is known of all stages; they post from several threads."""
+    """The terminal's side, and the state of all stages; they report from several threads."""
 
     def __init__(self, console: Console, quiet: bool = False) -> None:
         self._console = console
         self._quiet = quiet
         self._lock = threading.Lock()
-        self._bars: dict[str, TaskID] = {}
-        self._said: dict[str, float] = {}
-        self._standings: dict[str, Standing] = {}
+        self._bars: dict[StageId, TaskID] = {}
+        self._printed: dict[StageId, float] = {}
+        self._standings: dict[StageId, Standing] = {}
         self._progress = Progress(
             TextColumn("{task.description:<24}"),
             BarColumn(bar_width=24),
@@ -85,81 +83,90 @@ class Board:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def advance(self, label: str, share: float, note: str) -> None:
+    def advance(self, what: StageId, share: float, note: str) -> None:
         """Move a stage's bar; `share` is from 0 to 1."""
         with self._lock:
-            standing = self._standings.setdefault(label, Standing())
+            standing = self._of(what)
             standing.share, standing.note, standing.moved = share, note, time.monotonic()
             if not self._console.is_terminal:
-                self._say(label, share, note)
+                self._print(what, share, note)
                 return
-            if label not in self._bars:
-                self._bars[label] = self._progress.add_task(label, total=1.0, note=note)
-            self._progress.update(self._bars[label], completed=share, note=note[:60])
+            if what not in self._bars:
+                self._bars[what] = self._progress.add_task(what.label, total=1.0, note=note)
+            self._progress.update(self._bars[what], completed=share, note=note[:60])
 
-    def _say(self, label: str, share: float, note: str) -> None:
+    def _print(self, what: StageId, share: float, note: str) -> None:
         """Where there are no bars, print a line now and then."""
         now = time.monotonic()
-        if not self._quiet and now - self._said.setdefault(label, now) >= LOG_SECONDS:
-            self._said[label] = now
-            self._console.print(f"{label:<28} {share:.0%} {note}", highlight=False, soft_wrap=True)
+        if not self._quiet and now - self._printed.setdefault(what, now) >= LOG_SECONDS:
+            self._printed[what] = now
+            line = f"{what.label:<28} {share:.0%} {note}"
+            self._console.print(line, highlight=False, soft_wrap=True)
 
-    def begin(self, label: str) -> None:
-        """Count a stage as being worked at, from now."""
-        with self._lock:
-            self._standings[label] = Standing()
+    def _of(self, what: StageId) -> Standing:
+        return self._standings.setdefault(what, Standing())
 
-    def stir(self, label: str) -> None:
-        """Count a sign of life of a stage."""
+    def begin(self, what: StageId, role: Role = Role.OTHER) -> None:
+        """Count a stage as running from now."""
         with self._lock:
-            self._standings.setdefault(label, Standing()).moved = time.monotonic()
+            self._standings[what] = Standing(role)
 
-    def attach(self, label: str, run: Run) -> None:
-        """Say in which directory a stage's job runs."""
+    def touch(self, what: StageId) -> None:
+        """Note that a stage reported something."""
         with self._lock:
-            self._standings.setdefault(label, Standing()).run = run
+            self._of(what).moved = time.monotonic()
 
-    def conclude(
-        self, label: str, state: Literal["done", "cached", "failed"], note: str, mark: Mark | None
-    ) -> None:
-        """Keep how a stage ended, and what it left."""
+    def attach(self, what: StageId, run: Run) -> None:
+        """Set the directory in which a stage's job runs."""
         with self._lock:
-            standing = self._standings.setdefault(label, Standing())
-            standing.state, standing.note, standing.mark = state, note, mark
+            self._of(what).run = run
+
+    def conclude(self, what: StageId, end: Standing) -> None:
+        """Keep how a stage ended, and its mark."""
+        with self._lock:
+            standing = self._of(what)
+            standing.role, standing.state = end.role, end.state
+            standing.note, standing.mark = end.note, end.mark
             standing.moved = time.monotonic()
 
-    def standings(self) -> dict[str, Standing]:
-        """Return how each stage stands that was begun or found done, in that order."""
+    def standings(self) -> dict[StageId, Standing]:
+        """Return the state of each stage that began or was found done, in that order."""
         with self._lock:
             return dict(self._standings)
 
-    def settle(self, label: str, outcome: str) -> None:
-        """Say how a stage ended, and take its bar away."""
+    def settle(self, what: StageId, outcome: str) -> None:
+        """Print how a stage ended, and remove its bar."""
         with self._lock:
-            if label in self._bars:
-                self._progress.remove_task(self._bars.pop(label))
+            if what in self._bars:
+                self._progress.remove_task(self._bars.pop(what))
             if not self._quiet:
-                self._progress.console.print(f"{label:<28} {outcome}", highlight=False)
+                self._progress.console.print(f"{what.label:<28} {outcome}", highlight=False)
 
 
 @dataclass
 class StageWatch:
     """One stage's progress: to the board at once, to Prefect every few seconds."""
 
-    label: str
+    id: StageId
     board: Board
+    role: Role = Role.OTHER
     _bar: Artifact | None = None
     _page: Artifact | None = None
     _run: Run | None = None
     _began: float = field(default_factory=time.monotonic)
     _shown: float = field(default_factory=time.monotonic)
     _drawn: float = field(default_factory=time.monotonic)
-    _said: float = 0.0
+    _logged: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """What people call the stage."""
+        return self.id.label
 
     def __call__(self, done: float, total: float, note: str = "") -> None:
-        """Show that `done` of `total` is done."""
+        """Report that `done` of `total` is done."""
         share = min(1.0, done / total) if total else 0.0
-        self.board.advance(self.label, share, note)
+        self.board.advance(self.id, share, note)
         if time.monotonic() - self._shown >= self._pace():
             self._shown = time.monotonic()
             self._publish(share, f"{self.label}: {done:g} of {total:g} {note}")
@@ -167,45 +174,44 @@ class StageWatch:
         if time.monotonic() - self._drawn >= LIVE_SECONDS:
             self._draw()
 
-    def say(self, line: str) -> None:
-        """Pass on a line that a job printed: warnings always, the rest now and then."""
-        self.board.stir(self.label)
-        level = level_of(line)
-        if level > logging.INFO or time.monotonic() - self._said >= self._pace():
-            self._said = time.monotonic()
-            get_run_logger().log(level, "%s", line)
+    def log(self, message: str, level: int = logging.INFO) -> None:
+        """Report a message: warnings always, the rest now and then."""
+        self.board.touch(self.id)
+        if level > logging.INFO or time.monotonic() - self._logged >= self._pace():
+            self._logged = time.monotonic()
+            get_run_logger().log(level, "%s", message)
 
-    def follow(self, run: Run) -> None:
-        """Show from now on what a job logs in its run directory."""
+    def attach(self, run: Run) -> None:
+        """Show from now on the metrics that a job logs in its run directory."""
         self._run = run
-        self.board.attach(self.label, run)
+        self.board.attach(self.id, run)
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Count the stage as being worked at; whatever ends this block otherwise is told."""
-        self.board.begin(self.label)
+        """Count the stage as running; an exception that ends this block is reported."""
+        self.board.begin(self.id, self.role)
         self._began = time.monotonic()
         try:
             yield
         except BaseException as error:
             why = str(error) or type(error).__name__
-            self.board.conclude(self.label, "failed", why, None)
+            self.board.conclude(self.id, Standing(self.role, "failed", note=why))
             announce("stemworks.stage.failed", self.label, {"error": why[:2000]})
             raise
 
     def finish(self, outcome: str, mark: Mark | None = None) -> None:
-        """Say that the stage is done, and what came of it."""
+        """Report that the stage is done, and its outcome."""
         if self._bar:
             self._publish(1.0, f"{self.label}: {outcome}")
         self._draw()
-        self.board.conclude(self.label, "done", outcome, mark)
-        self.board.settle(self.label, outcome)
+        self.board.conclude(self.id, Standing(self.role, "done", note=outcome, mark=mark))
+        self.board.settle(self.id, outcome)
         announce("stemworks.stage.done", self.label, {"outcome": outcome})
 
     def reuse(self, mark: Mark | None = None) -> None:
-        """Say that the stage had been done before."""
-        self.board.conclude(self.label, "cached", "done before", mark)
-        self.board.settle(self.label, "cached")
+        """Report that an earlier run did the stage."""
+        self.board.conclude(self.id, Standing(self.role, "cached", note="done before", mark=mark))
+        self.board.settle(self.id, "cached")
 
     def _pace(self) -> float:
         age = time.monotonic() - self._began
@@ -224,11 +230,3 @@ class StageWatch:
             described = f"{self.label}: loss, gradient norm, speed as the job logs them"
             self._page = self._page or Artifact("markdown", key_of("live", self.label), described)
             self._page.show(text)
-
-
-def level_of(line: str) -> int:
-    """Return the level of a line that a job printed, by the word it says it with."""
-    said = SAID.search(line)
-    if line.startswith("Traceback") or re.match(r"\[rank\d+\]: ?Traceback", line):
-        return logging.ERROR
-    return LEVELS[said[1].lower()] if said else logging.INFO

@@ -1,4 +1,4 @@
-"""The run card: a study on one page of Markdown, from its first minute on, and when it fails."""
+"""The run card: a run on one page of Markdown, from its first minute on, and when it fails."""
 
 import html
 import re
@@ -6,21 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from flows.stage_id import PackId, Role, StageId
 from flows.ui import svg, training_page
 from flows.ui.progress import Standing
 from storage.config import Json
-from storage.home.layout import Home
 from storage.home.marks import Mark
 from storage.home.runs import Run
+from storage.tally import Tally
 from training.report.formats import duration
 
-Standings = Mapping[str, Standing]
+Standings = Mapping[StageId, Standing]
 State = Literal["running", "done", "failed", "stopped"]
 
 KEY = "run-card"
 """The card's key among a run's artifacts."""
 RUNNING = ": running"
-UNDER_WAY = re.compile(r"^(\| [^|]+ \|) running(, \d+%)? \|", re.MULTILINE)
+RUNNING_ROW = re.compile(r"^(\| [^|]+ \|) running(, \d+%)? \|", re.MULTILINE)
 """The heading's end, and a stage's row, while they run."""
 JOBS = ("train", "select-channels", "evaluate")
 """Stages whose seconds are a GPU's."""
@@ -32,11 +33,11 @@ class RunCard:
 
     title: str
     state: State
-    labels: Sequence[str]
-    """Of all stages sent on their way, in order."""
+    stages: Sequence[StageId]
+    """All that were submitted, in order."""
     standings: Standings
-    curves: Mapping[str, Run] = field(default_factory=dict)
-    """Training jobs whose logs are on this machine."""
+    curves: Mapping[StageId, Run] = field(default_factory=dict)
+    """Training jobs whose metrics are on this machine."""
     scores: str = ""
     links: Sequence[str] = ()
     error: str = ""
@@ -47,7 +48,7 @@ class RunCard:
             f"## {self.title}: {self.state}",
             self._failures(),
             self._stages(),
-            *(training_page.curve(label, run) for label, run in self.curves.items()),
+            *(training_page.curve(one.label, run) for one, run in self.curves.items()),
             self._sound(),
             f"### Scores\n\n{self.scores}" if self.scores else "",
             "\n".join(["### Where things are\n", *(f"- {link}" for link in self.links)]),
@@ -55,31 +56,31 @@ class RunCard:
         return "\n\n".join(part for part in parts if part)
 
     def _failures(self) -> str:
-        failed = {label: one.note for label, one in self.standings.items() if one.state == "failed"}
+        failed = {what: one.note for what, one in self.standings.items() if one.state == "failed"}
         if self.state == "stopped":
-            return "It was stopped; run again, it goes on from here."
+            return "It was stopped; run again, it continues from here."
         if self.state != "failed":
             return ""
-        whys = [f"- **{label}**: {_one_line(why)}" for label, why in failed.items()]
+        whys = [f"- **{what.label}**: {_one_line(why)}" for what, why in failed.items()]
         whys = whys or [f"- {_one_line(self.error)}"]
         advice = "What else was done stays done: run again, and only the rest is done."
         return "\n".join(["### What failed, and why\n", *whys, "", advice])
 
     def _stages(self) -> str:
         rows = ["| stage | state | took | |", "| --- | --- | ---: | --- |"]
-        packs = [label for label in self.labels if _is_batch(label)]
-        for label in self.labels:
-            if label == (packs or [""])[0]:
-                rows.append(self._batches(packs))
-            elif label not in packs and not (packs and label.split(" (")[0] == "pack"):
-                rows.append(_row(label, self.standings.get(label)))
+        batches = [what for what in self.stages if _packs(what, "batch")]
+        for what in self.stages:
+            if batches and what == batches[0]:
+                rows.append(self._batches(batches))
+            elif not (batches and isinstance(what, PackId)):
+                rows.append(_row(what, self.standings.get(what)))
         hours = gpu_hours([one.mark for one in self.standings.values() if one.mark])
-        told = f"\n\nGPU jobs took {hours:.3g} GPU-hours, all attempts counted." if hours else ""
-        return "### Stages\n\n" + "\n".join(rows) + told
+        spent = f"\n\nGPU jobs took {hours:.3g} GPU-hours, all attempts counted." if hours else ""
+        return "### Stages\n\n" + "\n".join(rows) + spent
 
-    def _batches(self, packs: Sequence[str]) -> str:
-        """Say how far packing is in one row: it has up to hundreds of tasks."""
-        known = [self.standings[label] for label in packs if label in self.standings]
+    def _batches(self, packs: Sequence[StageId]) -> str:
+        """Return the state of packing as one row: it has up to hundreds of tasks."""
+        known = [self.standings[what] for what in packs if what in self.standings]
         done = [one for one in known if one.mark]
         state = "failed" if any(one.state == "failed" for one in known) else "running"
         state = "done" if len(done) == len(packs) else state if known else "waiting"
@@ -92,58 +93,50 @@ class RunCard:
             return ""
         lost = {reason: hours for reason, hours in facts.get("hours_lost", {}).items() if hours}
         heading = "### Sound" if "tracks_in" in facts else "### Sound, so far"
-        drops = {**facts["filtered"], **facts["quarantined"]}
-        dropped = ", ".join(f"{count} {reason}" for reason, count in drops.items()) or "none"
-        told = (
-            f"{facts.get('tracks_in', facts.get('tracks'))} tracks in, {facts['kept']} kept, "
+        tally = Tally.from_facts(facts)
+        drops = [row for row in tally.rows() if row.outcome != "kept"]
+        dropped = ", ".join(f"{row.number} {row.reason}" for row in drops) or "none"
+        summary = (
+            f"{facts.get('tracks_in', facts.get('tracks'))} tracks in, {tally.kept} kept, "
             f"{facts['clips']} clips, {facts['hours']:.2f} h. Dropped: {dropped}."
         )
         picture = svg.bars("Hours of music", {"kept": facts["hours"], **lost}, "h")
-        return "\n\n".join(part for part in (heading, told, picture) if part)
+        return "\n\n".join(part for part in (heading, summary, picture) if part)
 
 
 def closed(card: str, state: Literal["stopped", "lost"], why: str) -> str:
-    """Return the card of a process that is gone; one that says how the run ended is left alone."""
+    """Return the card of a process that is gone; one that shows the run's end is left alone."""
     heading, _, rest = card.partition("\n")
     if not heading.endswith(RUNNING):
         return card
-    stages = UNDER_WAY.sub(rf"\1 {state}\2 |", rest)
+    stages = RUNNING_ROW.sub(rf"\1 {state}\2 |", rest)
     return f"{heading.removesuffix(RUNNING)}: {state}\n\n{_one_line(why)}\n{stages}"
 
 
 def census_of(standings: Standings) -> Json:
     """Return what became of the tracks; of those packed so far where there is no census yet."""
-    censuses = [
-        one.mark.facts for one in standings.values() if one.mark and one.mark.stage == "census"
-    ]
+    done = [(what, one) for what, one in standings.items() if one.mark]
+    censuses = [one.mark.facts for _, one in done if one.mark and one.role is Role.CENSUS]
     if censuses:
         return dict(censuses[-1])
     packed = [
         one.mark.facts
-        for label, one in standings.items()
-        if one.mark and one.mark.stage == "pack" and label.split(" (")[0] != "pack"
+        for what, one in done
+        if one.mark and (_packs(what, "batch") or _packs(what, "earlier"))
     ]
-    sums: Json = {
-        name: sum(facts.get(name, 0) for facts in packed)
-        for name in ("tracks", "kept", "clips", "hours")
-    }
-    for outcome in ("filtered", "quarantined"):
-        sums[outcome] = {}
-        for facts in packed:
-            for reason, count in facts.get(outcome, {}).items():
-                sums[outcome][reason] = sums[outcome].get(reason, 0) + count
-    return sums if packed else {}
+    if not packed:
+        return {}
+    names = ("tracks", "clips", "hours")
+    sums = {name: sum(facts.get(name, 0) for facts in packed) for name in names}
+    return sums | sum(map(Tally.from_facts, packed), Tally()).as_facts()
 
 
 def census_rows(facts: Json) -> list[dict[str, Any]]:
     """Return what became of the tracks as a table's rows."""
-    rows = [{"outcome": "kept", "reason": "", "tracks": facts["kept"]}]
-    for outcome in ("filtered", "quarantined"):
-        rows += [
-            {"outcome": outcome, "reason": reason, "tracks": count}
-            for reason, count in facts[outcome].items()
-        ]
-    return rows
+    return [
+        {"outcome": row.outcome, "reason": row.reason, "tracks": row.number}
+        for row in Tally.from_facts(facts).rows()
+    ]
 
 
 def gpu_hours(marks: Sequence[Mark]) -> float:
@@ -153,27 +146,22 @@ def gpu_hours(marks: Sequence[Mark]) -> float:
     return float(seconds) / 3600
 
 
-def report_link(home: Home, page: str) -> str:
-    """Return where a report is, as Markdown: a link to a file, or an address in a bucket."""
-    return f"Report: `{page}`" if home.remote else f"Report: [{page}](file://{page})"
-
-
-def _row(label: str, standing: Standing | None) -> str:
+def _row(what: StageId, standing: Standing | None) -> str:
     if standing is None:
-        return f"| {label} | waiting | | |"
+        return f"| {what.label} | waiting | | |"
     took = duration(standing.mark.seconds) if standing.mark else ""
     running = standing.state == "running"
     state = f"running, {standing.share:.0%}" if running else standing.state
     note = standing.note if running else ""
-    return f"| {label} | {state} | {took} | {_one_line(note)[:80]} |"
+    return f"| {what.label} | {state} | {took} | {_one_line(note)[:80]} |"
 
 
-def _is_batch(label: str) -> bool:
-    return label.startswith("pack ")
+def _packs(what: StageId, units: Literal["batch", "earlier"]) -> bool:
+    return isinstance(what, PackId) and what.units == units
 
 
 def _one_line(text: str) -> str:
-    """Return text that is no Markdown: it may quote a name out of a stranger's archive."""
+    """Return text without Markdown: it may quote a name out of an archive of unknown origin."""
     plain = html.escape(text, quote=False)
     for sign in "|[":
         plain = plain.replace(sign, f"\\{sign}")

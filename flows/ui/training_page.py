@@ -1,4 +1,4 @@
-"""A training job as it goes: its last logged rows and its loss, on one page of Markdown."""
+"""A training job while it runs: its last logged rows and its loss, on one page of Markdown."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -37,7 +37,7 @@ def page(label: str, run: Run) -> str:
     table = [
         "| " + " | ".join(COLUMNS[name][0] for name in names) + " |",
         "|" + " ---: |" * len(names),
-        *(_line(row, names) for row in reversed(rows[-LAST:])),
+        *(_table_row(row, names) for row in reversed(rows[-LAST:])),
     ]
     left = f", about {now['eta_seconds'] / 3600:.1f} h to go" if "eta_seconds" in now else ""
     parts = [
@@ -56,7 +56,7 @@ def curve(label: str, run: Run) -> str:
     return svg.curves(f"Loss of {label} (dB) over its steps", series)
 
 
-def _line(row: Mapping[str, Any], names: list[str]) -> str:
+def _table_row(row: Mapping[str, Any], names: list[str]) -> str:
     return "| " + " | ".join(_cell(name, row.get(name)) for name in names) + " |"
 
 

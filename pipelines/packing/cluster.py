@@ -15,8 +15,8 @@ from uuid import uuid4
 from pipelines.packing.pack import pack_unit
 from pipelines.packing.unit_work import PackRequest
 from storage.errors import ConfigError, LockedError, RunError, StemworksError
-from storage.home.layout import Home
 from storage.home.marks import Mark
+from storage.home.open import open_home
 
 try:
     from distributed import Client, Future, KilledWorker
@@ -182,7 +182,7 @@ def _require_ours(mark: Mark, request: PackRequest, key: str) -> None:
             f"unit {request.unit.id} came from {host} as version {mark.version} of other work; "
             "start all workers from one image, with this same package in it"
         )
-    home, until = Home.open(request.home), time.monotonic() + SHARED_SECONDS
+    home, until = open_home(request.home), time.monotonic() + SHARED_SECONDS
     while not home.has(home.mark(mark.stage, mark.key)):
         if time.monotonic() > until:
             raise RunError(

@@ -12,8 +12,8 @@ from pipelines.config import FmaConfig
 from pipelines.packing.pack import pack_units
 from pipelines.packing.unit_work import PackRequest
 from storage.errors import LockedError
-from storage.home.layout import Home
 from storage.home.marks import Mark
+from storage.home.open import open_home
 
 POLL_SECONDS = 1.0
 """Between two checks of a unit that another process is packing."""
@@ -74,7 +74,7 @@ def _await_others(requests: Sequence[PackRequest]) -> None:
 
 
 def _is_held(request: PackRequest) -> bool:
-    home = Home.open(request.home)
+    home = open_home(request.home)
     try:
         with home.alone(request.work.name, f"checking unit {request.unit.id}"):
             return False

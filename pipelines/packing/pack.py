@@ -24,9 +24,10 @@ from pipelines.workers.isolation import Isolated
 from storage.config import Json
 from storage.errors import ConfigError
 from storage.files import disk_errors, remove_arriving
-from storage.home.failures import noted
-from storage.home.layout import Corpus, Home, shard_offsets
+from storage.home.failures import recording_failure
+from storage.home.layout import Corpus, shard_offsets
 from storage.home.marks import Mark, commit, lookup
+from storage.home.open import open_home
 from storage.manifests import write_rows
 from storage.records import LedgerRow, Unit
 from storage.shards.writer import ShardWriter, Written
@@ -134,7 +135,7 @@ def _gather(futures: Sequence[Future[Mark]], on_done: OnDone | None) -> list[Mar
 
 
 def _pack_once(request: PackRequest, fetcher: Fetcher, child: Child) -> Mark:
-    home, work = Home.open(request.home), request.work
+    home, work = open_home(request.home), request.work
     if done := lookup(home, work).mark:
         return done
     with home.alone(work.name, f"packing unit {request.unit.id}"):
@@ -143,7 +144,7 @@ def _pack_once(request: PackRequest, fetcher: Fetcher, child: Child) -> Mark:
         corpus = Corpus(home.path(request.corpus))
         _clear_remains(corpus, request.unit)
         started, spent = time.monotonic(), child.cpu_seconds + time.thread_time()
-        with noted(home, work):
+        with recording_failure(home, work):
             rows, written = _pack(request, corpus, fetcher, child)
             facts = _facts(request, rows, written) | {
                 "cpu_seconds": round(child.cpu_seconds + time.thread_time() - spent, 3),

@@ -1,1 +1,1 @@
-"""Everything that lies in a home: its paths, completion marks, failures, run directories."""
+"""A home: its paths, completion marks, recorded failures and run directories."""

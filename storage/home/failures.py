@@ -1,4 +1,4 @@
-"""Why work failed last: a note beside where its mark would be, taken away when the work is done."""
+"""Recorded failures: a file in place of the mark, deleted when the work succeeds."""
 
 import json
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ from storage.home.marks import Work
 
 
 @contextmanager
-def noted(home: Home, work: Work) -> Iterator[None]:
-    """Note why work fails, for `plan` and `status` to show; success takes an old note away.
+def recording_failure(home: Home, work: Work) -> Iterator[None]:
+    """Record why work fails, for `plan` and `status` to show; success deletes the record.
 
-    That another process is at it is no failure, nor that it was stopped with its flow.
+    Neither a lock that another process holds nor a stop together with the flow is a failure.
     """
     path = _path(home, work)
     try:
@@ -23,7 +23,7 @@ def noted(home: Home, work: Work) -> Iterator[None]:
         raise
     except (StemworksError, OSError) as error:
         why = {"stage": work.stage, "key": work.key, "error": str(error)}
-        # On a full disk not even this may be possible; the error itself matters more.
+        # On a full disk even this may fail; the error itself matters more.
         with suppress(StemworksError, OSError):
             home.write(path, json.dumps(why).encode())
         raise
@@ -31,7 +31,7 @@ def noted(home: Home, work: Work) -> Iterator[None]:
 
 
 def last_failure(home: Home, work: Work) -> str:
-    """Return why a piece of work failed last, or an empty string if it did not."""
+    """Return the message of a work's last failure; empty if it did not fail."""
     try:
         return str(json.loads(home.read(_path(home, work)))["error"])
     except (ManifestError, ValueError, KeyError):

@@ -1,101 +1,74 @@
-"""Every path in the system is spelled here and nowhere else."""
+"""`Home`: every path of a home, spelled here and nowhere else, and the store of its bytes."""
 
-import os
 import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from storage.config import digest_of
-from storage.errors import ConfigError, MachineError
 from storage.files import hash_file
 from storage.stores.base import FolderStore, Seen, Store
 
-WORKING_COPIES = "STEMWORKS_SCRATCH"
-"""Environment variable: the folder of working copies of homes in buckets."""
-
 
 class Home:
-    """The folder under which everything that a study makes lies.
+    """The folder that contains everything that a study produces.
 
     ::
 
-        studies/<name>.json                the one configuration that this name stands for
-        archives/                          archives made or fetched
+        studies/<name>.json                the one configuration of this name
+        archives/                          archives that were synthesised or downloaded
         marks/<stage>/<key>.json           completion marks, written last
-        locks/<name>.lock                  held while a stage or unit is being done
-        fma/<key>/plan.json units.jsonl    units, frozen; the tracks of each
-        fma/<key>/units/0003.jsonl         what became of each track of unit 0003
-        fma/<key>/shards/0003-00.tar       clips; 0003-00.idx.json: where each lies in it
-        fma/<key>/index.json census.json   what the units add up to
+        locks/<name>.lock                  held while a stage or unit runs
+        fma/<key>/plan.json units.jsonl    the units; the tracks of each
+        fma/<key>/units/0003.jsonl         the outcome of each track of unit 0003
+        fma/<key>/shards/0003-00.tar       clips; 0003-00.idx.json: their offsets in it
+        fma/<key>/index.json census.json   totals of all units
         musdb/<key>/train|test/<song>/     stems as WAV
         musdb/<key>/songs/<id>/            MoisesDB's songs, mixed; mixed.json is written last
         musdb/<key>/songs.jsonl            songs with their split
-        musdb/<key>/units/songs.jsonl      what became of each song of MoisesDB or of a folder
-        activity/<key>/activity.jsonl      where each stem sounds
+        musdb/<key>/units/songs.jsonl      the outcome of each song of MoisesDB or of a folder
+        activity/<key>/activity.jsonl      in which windows each stem is active
         runs/<name>-<key>/                 one GPU job: job.json, log.txt, metrics.jsonl, result/
-        reports/<name>/report.html         the page
-        cache/<sha256>                     of a home in a bucket: shards fetched to be read
+        reports/<name>/report.html         the report
+        cache/<sha256>                     shards downloaded from a home in a bucket
 
-    The bytes rest in the home's `store`. Where that is a folder, `root` is this very folder. Where
-    it is a bucket, `root` is this machine's working copy: what is made is made here and then sent,
-    and what is missing here is fetched when it is asked for.
+    The bytes are kept in the home's `store`. If that is a folder, `root` is the same folder. If it
+    is a bucket, `root` is this machine's working copy: outputs are written here and then uploaded,
+    and a file that is missing here is downloaded when it is needed.
     """
 
     def __init__(self, root: Path, store: Store | None = None) -> None:
         self.root = root
         self.store: Store = store or FolderStore(root)
 
-    @classmethod
-    def open(cls, text: str) -> "Home":
-        """Return the home at a folder's path or an `s3://bucket/prefix`; it need not exist yet.
-
-        Raises:
-            ConfigError: the address is malformed, or of an unknown kind.
-            MachineError: something other than a folder is there.
-        """
-        if text.startswith("s3://"):
-            # A home in a folder needs no S3 library, which takes a second to import.
-            from storage.stores.s3 import open_store  # noqa: PLC0415
-
-            store = open_store(text)
-            return cls(_working_copy(store.url), store)
-        if "://" in text:
-            raise ConfigError(f"--home {text}: give a folder, or s3://BUCKET/PREFIX")
-        root = Path(text).expanduser().resolve()
-        if root.exists() and not root.is_dir():
-            raise MachineError(f"--home {root} is a file; give a folder")
-        return cls(root)
-
     @property
     def url(self) -> str:
-        """Return what `open` takes: the folder's path, or the bucket's address."""
+        """The address that `--home` takes: the folder's path, or `s3://bucket/prefix`."""
         return self.store.url
 
     @property
     def remote(self) -> bool:
-        """Say whether the bytes rest elsewhere than in `root`."""
+        """Whether the bytes are kept elsewhere than in `root`."""
         return not (isinstance(self.store, FolderStore) and self.store.root == self.root)
 
     def seen(self, spelled: str) -> Seen | None:
-        """Look at what `relative` spelled without reading it; None if it is not there."""
+        """Return size and version of a file that `relative` spelled; None if there is none."""
         if Path(spelled).is_absolute():
             return FolderStore(Path("/")).seen(spelled)
         return self.store.seen(spelled)
 
     def has(self, path: Path) -> bool:
-        """Say whether a file of this home is there."""
+        """Whether a file of this home exists."""
         return self.seen(self.relative(path)) is not None
 
     def read(self, path: Path) -> bytes:
-        """Return a small file's bytes as they are now; raise `ManifestError` if it is missing."""
+        """Return a small file's present bytes; raise `ManifestError` if it is missing."""
         return self.store.read(self.relative(path))
 
     def write(self, path: Path, data: bytes) -> None:
-        """Write a small file, for every machine to see."""
+        """Write a small file to the store, where every machine sees it."""
         self.store.write(self.relative(path), data)
 
     def fetch(self, path: Path, sha256: str = "") -> Path:
-        """Return a file's path with its bytes on this machine, brought here if need be.
+        """Return a file's path on this machine, downloaded if it is not here.
 
         Raises:
             ManifestError: there is no such file.
@@ -108,24 +81,24 @@ class Home:
         return path
 
     def release(self, path: Path) -> None:
-        """Give back the disk that the working copy of a file in a bucket takes."""
+        """Delete the working copy of a file in a bucket, to free its disk space."""
         if self.remote:
             path.unlink(missing_ok=True)
 
     def remove(self, path: Path) -> None:
-        """Delete a file; one that is not there is no error."""
+        """Delete a file; a missing one is no error."""
         self.store.remove(self.relative(path))
         self.release(path)
 
     def clear(self, folder: Path) -> None:
-        """Delete a folder and all it holds."""
+        """Delete a folder and everything in it."""
         if self.remote:
             for name in self.store.listing(self.relative(folder)):
                 self.store.remove(name)
         shutil.rmtree(folder, ignore_errors=True)
 
     def alone(self, name: str, what: str) -> AbstractContextManager[None]:
-        """Hold a lock on a stage, unit or study that dies with its holder.
+        """Hold the lock of a stage, unit or study; it is released when its process dies.
 
         Raises:
             LockedError: another process holds it.
@@ -137,11 +110,11 @@ class Home:
         return path.relative_to(self.root).as_posix() if self.holds(path) else str(path)
 
     def spell(self, path: Path) -> str:
-        """Return where a person finds a file of this home: its path, or its address."""
+        """Return where a user finds a file of this home: its path, or its address in the bucket."""
         return f"{self.url}/{self.relative(path)}" if self.remote else str(path)
 
     def holds(self, path: Path) -> bool:
-        """Say whether a path lies under this home."""
+        """Whether a path is inside this home."""
         return path.is_relative_to(self.root)
 
     def path(self, spelled: str) -> Path:
@@ -149,17 +122,17 @@ class Home:
         return self.root / spelled
 
     def study(self, name: str) -> Path:
-        """Return where the configuration that `name` stands for is kept."""
+        """Return the file of the configuration named `name`."""
         return self.root / "studies" / f"{name}.json"
 
     @property
     def cache(self) -> Path:
-        """Folder of shards fetched from a bucket, named by their content."""
+        """Folder of shards downloaded from a bucket, named by their sha256."""
         return self.root / "cache"
 
     @property
     def archives(self) -> Path:
-        """Folder of archives made here."""
+        """Folder of archives that were synthesised or downloaded."""
         return self.root / "archives"
 
     @property
@@ -168,7 +141,7 @@ class Home:
         return self.root / "marks"
 
     def mark(self, stage: str, key: str) -> Path:
-        """Return where one completion mark lies."""
+        """Return the file of one completion mark."""
         return self.marks / stage / f"{key}.json"
 
     def lock(self, name: str) -> Path:
@@ -189,7 +162,7 @@ class Home:
         return self.runs / f"{name}-{key}"
 
     def report(self, name: str) -> Path:
-        """Return the page of a study."""
+        """Return the report of a study."""
         return self.root / "reports" / name / "report.html"
 
 
@@ -201,12 +174,12 @@ class Corpus:
 
     @property
     def plan(self) -> Path:
-        """Units of tracks, frozen."""
+        """The units of tracks, as planned."""
         return self.root / "plan.json"
 
     @property
     def units(self) -> Path:
-        """Tracks of each unit that the plan lists."""
+        """The tracks of each unit of the plan."""
         return self.root / "units.jsonl"
 
     @property
@@ -216,7 +189,7 @@ class Corpus:
 
     @property
     def census(self) -> Path:
-        """What became of every track, summed up."""
+        """How many tracks were kept, filtered and quarantined, and why."""
         return self.root / "census.json"
 
     @property
@@ -226,29 +199,23 @@ class Corpus:
 
     @property
     def activity(self) -> Path:
-        """Active windows of a stems corpus."""
+        """The active windows of a stems corpus."""
         return self.root / "activity.jsonl"
 
     @property
     def shards(self) -> Path:
-        """Folder of tars."""
+        """Folder of shards."""
         return self.root / "shards"
 
     def shard(self, unit: str, number: int) -> Path:
-        """Return the tar of a unit, counted from 0."""
+        """Return shard `number` of a unit, counted from 0."""
         return self.shards / f"{unit}-{number:02d}.tar"
 
     def ledger(self, unit: str) -> Path:
-        """Return what became of each track of a unit."""
+        """Return the file with the outcome of each track of a unit."""
         return self.root / "units" / f"{unit}.jsonl"
 
 
 def shard_offsets(shard: Path) -> Path:
-    """Return the sidecar that says where each sample lies in a tar."""
+    """Return the sidecar file with the offset of each sample in a shard."""
     return shard.with_suffix(".idx.json")
-
-
-def _working_copy(url: str) -> Path:
-    """Return this machine's folder for a home in a bucket."""
-    folder = os.environ.get(WORKING_COPIES) or "~/.cache/stemworks"
-    return Path(folder).expanduser().resolve() / digest_of(url)[:16]

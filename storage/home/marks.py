@@ -1,9 +1,9 @@
-"""Completion marks: what is done, out of what, with which result. Idempotence lives here.
+"""Completion marks: which work is done, from which inputs, with which outputs.
 
 A mark exists if and only if its work is done. It is written last and atomically, under a key
 made of everything that decides the result; it names every output with size and sha256. A mark
-whose outputs are gone or altered counts as missing. What follows is keyed by the outputs'
-*content*, so rebuilding the same bytes leaves it done.
+with missing or altered outputs counts as missing. Later stages are keyed by the *content* of
+these outputs, so rebuilding the same bytes leaves them done.
 """
 
 import hashlib
@@ -27,28 +27,28 @@ from storage.provenance import builder
 from storage.records import Record, plain
 from storage.stores.base import FolderStore, Seen
 
-AT_ONCE = 16
-"""Requests to a store at a time, where many marks are looked up or many outputs fetched."""
-FEW = 8
-"""Outputs up to which each is looked at by itself, and not by listing its folder."""
+CONCURRENCY = 16
+"""Concurrent requests to a store that look up marks or download outputs."""
+FEW_OUTPUTS = 8
+"""Up to so many outputs are looked up one by one, more by listing their folders."""
 
-STRETCH = 64 << 20
-"""Bytes read at a time of an object that is compared with its checksum."""
+CHUNK_BYTES = 64 << 20
+"""Read at a time from an object whose checksum is computed."""
 
 Look = Callable[[str], Seen | None]
 
 
 class Output(Record):
-    """One file that a stage made."""
+    """One file that a stage produced."""
 
     path: str
     """Relative to the home, or absolute if outside."""
     label: str
-    """What the file is to its stage; decides the digest together with the content."""
+    """The role of the file in its stage; part of the digest together with the content."""
     bytes: int
     sha256: str
     version: str
-    """What a look tells of it; while that stays, it is taken as unaltered without reading it."""
+    """A file's time or an object's ETag; while it is the same, the content is not read again."""
 
 
 class Mark(Record):
@@ -62,9 +62,9 @@ class Mark(Record):
     """Digest of each input's outputs."""
     outputs: tuple[Output, ...]
     digest: str
-    """Of all outputs' labels and contents."""
+    """Digest of all outputs' labels and contents."""
     facts: Json
-    """Small results worth showing: counts, scores."""
+    """Small results to show: counts, scores."""
     seconds: float
     built_by: Json
     finished: str
@@ -73,7 +73,7 @@ class Mark(Record):
         """Return the output with this label, on this machine.
 
         Raises:
-            ManifestError: there is none.
+            ManifestError: there is no output with this label.
         """
         for output in self.outputs:
             if output.label == label:
@@ -82,13 +82,13 @@ class Mark(Record):
 
     @property
     def size(self) -> int:
-        """Bytes of all outputs."""
+        """Total size of all outputs in bytes."""
         return sum(output.bytes for output in self.outputs)
 
 
 @dataclass(frozen=True)
 class Work:
-    """One piece of work, told apart by everything that decides its result."""
+    """One piece of work, identified by everything that decides its result."""
 
     stage: str
     version: int
@@ -97,7 +97,7 @@ class Work:
 
     @property
     def key(self) -> str:
-        """Sixteen hex digits that stand for this work."""
+        """Sixteen hex digits that identify this work."""
         return digest_of([self.stage, self.version, self.config, dict(self.inputs)])[:16]
 
     @property
@@ -112,24 +112,24 @@ class Lookup:
 
     mark: Mark | None
     why: str = ""
-    """Which output is gone or altered; empty where there is no mark at all."""
+    """Which output is missing or altered; empty if there is no mark at all."""
 
 
 def lookup(home: Home, work: Work, deep: bool = False) -> Lookup:
-    """Look a piece of work up; `deep` reads every output again instead of trusting its version."""
-    return _standing(home, work, deep, None)
+    """Return whether work is done; `deep` reads every output instead of trusting its version."""
+    return _lookup(home, work, deep, None)
 
 
 def lookup_all(home: Home, works: Sequence[Work], deep: bool = False) -> list[Lookup]:
-    """Look many pieces of work up, in their order; a bucket is listed, not asked for each."""
+    """Return which works are done, in order; a bucket is listed instead of asked for each."""
     if not home.remote:
         return [lookup(home, work, deep) for work in works]
     look = _Listed(home)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(lambda work: _standing(home, work, deep, look), works))
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
+        return list(pool.map(lambda work: _lookup(home, work, deep, look), works))
 
 
-def _standing(home: Home, work: Work, deep: bool, look: Look | None) -> Lookup:
+def _lookup(home: Home, work: Work, deep: bool, look: Look | None) -> Lookup:
     path = home.mark(work.stage, work.key)
     if look and look(home.relative(path)) is None:
         return Lookup(None, "")
@@ -146,38 +146,38 @@ def _standing(home: Home, work: Work, deep: bool, look: Look | None) -> Lookup:
 
 
 def find_fault(home: Home, mark: Mark, deep: bool = False, look: Look | None = None) -> str:
-    """Return which output of a mark is gone or altered, or an empty string."""
+    """Return which output of a mark is missing or altered; empty if none is."""
     if look is None:
-        look = _Listed(home) if home.remote and len(mark.outputs) > FEW else home.seen
+        look = _Listed(home) if home.remote and len(mark.outputs) > FEW_OUTPUTS else home.seen
     for output in mark.outputs:
         seen = look(output.path)
         if seen is None:
-            return f"{output.path} is gone"
+            return f"{output.path} is missing"
         if seen.bytes != output.bytes:
-            return f"{output.path} has {seen.bytes} bytes, not {output.bytes}"
-        timely = seen.version == output.version
-        if timely and not deep:
+            return f"{output.path} has {seen.bytes} bytes instead of {output.bytes}"
+        same_version = seen.version == output.version
+        if same_version and not deep:
             continue
         if _hash(home, output) != output.sha256:
-            return f"{output.path} is altered"
-        if not timely and _is_file(home, output):
+            return f"{output.path} has been altered"
+        if not same_version and _is_file(home, output):
             _restore_time(home.path(output.path), seen, output)
     return ""
 
 
 def find_faults(home: Home, marks: Sequence[Mark], deep: bool = False) -> list[str]:
-    """Return what `find_fault` says of each mark, in their order."""
+    """Return the result of `find_fault` for each mark, in order."""
     look = _Listed(home) if home.remote else home.seen
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
         return list(pool.map(lambda mark: find_fault(home, mark, deep, look), marks))
 
 
 def fetch(home: Home, marks: Iterable[Mark], wanted: Callable[[Output], bool]) -> None:
-    """Bring those outputs of done work to this machine that are not here, several at a time."""
+    """Download those outputs that are not on this machine, several at a time."""
     if not home.remote:
         return
     outputs = [output for mark in marks for output in mark.outputs if wanted(output)]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
         for _ in pool.map(lambda one: home.fetch(home.path(one.path), one.sha256), outputs):
             pass
 
@@ -185,9 +185,17 @@ def fetch(home: Home, marks: Iterable[Mark], wanted: Callable[[Output], bool]) -
 def commit(
     home: Home, work: Work, outputs: Mapping[str, Path], facts: Json, seconds: float
 ) -> Mark:
-    """Write the mark that says this work is done. `outputs` maps labels to finished files.
+    """Write and return the mark of finished work. The caller holds the work's lock.
 
-    Whoever calls holds the work's lock.
+    Args:
+        home: where the mark is written.
+        work: what was done.
+        outputs: finished files by their labels.
+        facts: small results to show.
+        seconds: how long the work took.
+
+    Raises:
+        ManifestError: an output does not exist.
     """
     clear_remains(home.mark(work.stage, work.key))
     described = tuple(_describe(home, label, path) for label, path in sorted(outputs.items()))
@@ -210,21 +218,21 @@ def commit(
 
 
 def all_marks(home: Home) -> Iterable[Mark]:
-    """Yield every readable mark of a home, oldest name first."""
+    """Yield every readable mark of a home, sorted by name."""
     names = [name for name in home.store.listing("marks") if name.endswith(".json")]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
         for text in pool.map(home.store.read, sorted(names)):
             with suppress(ValidationError):
                 yield Mark.model_validate_json(text)
 
 
 def forget(home: Home, mark: Mark) -> None:
-    """Undo a mark: its work counts as not done."""
+    """Delete a mark: its work counts as not done."""
     home.remove(home.mark(mark.stage, mark.key))
 
 
 class _Listed:
-    """Looks at many objects of a bucket by few listings: one per corpus, run or stage of marks."""
+    """Looks up many objects by few listings: one for each corpus, run or stage of marks."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -234,7 +242,7 @@ class _Listed:
     def __call__(self, spelled: str) -> Seen | None:
         if Path(spelled).is_absolute():
             return self._home.seen(spelled)
-        # The first two parts: a file may itself lie right in a room.
+        # The first two parts of the path, or fewer for a file that is directly in a top folder.
         folder = "/".join(spelled.split("/")[:-1][:2])
         with self._lock:
             if folder not in self._folders:
@@ -243,12 +251,12 @@ class _Listed:
 
 
 def _hash(home: Home, output: Output) -> str:
-    """Read an output from beginning to end where it rests; return its sha256."""
+    """Read a whole output from the store; return its sha256."""
     if _is_file(home, output):
         return hash_file(home.path(output.path))
     digest = hashlib.sha256()
-    for start in range(0, output.bytes, STRETCH):
-        length = min(STRETCH, output.bytes - start)
+    for start in range(0, output.bytes, CHUNK_BYTES):
+        length = min(CHUNK_BYTES, output.bytes - start)
         digest.update(home.store.read(output.path, start, length))
     return digest.hexdigest()
 
@@ -258,9 +266,9 @@ def _is_file(home: Home, output: Output) -> bool:
 
 
 def _restore_time(path: Path, seen: Seen, output: Output) -> None:
-    """Give a copied file its old time back, so that it is not read again at each look.
+    """Restore the time of a copied file, so that it is not read again at each lookup.
 
-    Not if it changed while it was read, and not in a home that may only be read.
+    A file that changed while it was read keeps its time, as does one in a read-only home.
     """
     with suppress(OSError):
         status = path.stat()
@@ -269,10 +277,10 @@ def _restore_time(path: Path, seen: Seen, output: Output) -> None:
 
 
 def _describe(home: Home, label: str, path: Path) -> Output:
-    # The version is taken before the content is read: what changes meanwhile is not trusted.
+    # The version is taken before the content is read: a change in between is then noticed.
     seen = FolderStore(path.parent).seen(path.name)
     if seen is None:
-        raise ManifestError(f"{path} was to be the output '{label}', but is not there")
+        raise ManifestError(f"{path}, the output '{label}', does not exist; run the stage again")
     sha256 = hash_file(path)
     if home.remote and home.holds(path):
         seen = home.store.put(home.relative(path), path, sha256)

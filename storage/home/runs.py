@@ -3,7 +3,9 @@
 ::
 
     job.json       what to do: verb, inputs, recipe
-    log.txt        everything the job prints
+    log.txt        everything the job prints, for people
+    events.jsonl   progress and messages, one a line; see job_events.py
+    failure.json   why the job failed, where it did
     metrics.jsonl  one line per logged step
     attempts.json  seconds of each attempt at the job
     checkpoints/   step-00000100/ ...
@@ -20,6 +22,7 @@ from storage.config import Config, Json
 from storage.errors import ManifestError, RunError
 from storage.files import read_json, write_json
 from storage.home.layout import Home
+from storage.home.open import open_home
 
 Verb = Literal["train", "select", "evaluate"]
 
@@ -30,7 +33,7 @@ class Job(Config):
     verb: Verb
     inputs: dict[str, str]
     """Absolute paths on this machine by name: `index`, `songs`, `activity`, `model`, `channels`.
-    Also `home`, which the songs' folders are relative to, as `Home.open` takes it; and `corpus`,
+    Also `home`, which the songs' folders are relative to, as `open_home` takes it; and `corpus`,
     the folder in it that holds the shards of `index`."""
     recipe: Json
     """The verb's own config as plain values."""
@@ -41,7 +44,7 @@ class Job(Config):
 
     def home(self) -> Home:
         """Return the home of the inputs; raise `RunError` if the job names none."""
-        return Home.open(self._input("home"))
+        return open_home(self._input("home"))
 
     def _input(self, name: str) -> str:
         if name not in self.inputs:
@@ -59,7 +62,7 @@ class Run:
         self.root = root
 
     def prepare(self, job: Job) -> None:
-        """Write the job; an existing directory of the same work is taken up where it stands."""
+        """Write the job; in an existing directory of the same work, the job resumes."""
         write_json(self.root / "job.json", job.model_dump(mode="json"))
 
     def job(self) -> Job:
@@ -77,6 +80,16 @@ class Run:
     def log(self) -> Path:
         """Everything the job prints."""
         return self.root / "log.txt"
+
+    @property
+    def events(self) -> Path:
+        """Progress and messages, appended as they come."""
+        return self.root / "events.jsonl"
+
+    @property
+    def failure(self) -> Path:
+        """Why the last attempt failed, in the job's own words."""
+        return self.root / "failure.json"
 
     @property
     def metrics(self) -> Path:

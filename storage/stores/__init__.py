@@ -1,1 +1,1 @@
-"""Named bytes at rest: in a folder, or in a bucket."""
+"""Stores of a home's bytes: a folder, or a bucket."""

@@ -1,7 +1,7 @@
-"""`Store`: named bytes at rest, wherever they rest. `FolderStore` keeps them in a folder.
+"""`Store`: the bytes of a home, kept as named objects. `FolderStore` keeps them in a folder.
 
-A name is a path relative to a home, with slashes: `fma/0a1b/shards/0003-00.tar`. What is stored
-under a name appears whole or not at all, and is never half replaced.
+A name is a path relative to a home, with slashes: `fma/0a1b/shards/0003-00.tar`. An object appears
+whole or not at all, and is never half replaced.
 """
 
 import shutil
@@ -17,37 +17,37 @@ from storage.files import arriving, disk_errors, hash_file, only_one, write_byte
 
 
 class Seen(NamedTuple):
-    """What a look at a stored object tells without reading it."""
+    """Size and version of an object, known without reading it."""
 
     bytes: int
     version: str
-    """Another one whenever the content may be another: a file's time, an object's ETag."""
+    """Changes whenever the content may have changed: a file's time, an object's ETag."""
 
 
 class Unfinished(NamedTuple):
-    """What a dead writer left half stored, and no listing shows."""
+    """An incomplete object of a writer that died; listings do not show it."""
 
     name: str
     bytes: int
-    """0 of an upload in parts: to tell it, a bucket would have to be asked for each part."""
+    """0 for a multipart upload: its size would take one request for each part."""
     upload: str = ""
-    """What a bucket calls an upload in parts; empty of a file."""
+    """The id of a multipart upload; empty for a file."""
 
 
 class Store(Protocol):
-    """Whatever keeps the bytes of a home."""
+    """Keeps the bytes of a home."""
 
     @property
     def url(self) -> str:
-        """Return the address by which another process opens this store."""
+        """The address with which another process opens this store."""
         ...
 
     def seen(self, name: str) -> Seen | None:
-        """Look at one object; None if there is none."""
+        """Return size and version of an object; None if there is none."""
         ...
 
     def listing(self, folder: str) -> dict[str, Seen]:
-        """Look at every object whose name begins with `folder` and a slash, by its name."""
+        """Return size and version of every object in a folder, by its name."""
         ...
 
     def read(self, name: str, start: int = 0, length: int = -1) -> bytes:
@@ -60,18 +60,18 @@ class Store(Protocol):
         ...
 
     def write(self, name: str, data: bytes) -> Seen:
-        """Store bytes under a name, in place of what was there."""
+        """Store bytes under a name, replacing an earlier object."""
         ...
 
     def put(self, name: str, path: Path, sha256: str) -> Seen:
         """Store a finished file, whose sha256 is known, under a name.
 
-        Bytes that are there already are not sent again.
+        An object that is already stored with these bytes is not uploaded again.
         """
         ...
 
     def get(self, name: str, path: Path, sha256: str = "") -> None:
-        """Bring an object to a file, which appears only when whole.
+        """Copy an object to a file, which appears only when complete.
 
         Raises:
             ManifestError: there is no such object.
@@ -80,25 +80,25 @@ class Store(Protocol):
         ...
 
     def remove(self, name: str) -> None:
-        """Forget an object; one that is not there is no error."""
+        """Delete an object; a missing one is no error."""
         ...
 
     def unfinished(self, older_seconds: float) -> list[Unfinished]:
-        """List what dead writers left half stored.
+        """List incomplete objects that are older than this.
 
-        What is still under way looks alike: name an age that no writing takes.
+        An object that is being written now looks the same: give an age that no writing reaches.
         """
         ...
 
     def discard(self, left: Unfinished) -> None:
-        """Throw away what `unfinished` listed."""
+        """Delete an incomplete object that `unfinished` listed."""
         ...
 
     def alone(self, name: str, what: str) -> AbstractContextManager[None]:
-        """Hold a lock that no other process of any machine holds, and that dies with its holder.
+        """Hold a lock that is exclusive across all machines, and released if its process dies.
 
         Raises:
-            LockedError: another holds it; `what` is said to be under way.
+            LockedError: another process holds it; the message says that `what` is being done.
         """
         ...
 
@@ -111,11 +111,11 @@ class FolderStore:
 
     @property
     def url(self) -> str:
-        """Return the folder's path."""
+        """The folder's path."""
         return str(self.root)
 
     def seen(self, name: str) -> Seen | None:
-        """Look at one file."""
+        """Return size and version of a file; None if there is none."""
         try:
             status = (self.root / name).stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -123,7 +123,7 @@ class FolderStore:
         return Seen(status.st_size, str(status.st_mtime_ns))
 
     def listing(self, folder: str) -> dict[str, Seen]:
-        """Look at every file under a folder, those still arriving left out."""
+        """Return size and version of every file under a folder, without incomplete ones."""
         found = {}
         for path in sorted((self.root / folder).rglob("*")):
             name = path.relative_to(self.root).as_posix()
@@ -143,29 +143,29 @@ class FolderStore:
         if length >= 0 and len(data) != length:
             raise IntegrityError(
                 f"{self.root / name} ends at byte {start + len(data)}, before {start + length}; "
-                "run what makes it again"
+                "run the stage that makes it again"
             )
         return data
 
     def write(self, name: str, data: bytes) -> Seen:
-        """Write a file durably and at once."""
+        """Write a file durably and atomically."""
         write_bytes(self.root / name, data)
         return self._seen(name)
 
     def put(self, name: str, path: Path, sha256: str) -> Seen:
-        """Take a file in; one that is in its place already stays as it is."""
+        """Copy a file into the folder, unless it is the stored file itself."""
         if path != self.root / name:
             with arriving(self.root / name) as temporary:
                 shutil.copyfile(path, temporary)
         return self._seen(name)
 
     def get(self, name: str, path: Path, sha256: str = "") -> None:
-        """Copy a file to another place; one that is in its place already is only checked."""
+        """Check a file and copy it to `path`, unless it is that file already."""
         source = self.root / name
         if not source.is_file():
             raise _missing(source)
         if sha256 and hash_file(source) != sha256:
-            raise IntegrityError(f"{source} is altered; run what makes it again")
+            raise IntegrityError(f"{source} has been altered; run the stage that makes it again")
         if source != path:
             with arriving(path) as temporary:
                 shutil.copyfile(source, temporary)
@@ -176,11 +176,11 @@ class FolderStore:
             (self.root / name).unlink(missing_ok=True)
 
     def unfinished(self, older_seconds: float) -> list[Unfinished]:
-        """List files whose writers died while they arrived."""
+        """List temporary files of writers that died."""
         oldest = time.time() - older_seconds
         found = []
         for path in sorted(self.root.rglob(".*.arriving")):
-            # One that is under way may be done, and gone, by now.
+            # A file that was being written may be complete, and renamed, by now.
             with suppress(FileNotFoundError):
                 status = path.stat()
                 if stat.S_ISREG(status.st_mode) and status.st_mtime <= oldest:
@@ -189,7 +189,7 @@ class FolderStore:
         return found
 
     def discard(self, left: Unfinished) -> None:
-        """Delete a file that never arrived."""
+        """Delete a temporary file."""
         self.remove(left.name)
 
     @contextmanager
@@ -206,4 +206,4 @@ class FolderStore:
 
 
 def _missing(path: Path) -> ManifestError:
-    return ManifestError(f"{path} is missing; run what makes it again")
+    return ManifestError(f"{path} is missing; run the stage that makes it again")

@@ -19,14 +19,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from flows.config import StudyConfig
-from flows.recipes import named
+from flows.stage_id import StageId
 from flows.stages import data
 from flows.stages.archives import CHECK
 from flows.stages.stage import Site, Stage, perform
 from flows.stages.units import Units, batched
-from flows.studies.graph import build_graph
-from flows.studies.runner import DryRun, Product
+from flows.studies.mixit.config import MixitStudyConfig
+from flows.studies.mixit.graph import build_graph
+from flows.studies.mixit.recipes import RECIPES
+from flows.studies.runner import DryRun, Runner
 from pipelines.config import FmaConfig
 from pipelines.tracks.plan import make_plan, write_plan
 from storage.config import Config, Json, digest_of
@@ -95,9 +96,9 @@ def settings(root: Path) -> list[str]:
     return [f"data.root={archives}", *given, "synthesis=null", "fma.unit_tracks=48"]
 
 
-def study(root: Path) -> StudyConfig:
+def study(root: Path) -> MixitStudyConfig:
     """Return that study."""
-    return named("smoke").override(settings(root))
+    return RECIPES["smoke"]().override(settings(root))
 
 
 def track(number: int) -> Track:
@@ -127,8 +128,8 @@ class Clock:
 
 
 @dataclass
-class Builder:
-    """A line on which archives count as checked, and units as packed, without being read."""
+class Builder(Runner[Mark]):
+    """A runner to which archives count as checked, and units as packed, without being read."""
 
     home: Home
     tracks: int
@@ -137,7 +138,7 @@ class Builder:
     """Of the step that is measured."""
 
     def do(
-        self, label: str, stage: Stage, config: Config, settings: Json, **inputs: Product
+        self, what: StageId, stage: Stage, config: Config, settings: Json, **inputs: Mark
     ) -> Mark:
         """Do a stage, or write the mark that says it is done."""
         if stage is data.CENSUS:
@@ -154,19 +155,19 @@ class Builder:
         if stage is CHECK:
             slip = self.home.archives / f"{work.key}.json"
             slip.parent.mkdir(parents=True, exist_ok=True)
-            slip.write_text(label)
+            slip.write_text(what.label)
             return commit(self.home, work, {"archive.json": slip}, {}, 0.0)
         return perform(Site(self.home, work.key, _silent), stage, config, inputs).mark
 
-    def pack(self, config: FmaConfig, archive: str, plan: Product) -> Mapping[str, Product]:
+    def pack(self, config: FmaConfig, archive: str, plan: Mark) -> Mark:
         """Leave what packing leaves, once; afterwards, sum it up."""
         units = Units.of(self.home, plan, config)
         if self.until == "plan":
             for planned, unit in units.stored().each():
                 _fill(units, planned, unit)
-            return {"pack": plan}
+            return plan
         done = {name: found.mark for name, found in units.look().items() if found.mark}
-        return {"pack": units.gather(done)}
+        return units.gather(done)
 
     def _timed(self, stage: Stage, config: Config, inputs: Mapping[str, Mark]) -> Mark:
         site = Site(self.home, stage.work(config, inputs).key, _silent)
@@ -177,9 +178,9 @@ class Builder:
 class _Silent:
     def __call__(self, done: float, total: float, note: str = "") -> None: ...
 
-    def say(self, line: str) -> None: ...
+    def log(self, message: str, level: int = 20) -> None: ...
 
-    def follow(self, run: Run) -> None: ...
+    def attach(self, run: Run) -> None: ...
 
 
 _silent = _Silent()
@@ -222,19 +223,19 @@ def _fill(units: Units, digest: str, unit: Unit) -> None:
     path.write_text(json.dumps(plain(mark)))
 
 
-def _look(home: Home, config: StudyConfig) -> Json:
-    clock, prospect = Clock(), DryRun(home)
+def _look(home: Home, config: MixitStudyConfig) -> Json:
+    clock, dry_run = Clock(), DryRun(home)
     with clock.runs():
-        build_graph(prospect, config, home, "fma")
-    packing = next(one for one in prospect.outlooks if one.label == "pack")
+        build_graph(dry_run, config, home, "fma")
+    packing = next(one for one in dry_run.statuses if one.label == "pack")
     assert packing.state == "done", packing.why
     return {**vars(clock), "units": len(packing.units)}
 
 
-def _resume(home: Home, config: StudyConfig) -> Json:
-    prospect = DryRun(home)
-    build_graph(prospect, config, home, "fma")
-    seen = {outlook.label: outlook for outlook in prospect.outlooks}
+def _resume(home: Home, config: MixitStudyConfig) -> Json:
+    dry_run = DryRun(home)
+    build_graph(dry_run, config, home, "fma")
+    seen = {outlook.label: outlook for outlook in dry_run.statuses}
     plan = seen["plan fma"].mark
     assert plan
     lost = [unit.work for unit in seen["pack"].units[::2] if unit.work]
@@ -254,11 +255,11 @@ def _resume(home: Home, config: StudyConfig) -> Json:
     return {**vars(clock), "units": len(units.works)}
 
 
-def _build(home: Home, config: StudyConfig, tracks: int, until: str) -> Json:
-    line = Builder(home, tracks, until)
-    build_graph(line, config, home, "fma")
+def _build(home: Home, config: MixitStudyConfig, tracks: int, until: str) -> Json:
+    runner = Builder(home, tracks, until)
+    build_graph(runner, config, home, "fma")
     units = -(-tracks // config.fma.unit_tracks)
-    return {**vars(line.clock), "units": units}
+    return {**vars(runner.clock), "units": units}
 
 
 def main(step: str, root: str, tracks: str) -> None:

@@ -178,9 +178,12 @@ def obstacle(tmp_path: Path) -> Path:
     flag = tmp_path / "obstacle"
     flag.touch()
     (tmp_path / "sitecustomize.py").write_text(
-        "import sys, pathlib\n"
+        "import json, pathlib, sys\n"
         f"if 'evaluate' in sys.orig_argv and pathlib.Path({str(flag)!r}).exists():\n"
-        "    sys.exit(print('error: no test songs today', file=sys.stderr) or 9)\n"
+        "    failure = pathlib.Path(sys.orig_argv[-1], 'failure.json')\n"
+        "    why = {'error': 'DataError', 'message': 'no test songs today', 'exit_code': 9}\n"
+        "    failure.write_text(json.dumps(why))\n"
+        "    sys.exit(9)\n"
     )
     return flag
 

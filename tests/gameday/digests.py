@@ -3,7 +3,7 @@
 import hashlib
 import re
 
-from storage.home.layout import Home
+from storage.home.open import open_home
 
 ROOMS = ("fma", "runs")
 COUNTS = re.compile(
@@ -15,7 +15,7 @@ COUNTS = re.compile(
 
 def digests(url: str) -> dict[str, str]:
     """Return the sha256 of each, by its name in the home."""
-    store = Home.open(url).store
+    store = open_home(url).store
     names = [name for room in ROOMS for name in store.listing(room) if COUNTS.fullmatch(name)]
     return {name: hashlib.sha256(store.read(name)).hexdigest() for name in sorted(names)}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flows.studies.request import RunRequest
 from storage.files import hash_file
-from storage.home.layout import Home
+from storage.home.open import open_home
 from tests.flows.conftest import Works
 from tests.gameday.digests import digests
 from tests.services import free_port
@@ -86,7 +86,7 @@ class Ground:
 
     def send_to(self, url: str) -> None:
         """Copy the undisturbed home into a bucket, as a move there does."""
-        store = Home.open(url).store
+        store = open_home(url).store
         for path in sorted(self.undisturbed.rglob("*")):
             name = path.relative_to(self.undisturbed)
             if path.is_file() and not set(LIVE) & set(name.parts):

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from flows.stages.stage import forget
-from storage.home.layout import Home
+from storage.home.open import open_home
 from tests.flows.conftest import Works
 from tests.gameday.digests import differing, digests
 from tests.gameday.ground import ROOT, Ground
@@ -64,12 +64,12 @@ class Scene:
     @property
     def folder(self) -> Path:
         """Where its files are on this machine."""
-        return Home.open(self.url).root
+        return open_home(self.url).root
 
     def undo(self, *labels: str) -> None:
         """Undo stages, so that they are yet to do; the bytes of packed units stay behind."""
         order = self.ground.order(self.url)
-        home = Home.open(self.url)
+        home = open_home(self.url)
         for outlook in [one for one in order.look() if one.label in labels]:
             if outlook.stage and outlook.work:
                 forget(home, outlook.stage, outlook.work)

@@ -6,7 +6,7 @@ from subprocess import Popen
 
 import pytest
 
-from storage.home.layout import Home
+from storage.home.open import open_home
 from tests.bucket import bucket, moto_server
 from tests.flows.conftest import Works
 from tests.gameday.digests import differing, digests
@@ -20,7 +20,7 @@ MODEL = "runs/train-key/result/model/model.safetensors"
 
 
 def test_altered_lost_and_new_results_differ(tmp_path: Path) -> None:
-    home = Home.open(str(tmp_path))
+    home = open_home(str(tmp_path))
     for name in (SHARD, MODEL, "runs/train-key/log.txt", "fma/key/census.json"):
         home.write(home.path(name), b"as it was")
     before = digests(home.url)
@@ -37,7 +37,7 @@ def test_altered_lost_and_new_results_differ(tmp_path: Path) -> None:
 
 def test_what_an_s3_server_holds_outlives_its_killed_port() -> None:
     with moto_server() as stored, gateway(stored) as server, bucket(server.endpoint) as url:
-        store = Home.open(url).store
+        store = open_home(url).store
         store.write("one", b"kept")
         server.kill()
         server.start()

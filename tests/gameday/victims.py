@@ -50,5 +50,5 @@ def _limits(pid: int) -> str:
 
 def trainers(run: Path) -> list[int]:
     """Return the processes that train in a run directory, their torchrun left out."""
-    launchers = processes("torch.distributed.run", str(run))
+    launchers = processes("training.torchrun", str(run))
     return [pid for pid in processes("-m\0training\0train", str(run)) if pid not in launchers]

@@ -8,7 +8,7 @@ import pytest
 
 from storage.errors import LockedError, MachineError
 from storage.files import arriving, hash_file, only_one, write_bytes, write_json
-from storage.home.failures import last_failure, noted
+from storage.home.failures import last_failure, recording_failure
 from storage.home.layout import Home
 from storage.home.marks import Work, commit, lookup
 from storage.home.mirror import Mirror
@@ -78,7 +78,10 @@ def test_a_note_of_failure_never_hides_the_failure(tmp_path: Path) -> None:
         home = Home(disk.root / "home")
         for room, note in ((0, ""), (1 * MB, "no disk of its own")):
             disk.leave(room)
-            with pytest.raises(MachineError, match="no disk of its own"), noted(home, work):
+            with (
+                pytest.raises(MachineError, match="no disk of its own"),
+                recording_failure(home, work),
+            ):
                 raise MachineError("no disk of its own")
             assert last_failure(home, work) == note
 

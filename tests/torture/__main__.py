@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from storage.home.layout import WORKING_COPIES
+from storage.home.open import WORKING_COPIES
 from tests.torture.damage import Damage, pack_damaged
 from tests.torture.kills import Record, killed_again_and_again, two_at_once, undisturbed
 from tests.torture.material import Form, Packing, config_of, packing, small_archive

@@ -14,6 +14,7 @@ from pipelines.tracks.fma import read_tracks
 from pipelines.tracks.plan import Plan, make_plan
 from storage.home.layout import Corpus, Home
 from storage.home.marks import Mark, lookup_all
+from storage.home.open import open_home
 from tests.pipelines.packing.corpora import source_of
 from tests.synthesised import Archives, as_file, holed, tune, write_fma
 
@@ -76,7 +77,7 @@ def packing(
 ) -> Packing:
     """Return a corpus to be packed into the home at `url`; nothing is written yet."""
     plan = make_plan(read_tracks(*archives), config)
-    home = Home.open(url)
+    home = open_home(url)
     corpus = home.corpus("fma", corpus_key(plan, config))
     return Packing(home, corpus, plan, config, source or source_of(archives.archive), archives)
 

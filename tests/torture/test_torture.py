@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.home.layout import WORKING_COPIES
+from storage.home.open import WORKING_COPIES
 from tests.synthesised import Archives
 from tests.torture import kills
 from tests.torture.damage import pack_damaged

@@ -16,12 +16,13 @@ from storage.shards.writer import ClipPlace, Sample, ShardWriter
 from tests.shards import Form
 from tests.shards import write_index as write_shard_index
 from tests.synthesised import write_audio
-from training.config import LoopConfig, RuntimeConfig, TrainConfig
+from training.config import LoopConfig, TrainConfig
 from training.data.clips.config import ClipsData
 from training.data.stems.config import StemsData
 from training.models.bs_locoformer.config import BsLocoformerConfig
 from training.objectives.mixit.config import MixitObjective
 from training.objectives.supervised.config import SupervisedObjective
+from training.runtime import RuntimeConfig
 from training.schedules import ExponentialSchedule
 
 RATE = 8_000

@@ -5,7 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from storage.home.layout import Home
+from storage.home.open import open_home
 from tests.two_hosts import two_hosts
 from tests.two_hosts.journey import archives, cluster, losses, order, packers, shards, store
 
@@ -26,14 +26,14 @@ def main() -> int:
             with cluster(one, two, folder) as scheduler:
                 dask = ("fma.engine=dask", f"fma.scheduler={scheduler}")
                 one.run(*order("fma", url, music, *dask))
-            say(f"packed by {', '.join(sorted(packers(Home.open(url))))}", begun)
+            say(f"packed by {', '.join(sorted(packers(open_home(url))))}", begun)
             one.run(*order("pretrain", url, music, "pretraining.runtime.hosts=2"))
             say("trained by one process on each of two hosts", begun)
             alone = str(folder / "alone")
             one.run(*order("pretrain", alone, music, "pretraining.runtime.processes=2"))
             say("packed and trained by two processes on one host", begun)
-            apart, together = losses(Home.open(url)), losses(Home.open(alone))
-            same = shards(Home.open(url)) == shards(Home.open(alone))
+            apart, together = losses(open_home(url)), losses(open_home(alone))
+            same = shards(open_home(url)) == shards(open_home(alone))
     for (step, ours), (_, theirs) in zip(apart, together, strict=True):
         sys.stdout.write(f"step {step:3d}  loss on two hosts {ours:.9f}, on one {theirs:.9f}\n")
     sys.stdout.write(f"shards are {'' if same else 'NOT '}the same\n")

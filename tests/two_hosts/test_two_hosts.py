@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.home.layout import Home
+from storage.home.open import open_home
 from tests.two_hosts import two_hosts
 from tests.two_hosts.journey import archives, cluster, losses, order, packers, shards, store
 
@@ -19,7 +19,7 @@ def test_two_hosts_pack_and_train_as_one(tmp_path: Path) -> None:
             one.run(*order("fma", url, music, *dask))
         one.run(*order("pretrain", url, music, "pretraining.runtime.hosts=2"))
         one.run(*order("pretrain", alone, music, "pretraining.runtime.processes=2"))
-        there, here = Home.open(url), Home.open(alone)
+        there, here = open_home(url), open_home(alone)
         assert packers(there) == {"stw-one", "stw-two"}
         assert shards(there) == shards(here)
         assert losses(there) == losses(here)

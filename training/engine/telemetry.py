@@ -30,6 +30,7 @@ import torch
 
 from storage.config import Json
 from storage.files import disk_errors, write_bytes
+from storage.home.job_events import progress
 from storage.home.runs import Run
 from training.engine.snapshots import Snapshot
 from training.objectives.objective import Numbers
@@ -133,10 +134,9 @@ class Telemetry(AbstractContextManager["Telemetry"]):
             **row.logs,
         }
         self._write("train", row.step, {**numbers, "eta_seconds": eta})
-        logger.info(
-            "step %d/%d loss %.2f lr %.1e %.1f examples/s eta %s",
-            row.step, self._steps, row.loss, row.lr, speed, duration(eta),
-        )  # fmt: skip
+        note = f"loss {row.loss:.2f} lr {row.lr:.1e} {speed:.1f} examples/s eta {duration(eta)}"
+        done = progress(row.step, self._steps, "steps", note)
+        logger.info("step %d/%d %s", row.step, self._steps, note, extra=done)
 
     def validation(self, step: int, numbers: Numbers, seconds: float) -> None:
         """Log a validation, whose `numbers` hold its `loss`."""

@@ -15,15 +15,17 @@ from storage.audio.residual import NOTICEABLE_RESIDUAL, residual_share
 from storage.audio.waveforms import encode
 from storage.errors import ConfigError
 from storage.files import write_bytes, write_json
+from storage.home.job_events import progress
 from storage.home.runs import Run
 from storage.manifests import write_rows
 from storage.records import SongScore, StemSong
-from training.config import EvaluateConfig, RuntimeConfig
+from training.config import EvaluateConfig
 from training.data.stems.corpus import StemCorpus
 from training.distributed import join
 from training.engine.weights import load_model
 from training.inference.overlap_add import separate
 from training.models.separator import Separator
+from training.runtime import RuntimeConfig
 from training.scoring import frame_scores, metrics
 
 logger = logging.getLogger(__name__)
@@ -55,8 +57,9 @@ def evaluate(run: Run) -> None:
             seconds = judged.keep_excerpt(run.excerpts / folder, config.excerpt_seconds)
             listed.append({"song": judged.song.name, "folder": folder, "start_seconds": seconds})
             judged.keep_frames(run.result / "museval", config.frame_seconds)
-            name = judged.song.name
-            logger.info("song %d/%d %s %s", number + 1, len(songs), name, judged.summary())
+            note = f"{judged.song.name} {judged.summary()}"
+            done = progress(number + 1, len(songs), "songs", note)
+            logger.info("song %d/%d %s", number + 1, len(songs), note, extra=done)
             judged.warn()
         write_json(run.excerpts / "excerpts.json", listed)
         write_rows(run.scores, scores)

@@ -9,15 +9,17 @@ from torch import Tensor
 
 from storage.errors import ConfigError, DataError
 from storage.files import write_json
+from storage.home.job_events import progress
 from storage.home.runs import Run
 from storage.records import ChannelMap, plain
-from training.config import RuntimeConfig, SelectConfig
+from training.config import SelectConfig
 from training.data.stems.corpus import StemCorpus
 from training.data.stems.source import StemSegments
 from training.distributed import join
 from training.engine.weights import load_model
 from training.inference.overlap_add import waveforms_of
 from training.models.separator import Separator
+from training.runtime import RuntimeConfig
 
 SILENT = 1e-6
 """A stem with less than this share of the mixture's energy (-60 dB) has no vote in a chunk."""
@@ -74,7 +76,7 @@ def choose(model: Separator, segments: StemSegments) -> ChannelMap:
             quality[active] += snr_SN
             chunks += 1
         if (number + 1) % max(1, len(segments) // LINES) == 0:
-            logger.info("chunk %d/%d", number + 1, len(segments))
+            _log_progress(number + 1, len(segments))
     if not chunks:
         raise DataError(
             f"no stem sounds in any of {len(segments)} chunks of the validation songs; check them"
@@ -85,6 +87,10 @@ def choose(model: Separator, segments: StemSegments) -> ChannelMap:
         votes=tuple(tuple(int(count) for count in row) for row in votes),
         chunks=chunks,
     )
+
+
+def _log_progress(done: int, chunks: int) -> None:
+    logger.info("chunk %d/%d", done, chunks, extra=progress(done, chunks, "chunks"))
 
 
 def majority(votes_SN: npt.NDArray[np.int64], quality_SN: npt.NDArray[np.float64]) -> list[int]:

@@ -1,14 +1,14 @@
-"""A home's objects in an S3 bucket; boto3 is known in this room alone.
+"""A home's objects in an S3 bucket; boto3 is imported in this package alone.
 
 ::
 
-    address     s3://bucket/prefix, taken apart
+    address     s3://bucket/prefix, parsed
     client      the one client of a process: attempts, timeouts, endpoint, checksums
-    faults      what a server refuses, as one of our errors
-    conditions  whether a server keeps the conditions of a write
-    download    ranges that go on where a body broke off
-    upload      one request, or parts above 5 GB
-    lease       the lock that dies with its holder
+    errors      a server's refusals as errors of Stemworks
+    conditions  whether a server supports conditional writes
+    download    range requests that resume where a response broke off
+    upload      one request, or a multipart upload above 5 GB
+    lease       the lock, released if its holder dies
     store       `BucketStore`, made of these
 
 Credentials come from boto3's own chain (environment, profile, instance) and are never read here.

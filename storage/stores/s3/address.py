@@ -1,4 +1,4 @@
-"""`s3://bucket/prefix`, taken apart; nothing secret or ambiguous passes."""
+"""`s3://bucket/prefix`, parsed; secrets and ambiguous paths in it are refused."""
 
 import re
 from typing import NamedTuple
@@ -22,7 +22,7 @@ class S3Address(NamedTuple):
 
 
 class BucketAddress(NamedTuple):
-    """Where a home is: a bucket and the beginning of every key, without slashes around it."""
+    """Where a home is: a bucket and the prefix of every key, without slashes around it."""
 
     bucket: str
     prefix: str
@@ -42,20 +42,20 @@ class BucketAddress(NamedTuple):
 
 
 def parse(url: str) -> BucketAddress:
-    """Take a home's address apart.
+    """Parse a home's address.
 
     Raises:
-        ConfigError: it is none. What may be a secret (a user, a query) is not repeated.
+        ConfigError: it is not valid. What may be a secret (a user, a query) is not repeated.
     """
     scheme, _, rest = url.partition("://")
     bucket, _, prefix = rest.partition("/")
     if scheme.lower() != "s3":
-        raise ConfigError(f"'{scheme}' is not the scheme of a bucket; {REMEDY}")
+        raise ConfigError(f"'{scheme}' is not the scheme of a bucket's address; {REMEDY}")
     if "@" in bucket or ":" in bucket:
         raise ConfigError(
-            "the address of the home holds a user, a key or a port before its bucket; take it out, "
-            "set AWS_PROFILE or AWS_ACCESS_KEY_ID and its like, and STEMWORKS_S3_ENDPOINT for a "
-            "server of your own"
+            "the address of the home has a user, a key or a port before its bucket; remove it, "
+            "give credentials by AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and "
+            "your own server by STEMWORKS_S3_ENDPOINT"
         )
     if set("?#") & set(rest):
         raise ConfigError(
@@ -63,7 +63,7 @@ def parse(url: str) -> BucketAddress:
             f"('?' or '#'); {REMEDY} alone"
         )
     if not BUCKET.fullmatch(bucket):
-        raise ConfigError(f"{url!r} names no bucket, or '{bucket}' cannot be one's name; {REMEDY}")
+        raise ConfigError(f"{url!r} has no valid bucket name ('{bucket}'); {REMEDY}")
     prefix = prefix.removesuffix("/")
     if {"", ".", ".."} & set(prefix.split("/")) and prefix:
         raise ConfigError(f"{url!r} has a part that is empty, '.' or '..'; {REMEDY}")

@@ -35,10 +35,10 @@ RETRIES = RetryPolicy(
 )
 """A bucket answers faster than an archive server, and many processes ask it at once."""
 CONNECTIONS = 32
-"""Open connections that a process keeps at most."""
+"""Open connections of a process at most."""
 
 TRANSIENT = frozenset({429, 500, 502, 503, 504})
-"""HTTP statuses that another attempt may not meet again."""
+"""HTTP statuses after which another attempt may succeed."""
 
 CHECKSUMS = ("when_required", "when_supported")
 ENDPOINTS = ("STEMWORKS_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
@@ -50,7 +50,7 @@ _clients: dict[tuple[int, "Settings"], "S3Client"] = {}
 
 
 class Settings(NamedTuple):
-    """What the environment says of the server."""
+    """The server's settings from the environment."""
 
     endpoint: str
     checksums: str
@@ -60,15 +60,17 @@ def settings() -> Settings:
     """Read the environment.
 
     Raises:
-        ConfigError: the endpoint is no http(s) URL or holds a user; the checksums are no mode.
+        ConfigError: the endpoint is no http(s) URL or has a user; the checksum mode is unknown.
     """
     name = next((name for name in ENDPOINTS if os.environ.get(name)), "")
     endpoint = os.environ.get(name, "")
     if endpoint and not endpoint.startswith(("http://", "https://")):
-        raise ConfigError(f"{name} is no URL; give one such as https://storage.example.org")
+        raise ConfigError(
+            f"{name} is not an http(s) URL; give one such as https://storage.example.org"
+        )
     if "@" in endpoint or "?" in endpoint:
         raise ConfigError(
-            f"{name} holds a user or a query; give the bare URL and set AWS_ACCESS_KEY_ID"
+            f"{name} has a user or a query; give the URL alone and set AWS_ACCESS_KEY_ID"
         )
     checksums = os.environ.get("STEMWORKS_S3_CHECKSUMS", "") or CHECKSUMS[0]
     if checksums not in CHECKSUMS:
@@ -136,7 +138,7 @@ def _insist(
 
 
 def _forget() -> None:
-    """Begin anew in a forked child: its parent's sockets, and perhaps a held lock, are copies."""
+    """Start without clients in a forked child: sockets, and perhaps a held lock, are copies."""
     global _lock  # noqa: PLW0603
     _lock = threading.Lock()
     _clients.clear()

@@ -1,6 +1,6 @@
-"""Whether a server keeps the conditions of a write, asked once per bucket and process.
+"""Whether a server supports conditional writes, tried once per bucket and process.
 
-Some servers know no conditional writes, and some ignore the condition and overwrite.
+Some servers refuse conditional writes, and some ignore the condition and overwrite.
 """
 
 import os
@@ -15,27 +15,27 @@ from storage.stores.s3.client import client, quoted, settings
 from storage.stores.s3.errors import REFUSED, answered, says
 
 PROBES = ".probes"
-"""Where under a home's prefix the short-lived objects of this question are."""
+"""Under a home's prefix, the folder of the short-lived objects of this test."""
 
 UNKNOWN = frozenset({"400", "405", "501"})
-"""How servers say that they do not know a header."""
+"""Statuses of servers that do not know a header."""
 
 _lock = threading.Lock()
 _answers: dict[tuple[str, str], "Conditions"] = {}
 
 
 class Conditions(NamedTuple):
-    """Which conditions a server keeps."""
+    """Which conditions a server supports."""
 
     absent: bool
-    """`If-None-Match: *`: write only where nothing is."""
+    """`If-None-Match: *`: write only if there is no object."""
 
     same: bool
     """`If-Match`: write only over the version that was seen."""
 
 
 def conditions(address: BucketAddress) -> Conditions:
-    """Ask a bucket's server, or remember its answer."""
+    """Return what a bucket's server supports; it is tried once."""
     key = (settings().endpoint, address.bucket)
     with _lock:
         if key not in _answers:
@@ -68,7 +68,7 @@ def _refuses(place: S3Address, condition: dict[str, str]) -> bool:
 
 
 def _forget() -> None:
-    """Let no forked child wait for a lock that a thread of its parent held."""
+    """Give a forked child a free lock: a thread of its parent may have held the old one."""
     global _lock  # noqa: PLW0603
     _lock = threading.Lock()
 

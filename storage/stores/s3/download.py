@@ -1,4 +1,4 @@
-"""Reading objects by ranges that go on where a body broke off, of one and the same version."""
+"""Reading objects by range requests that resume where a response broke off."""
 
 import hashlib
 import logging
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, GetObjectRequestTypeDef
 
 BLOCK_BYTES = 1 << 18
-"""At most this much is lost when a body breaks off."""
+"""Lost at most when a response breaks off."""
 
 REMEDY = "check the network, then run again"
 
@@ -29,13 +29,13 @@ PART_BYTES = 64 << 20
 """Larger objects are fetched in parts of this size."""
 
 CONNECTIONS = 4
-"""How many parts of an object are fetched at once: one connection fills no fast network."""
+"""Parts of an object that are downloaded at once: one connection is slower than a network."""
 
 TRIES = 2
-"""Altered bytes are fetched once more: the network may have altered them, not the store."""
+"""Altered bytes are downloaded once more: the network may have altered them."""
 
 SHA256 = "sha256"
-"""The metadata under which this project keeps an object's own digest."""
+"""The metadata key of an object's own digest."""
 
 LOST = (HTTPClientError, IncompleteReadError, HTTPError, OSError)
 
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 
 class Reading:
-    """An object's bytes from `start` to `end`, asked for again from where they broke off.
+    """An object's bytes from `start` to `end`; a response that breaks off is resumed.
 
     Raises:
         ManifestError: there is no such object.
@@ -65,7 +65,8 @@ class Reading:
         self.end = total if length < 0 else start + length
         if total < self.end:
             raise IntegrityError(
-                f"{place.url} ends at byte {total}, before {self.end}; run what makes it again"
+                f"{place.url} ends at byte {total}, before {self.end}; run the stage "
+                "that makes it again"
             )
 
     def blocks(self) -> Iterator[bytes]:
@@ -107,16 +108,16 @@ class Reading:
                 raise
         if part and not answer.get("ContentRange"):
             raise SourceError(
-                f"the server of {self._place.url} sends whole objects where ranges are asked for; "
-                "use a server that knows HTTP ranges"
+                f"the server of {self._place.url} ignores range requests and sends whole objects; "
+                "use a server that supports HTTP ranges"
             )
-        # A server that ignores conditions sends the new object without a word.
+        # A server that ignores conditions sends the new object silently.
         if self.version and unquoted(answer["ETag"]) != self.version:
             raise self._changed()
         return answer
 
     def _opened(self, wanted: "GetObjectRequestTypeDef") -> "GetObjectOutputTypeDef":
-        """Ask, also again where the body of a refusal breaks off, on which boto3 gives up."""
+        """Send the request; retry if an error response breaks off, which boto3 does not."""
         attempts = Attempts(self._place.url, RETRIES, REMEDY)
         while True:
             try:
@@ -126,7 +127,8 @@ class Reading:
 
     def _changed(self) -> IntegrityError:
         return IntegrityError(
-            f"{self._place.url} was replaced while it was read; let no run write it, then run again"
+            f"{self._place.url} was replaced while it was read; stop other runs on this home, then "
+            "run again"
         )
 
     def _total(self) -> int:
@@ -153,11 +155,11 @@ def read(place: S3Address, start: int = 0, length: int = -1) -> bytes:
 
 
 def fetch(place: S3Address, path: Path, sha256: str = "") -> None:
-    """Bring an object to a file, which appears only when whole and of the right digest.
+    """Download an object to a file, which appears only when complete and checked.
 
     Raises:
         ManifestError: there is no such object.
-        IntegrityError: its bytes have another sha256, also when fetched again.
+        IntegrityError: its bytes have another sha256, also after a second download.
         MachineError: the disk is full or forbidden.
     """
     with arriving(path) as temporary:
@@ -170,7 +172,7 @@ def fetch(place: S3Address, path: Path, sha256: str = "") -> None:
 
 
 def _filled(place: S3Address, path: Path) -> str:
-    """Fill a file with an object, in parts where it is large; return its recorded digest."""
+    """Download an object to a file, a large one in parts; return its recorded digest."""
     reading = Reading(place)
     with path.open("wb") as stream, ThreadPoolExecutor(CONNECTIONS) as pool:
         descriptor = stream.fileno()
@@ -203,5 +205,6 @@ def _write(descriptor: int, reading: Reading, end: int) -> None:
 
 def _altered(place: S3Address, sha256: str) -> IntegrityError:
     return IntegrityError(
-        f"{place.url} is altered: its sha256 is not {sha256}; run what makes it again"
+        f"{place.url} has been altered: its sha256 is not {sha256}; run the stage that "
+        "makes it again"
     )

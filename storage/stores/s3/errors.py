@@ -1,6 +1,6 @@
-"""What a server refuses, as one of our errors: the object, what is wrong, the remedy.
+"""A server's refusals as errors of Stemworks: the object, what is wrong, the remedy.
 
-A server's own message is left to the chained error: only its short code is repeated.
+The server's own message stays in the chained error; only its short code is repeated.
 """
 
 from collections.abc import Iterator
@@ -42,10 +42,10 @@ NO_CREDENTIALS = (
 
 ANSWERS: list[tuple[set[str], type[StemworksError], str]] = [
     ({"NoSuchBucket"}, MachineError,
-     "there is no such bucket; create it, or mend the address or the endpoint"),
+     "there is no such bucket; create it, or correct the address or the endpoint"),
     ({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidClientTokenId",
       "ExpiredToken", "TokenRefreshRequired", "AuthorizationHeaderMalformed", "401"}, MachineError,
-     "the credentials are refused; renew them, or see that profile, region and endpoint fit"),
+     "the credentials are refused; renew them, or check profile, region and endpoint"),
     ({"RequestTimeTooSkewed"}, MachineError,
      "this machine's clock differs from the server's by more than 15 minutes; set it"),
     ({"InsufficientStorage", "QuotaExceeded", "XMinioStorageFull", "507"}, MachineError,
@@ -53,20 +53,20 @@ ANSWERS: list[tuple[set[str], type[StemworksError], str]] = [
     ({"PermanentRedirect", "TemporaryRedirect", "301", "307"}, MachineError,
      "the bucket is in another region; set AWS_REGION to it"),
     ({"AccessDenied", "AllAccessDisabled", "403"}, MachineError,
-     f"access is denied; use other credentials, or grant these {RIGHTS}"),
-    ({"NoSuchKey", "404"}, ManifestError, "it is missing; run what makes it again"),
+     f"access is denied; use other credentials, or grant these rights: {RIGHTS}"),
+    ({"NoSuchKey", "404"}, ManifestError, "it is missing; run the stage that makes it again"),
     ({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"},
      IntegrityError,
-     "its bytes were altered on their way or at rest; run what makes it again, and check memory "
-     "and disk should that recur"),
+     "its bytes were altered in transit or in storage; run the stage that makes it again, and "
+     "check memory and disk if that recurs"),
     ({"InvalidRange", "416"}, IntegrityError,
-     "it is shorter than it should be; run what makes it again"),
+     "it is shorter than expected; run the stage that makes it again"),
     ({"PreconditionFailed", "ConditionalRequestConflict", "OperationAborted", "409", "412"},
      LockedError,
-     "another process writes it at the same time; let one run work on it, then run again"),
+     "another process writes it at the same time; stop one of the two runs, then run again"),
     ({"SlowDown", "ServiceUnavailable", "RequestLimitExceeded", "TooManyRequests",
       "ThrottlingException", "Throttling", "429", "503"}, SourceError,
-     f"the server is overloaded, also after {RETRIES.attempts} attempts; use fewer workers, or run "
+     f"the server is still overloaded after {RETRIES.attempts} attempts; use fewer workers, or run "
      "again later"),
 ]  # fmt: skip
 """Codes or HTTP statuses, the error they become, and what its message says."""
@@ -74,21 +74,21 @@ ANSWERS: list[tuple[set[str], type[StemworksError], str]] = [
 MISSING = frozenset({"NoSuchKey", "404"})
 SHORT = frozenset({"InvalidRange", "416"})
 REFUSED = frozenset({"409", "412"})
-"""A condition was not met, or could not be judged while another wrote."""
+"""A condition was not met, or another process was writing."""
 
 ALTERED = frozenset({"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
 
 
 def names_of(error: ClientError) -> tuple[str, str]:
-    """Return what a refusal is called: the server's code, then the HTTP status."""
+    """Return the server's error code, then the HTTP status."""
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return str(error.response.get("Error", {}).get("Code", "")), str(status)
 
 
 def says(error: ClientError, names: frozenset[str]) -> bool:
-    """Tell whether a refusal is one of those that have these codes or statuses.
+    """Whether an error has one of these codes or statuses.
 
-    A missing bucket is no missing object, though both are a 404.
+    A missing bucket is not a missing object, although both have status 404.
     """
     code, status = names_of(error)
     return code in names or (status in names and code != "NoSuchBucket")
@@ -96,14 +96,14 @@ def says(error: ClientError, names: frozenset[str]) -> bool:
 
 @contextmanager
 def answered(url: str) -> Iterator[None]:
-    """Turn whatever boto3 raises about `url` into one clear error of ours.
+    """Turn every error that boto3 raises about `url` into one of Stemworks.
 
     Raises:
-        MachineError: credentials, rights, the bucket or space are lacking.
+        MachineError: credentials, rights, the bucket or space are missing.
         ManifestError: there is no such object.
-        IntegrityError: bytes were altered, or are fewer than promised.
+        IntegrityError: bytes were altered, or are fewer than expected.
         LockedError: another process writes the same object.
-        SourceError: the server does not answer, or only with failures, also after all attempts.
+        SourceError: the server does not answer, or every attempt failed.
     """
     try:
         yield
@@ -111,7 +111,7 @@ def answered(url: str) -> Iterator[None]:
         raise _refusal(url, error) from error
     except NO_CREDENTIALS as error:
         raise MachineError(
-            f"cannot use {url}: {type(error).__name__} says that no credentials are found; set "
+            f"cannot use {url}: no credentials were found ({type(error).__name__}); set "
             "AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         ) from error
     except (HTTPClientError, UnreachableError) as error:
@@ -122,7 +122,7 @@ def answered(url: str) -> Iterator[None]:
         ) from error
     except BotoCoreError as error:
         raise SourceError(
-            f"cannot use {url} ({type(error).__name__}); check its name and the settings of AWS"
+            f"cannot use {url} ({type(error).__name__}); check its name and the AWS settings"
         ) from error
 
 
@@ -134,7 +134,7 @@ def _refusal(url: str, error: ClientError) -> StemworksError:
                 return kind(f"{url}: {remedy} ({_named(code, status)})")
     return SourceError(
         f"{url}: the server failed at {error.operation_name} ({_named(code, status)}); run again "
-        "later, or ask whoever runs it"
+        "later, or ask its operator"
     )
 
 

@@ -1,13 +1,13 @@
-"""A lease: the lock of a bucket, an object that its holder renews and that counts as dead without.
+"""A lease: the lock in a bucket, an object that its holder keeps renewing.
 
-It dies with its holder: on the same machine at once, since the kernel tells whether a process
-lives; elsewhere after `EXPIRY_SECONDS` without renewal by the *server's* clock, so that no two
-machines' clocks need agree. Taking over is one conditional write: of several, one succeeds.
+It ends with its holder: on the same machine at once, since the kernel tells whether a process is
+alive; elsewhere after `EXPIRY_SECONDS` without renewal by the *server's* clock, so that machines'
+clocks need not agree. Taking over an expired lease is one conditional write: one process succeeds.
 
-On a server without conditional writes the lease is best effort: who writes it waits a moment and
-looks whose it is. A holder that was suspended, or cut off, for longer than it lives may lose its
-lease to another; it logs that and goes on. Neither can harm what is stored, for the same input
-gives the same bytes and each object appears whole; work may be done twice.
+On a server without conditional writes the lease is best effort: its writer waits a moment, then
+checks whether another process has overwritten it. A holder that was suspended or disconnected for
+longer than `EXPIRY_SECONDS` may lose its lease; it logs that and continues. Neither harms stored
+objects, as the same input gives the same bytes and each object appears whole; work may be repeated.
 """
 
 import json
@@ -37,13 +37,13 @@ from storage.stores.s3.upload import Condition, send_bytes
 RENEW_SECONDS = 20.0
 EXPIRY_SECONDS = 90.0
 SETTLE_SECONDS = 2.0
-"""How long a writer without conditions waits before it looks whether its lease stands."""
+"""Wait of a writer without conditions before it checks whether it still has the lease."""
 
 logger = logging.getLogger(__name__)
 
 
 class Found(NamedTuple):
-    """A lease as it lies in the bucket."""
+    """A lease as stored in the bucket."""
 
     version: str
     holder: dict[str, Any]
@@ -51,7 +51,7 @@ class Found(NamedTuple):
     """Since its last renewal, by the server's clock."""
 
     def is_live(self) -> bool:
-        """Tell whether its holder may still be at work."""
+        """Whether its holder may still be alive."""
         here = pid_space()
         if (
             here
@@ -79,14 +79,14 @@ class Lease:
         self._renewer = threading.Thread(target=self._renew, name="lease", daemon=True)
 
     def claim(self) -> None:
-        """Take the lease if it is free or dead, and begin to renew it.
+        """Take the lease if it is free or expired, and start to renew it.
 
         Raises:
-            LockedError: another holds it.
+            LockedError: another process holds it.
         """
         for failures in range(1, RETRIES.attempts + 1):
             found = self._look()
-            # The write of an attempt whose answer was lost.
+            # An earlier attempt succeeded, but its response was lost.
             if found and self._is_ours(found):
                 self._version = found.version
                 break
@@ -101,7 +101,7 @@ class Lease:
         self._renewer.start()
 
     def release(self) -> None:
-        """Stop renewing and free the lease, unless another has taken it over."""
+        """Stop renewing and delete the lease, unless another process has taken it over."""
         self._over.set()
         self._renewer.join(EXPIRY_SECONDS)
         try:
@@ -110,9 +110,7 @@ class Lease:
                 with answered(self._place.url):
                     client().delete_object(Bucket=self._place.bucket, Key=self._place.key)
         except StemworksError as error:
-            logger.warning(
-                "cannot give back a lease, which ends %g s from now: %s", EXPIRY_SECONDS, error
-            )
+            logger.warning("cannot release a lease; it expires in %g s: %s", EXPIRY_SECONDS, error)
 
     def _renew(self) -> None:
         while not self._over.wait(RENEW_SECONDS):
@@ -124,13 +122,13 @@ class Lease:
             if not held:
                 logger.warning(
                     "the lease of %s was taken over by another process; both may do the same work, "
-                    "which harms nothing but time: look for two runs on one home",
+                    "which costs time but no data: check for two runs on one home",
                     self._what,
                 )
                 return
 
     def _beat(self) -> bool:
-        """Renew; False when the lease is another's by now."""
+        """Renew; False if another process has the lease by now."""
         if self._kept.same and self._write(self._version):
             return True
         found = self._look()
@@ -140,7 +138,7 @@ class Lease:
         return self._kept.same or self._write(self._version)
 
     def _settle(self, decided: bool) -> None:
-        """Without a condition that decides, see whose write came last."""
+        """Without a conditional write, check whose write came last."""
         if decided:
             return
         time.sleep(SETTLE_SECONDS)
@@ -149,8 +147,8 @@ class Lease:
             raise self._locked(found)
 
     def _write(self, version: str) -> bool:
-        """Write the lease over this version, or over nothing; False if another was faster."""
-        # A beat of its own gives each renewal another ETag.
+        """Write the lease over this version, or as new; False if another process was faster."""
+        # A counter gives each renewal a different ETag.
         self._beats += 1
         data = json.dumps(self._holder | {"beat": self._beats, "what": self._what}).encode()
         condition = Condition(
@@ -173,7 +171,7 @@ class Lease:
             except ManifestError:
                 return None
             except IntegrityError:
-                # Renewed while it was read.
+                # It was renewed while it was read.
                 RETRIES.pause(1)
                 continue
             return _found(reading, data)
@@ -185,7 +183,7 @@ class Lease:
         holder = found.holder if found else {}
         who = f"pid {holder.get('pid', 'unknown')} on {holder.get('host', 'an unknown host')}"
         return LockedError(
-            f"{self._what} is being done by another process ({who}); wait for it, or end it and "
+            f"{self._what} is being done by another process ({who}); wait for it, or stop it and "
             f"wait {EXPIRY_SECONDS:g} s, then run again"
         )
 
@@ -203,7 +201,7 @@ def leased(place: S3Address, what: str, kept: Conditions) -> Iterator[None]:
     try:
         yield
     finally:
-        # A forked child that leaves through here holds nothing.
+        # A forked child that ends here does not hold the lease.
         if os.getpid() == owner:
             lease.release()
 

@@ -1,4 +1,4 @@
-"""`BucketStore`: named bytes at rest in an S3 bucket."""
+"""`BucketStore`: a store in an S3 bucket."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,18 +18,18 @@ from storage.stores.s3.lease import leased
 from storage.stores.s3.upload import Condition
 
 PAGE_OBJECTS = 1000
-"""S3 lists no more in one answer."""
+"""S3 lists at most so many in one response."""
 
 
 class Head(NamedTuple):
-    """What a look at an object's head tells."""
+    """Size, version and sha256 of an object."""
 
     seen: Seen
     sha256: str
 
 
 class BucketStore:
-    """Objects under one prefix of a bucket. It holds its address alone, so it can be pickled.
+    """Objects under one prefix of a bucket. Its only state is its address, so it can be pickled.
 
     An object appears whole, with its sha256 beside it as metadata. Every method may raise what
     `storage.stores.s3.errors.answered` lists.
@@ -40,7 +40,7 @@ class BucketStore:
 
     @property
     def url(self) -> str:
-        """Return the address of the home."""
+        """The address of the home."""
         return self._address.url
 
     def __repr__(self) -> str:
@@ -56,19 +56,19 @@ class BucketStore:
         return hash(self.url)
 
     def check(self) -> None:
-        """Ask the server once, so that a wrong address or credential is known at the start."""
+        """Send one request, so that a wrong address or credential is noticed at the start."""
         with answered(self.url):
             client().list_objects_v2(
                 Bucket=self._address.bucket, Prefix=self._address.at("").key, MaxKeys=1
             )
 
     def seen(self, name: str) -> Seen | None:
-        """Look at one object; None if there is none."""
+        """Return size and version of an object; None if there is none."""
         head = self._head(name)
         return head.seen if head else None
 
     def listing(self, folder: str) -> dict[str, Seen]:
-        """Look at every object under a folder, a page to a request."""
+        """Return size and version of every object under a folder, one page per request."""
         beginning = self._address.at(f"{folder}/" if folder else "").key
         found = {}
         with answered(f"s3://{self._address.bucket}/{beginning}"):
@@ -87,20 +87,20 @@ class BucketStore:
     def read(self, name: str, start: int = 0, length: int = -1) -> bytes:
         """Return an object's bytes, or `length` of them from `start` on; -1 reads to the end.
 
-        A body that breaks off is asked for again from there, of the same version. A whole object
-        is compared with the sha256 beside it.
+        A response that breaks off is resumed from there, for the same version. A whole object is
+        compared with the sha256 in its metadata.
 
         Raises:
             ManifestError: there is no such object.
-            IntegrityError: it ends before `start + length`, is altered, or was replaced meanwhile.
+            IntegrityError: it ends before `start + length`, was altered, or was replaced meanwhile.
         """
         if length == 0 and self._head(name):
             return b""
-        # S3 knows no empty range; of an object that is not there, this one raises what is right.
+        # S3 has no empty range; for a missing object, a range of one byte raises the right error.
         return download.read(self._address.at(name), start, length or 1)
 
     def write(self, name: str, data: bytes) -> Seen:
-        """Store bytes under a name in one request, in place of what was there."""
+        """Store bytes under a name in one request, replacing an earlier object."""
         place = self._address.at(name)
         with answered(place.url):
             return Seen(len(data), upload.send_bytes(place, data))
@@ -108,9 +108,9 @@ class BucketStore:
     def put(self, name: str, path: Path, sha256: str) -> Seen:
         """Store a finished file under a name.
 
-        Equal bytes that are there already stay as they are. Others, of a stage that was done
-        again, are replaced; but where the server keeps conditions, only the ones that were seen at
-        the start: two writers with different bytes cannot take turns unknown to each other.
+        An object with equal bytes is kept. One with other bytes, of a stage that ran again, is
+        replaced; where the server supports conditions, only the version seen at the start is
+        replaced: two writers with different bytes notice each other.
 
         Raises:
             LockedError: another process stored other bytes under the name meanwhile.
@@ -133,28 +133,28 @@ class BucketStore:
             current = self._head(name)
         raise LockedError(
             f"{place.url} is written or removed by another process at the same time; "
-            "let one run work on it, then run again"
+            "stop one of the two runs, then run again"
         )
 
     def get(self, name: str, path: Path, sha256: str = "") -> None:
-        """Bring an object to a file, which appears only when whole and checked.
+        """Download an object to a file, which appears only when complete and checked.
 
         Raises:
             ManifestError: there is no such object.
-            IntegrityError: its bytes have another sha256 than given, or than is beside it.
+            IntegrityError: its sha256 differs from the given one, or from that in its metadata.
         """
         download.fetch(self._address.at(name), path, sha256)
 
     def remove(self, name: str) -> None:
-        """Forget an object; one that is not there is no error."""
+        """Delete an object; a missing one is no error."""
         place = self._address.at(name)
         with answered(place.url):
             client().delete_object(Bucket=place.bucket, Key=place.key)
 
     def unfinished(self, older_seconds: float) -> list[Unfinished]:
-        """List the uploads in parts that killed processes left behind: they cost, and show nowhere.
+        """List multipart uploads of killed processes: hidden from listings, but paid for.
 
-        One that is still under way looks alike: ask for those older than any upload takes.
+        An upload in progress looks the same: ask for those older than any upload takes.
         """
         beginning = self._address.at("").key
         with answered(self.url):
@@ -162,7 +162,7 @@ class BucketStore:
         return [Unfinished(self._address.name(key), 0, identity) for key, identity in left]
 
     def discard(self, left: Unfinished) -> None:
-        """Throw the parts of an unfinished upload away."""
+        """Delete the parts of an incomplete upload."""
         place = self._address.at(left.name)
         with answered(place.url):
             client().abort_multipart_upload(
@@ -171,10 +171,10 @@ class BucketStore:
 
     @contextmanager
     def alone(self, name: str, what: str) -> Iterator[None]:
-        """Hold a lease that no other process of any machine holds, and that dies with its holder.
+        """Hold a lease that is exclusive across all machines, and released if its process dies.
 
         Raises:
-            LockedError: another holds it; the message names the holder.
+            LockedError: another process holds it; the message names it.
         """
         with leased(self._address.at(name), what, conditions(self._address)):
             yield
@@ -192,20 +192,20 @@ class BucketStore:
         return Head(seen, answer.get("Metadata", {}).get(download.SHA256, ""))
 
     def _again(self, error: ClientError, failures: int) -> None:
-        """Pause before another attempt where one can help, else raise the error again."""
+        """Wait before another attempt if one can help; otherwise raise the error again."""
         altered = says(error, ALTERED) and failures < download.TRIES
-        # Over a version that was removed meanwhile, S3 answers 404 to a conditional write.
+        # If the version was removed meanwhile, S3 answers a conditional write with 404.
         if not (altered or says(error, REFUSED | MISSING)):
             raise error
         RETRIES.pause(failures)
 
 
 def open_store(url: str) -> BucketStore:
-    """Open a home in a bucket, having asked its server once.
+    """Open the store of a home in a bucket, after one request to its server.
 
     Raises:
         ConfigError: the address, the endpoint or another setting is malformed.
-        MachineError: there are no credentials, no rights there, or no such bucket.
+        MachineError: there are no credentials, no rights, or no such bucket.
         SourceError: the server cannot be reached.
     """
     store = BucketStore(url)

@@ -1,4 +1,4 @@
-"""Sending bytes in one request, or in parts where S3 asks for it; the server checks each digest."""
+"""Uploads in one request, or in parts if large; the server checks each digest."""
 
 import base64
 import hashlib
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 SINGLE_BYTES = 5_000_000_000
-"""S3 takes no more in one request."""
+"""S3 accepts at most so much in one request."""
 
 PART_BYTES = 64 << 20
 PARTS_AT_ONCE = 4
-"""Held in memory while they are sent."""
+"""Held in memory during their upload, besides the one that is being read."""
 
 PARTS = 10_000
-"""S3 takes no more for one object; larger objects have larger parts."""
+"""S3 accepts at most so many for one object; larger objects have larger parts."""
 
 logger = logging.getLogger(__name__)
 
 
 class Condition(NamedTuple):
-    """What must hold for a write to happen; nothing, if neither is set."""
+    """The condition of a write; none if neither is set."""
 
     version: str = ""
-    """The object is still this one."""
+    """The object still has this version."""
 
     absent: bool = False
     """There is no object."""
@@ -60,7 +60,7 @@ def encoded(sha256: str) -> str:
 
 
 def send_bytes(place: S3Address, data: bytes, condition: Condition = ALWAYS) -> str:
-    """Store bytes and return the version they got; a refused condition is botocore's error."""
+    """Store bytes and return their version; a condition that fails raises botocore's error."""
     sha256 = hashlib.sha256(data).hexdigest()
     answer = client().put_object(
         Bucket=place.bucket,
@@ -74,7 +74,9 @@ def send_bytes(place: S3Address, data: bytes, condition: Condition = ALWAYS) -> 
 
 
 def send_file(place: S3Address, path: Path, sha256: str, condition: Condition = ALWAYS) -> str:
-    """Store a file, never whole in memory; return the version, let a refused condition pass.
+    """Store a file without reading it whole into memory; return its version.
+
+    A condition that fails raises botocore's error.
 
     Raises:
         IntegrityError: the file no longer has this digest.
@@ -98,10 +100,11 @@ def send_file(place: S3Address, path: Path, sha256: str, condition: Condition = 
 def _in_parts(place: S3Address, path: Path, sha256: str, condition: Condition) -> str:
     with _upload(place, sha256) as upload:
         parts, found = _sent(place, path, upload)
-        # The server knows the parts' digests alone.
+        # The server checks only the digests of the parts.
         if found != sha256:
             raise IntegrityError(
-                f"{path} was altered after its sha256 was taken; run what makes it again"
+                f"{path} was altered after its sha256 was computed; run the stage that makes "
+                "it again"
             )
         done = client().complete_multipart_upload(
             Bucket=place.bucket,
@@ -114,9 +117,9 @@ def _in_parts(place: S3Address, path: Path, sha256: str, condition: Condition) -
 
 
 def _sent(place: S3Address, path: Path, upload: str) -> tuple[list["CompletedPartTypeDef"], str]:
-    """Send all parts, some at a time; return them, and the sha256 of what was read.
+    """Upload all parts, several at a time; return them, and the sha256 of the bytes read.
 
-    When this returns or raises no part is under way any more, so that an abort leaves none behind.
+    When this returns or raises, no part is being uploaded any more, so an abort leaves none.
     """
     whole = hashlib.sha256()
 
@@ -146,7 +149,7 @@ def _send_part(place: S3Address, upload: str, part: tuple[int, bytes]) -> "Compl
 
 
 def unfinished(bucket: str, prefix: str, older_seconds: float) -> list[tuple[str, str]]:
-    """Return key and id of the uploads in parts begun that long ago, by the server's clock."""
+    """Return key and id of multipart uploads that are this old, by the server's clock."""
     pages = client().get_paginator("list_multipart_uploads")
     found = []
     for page in pages.paginate(Bucket=bucket, Prefix=prefix):
@@ -172,7 +175,10 @@ def _upload(place: S3Address, sha256: str) -> Iterator[str]:
             with answered(place.url):
                 client().abort_multipart_upload(Bucket=place.bucket, Key=place.key, UploadId=upload)
         except StemworksError as error:
-            logger.warning("the parts of an upload stay behind, and cost: %s", error)
+            logger.warning(
+                "the parts of an upload could not be deleted and take paid space; delete them: %s",
+                error,
+            )
         raise
 
 

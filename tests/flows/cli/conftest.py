@@ -1,5 +1,5 @@
-"""Runs that are lost, made on the tests' own server."""
+"""Crashed runs, made on the tests' own server."""
 
-from tests.flows.lost_runs import server
+from tests.flows.crashed_runs import server
 
 __all__ = ["server"]

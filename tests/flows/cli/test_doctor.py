@@ -171,7 +171,7 @@ def test_a_named_server_that_is_away(
         ("127.0.0.1", "works:secret", "ok", "set; 127.0.0.1 can be reached from this machine only"),
         ("0.0.0.0", "works:secret", "ok", "set; 0.0.0.0 can be reached from other machines, too"),
         ("0.0.0.0", "", "wrong", "the Prefect server would listen on 0.0.0.0 without a password"),
-        ("127.0.0.1", "secret", "wrong", f"{PASSWORD} holds no user"),
+        ("127.0.0.1", "secret", "wrong", f"{PASSWORD} has no user name"),
     ],
 )
 @pytest.mark.usefixtures("quick")

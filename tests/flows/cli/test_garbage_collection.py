@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from flows.cli import garbage_collection
-from storage.home.layout import WORKING_COPIES, Home
+from storage.home.layout import Home
 from storage.home.marks import all_marks, find_fault
+from storage.home.open import WORKING_COPIES, open_home
 from storage.stores.s3.client import client
 from tests.bucket import bucket, moto_server
 from tests.flows.conftest import Works
@@ -97,7 +98,7 @@ def test_uploads_that_nobody_ended_are_shown_and_then_aborted(
     """By their own name, which a finished object may bear as well: that one stays."""
     monkeypatch.setenv(WORKING_COPIES, str(tmp_path))
     with moto_server() as endpoint, bucket(endpoint) as url:
-        home = Home.open(url)
+        home = open_home(url)
         home.store.write("fma/0a/index.json", b"whole")
         begun = client().create_multipart_upload(
             Bucket=url.split("/")[2], Key="home/fma/0a/index.json"

@@ -12,8 +12,8 @@ from rich.console import Console
 from flows.cli import lineage
 from flows.cli.lineage import home_around, recognise, settings_of, value_of
 from flows.cli.output import View
-from flows.recipes import named
 from flows.stages.lineage import LineageGraph
+from flows.studies.mixit.recipes import RECIPES
 from storage.config import Json
 from storage.errors import ConfigError
 from storage.home.layout import Home
@@ -136,6 +136,6 @@ def test_lost_units_are_said_to_be_lost(copied: Path) -> None:
 
 
 def test_settings_are_as_the_command_line_takes_them() -> None:
-    study = named("smoke").finetuning
-    again = named("demo").finetuning.override(settings_of(study.model_dump(mode="json")))
+    study = RECIPES["smoke"]().finetuning
+    again = RECIPES["demo"]().finetuning.override(settings_of(study.model_dump(mode="json")))
     assert again == study

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from flows.cli import recover, views
 from flows.cli.output import View
-from flows.config import StudyConfig
 from flows.studies.estimates import Progress
-from flows.studies.graph import build_graph
+from flows.studies.mixit.config import MixitStudyConfig
+from flows.studies.mixit.graph import build_graph
 from flows.studies.runner import DryRun, StageStatus
 from storage.errors import ConfigError, DataError
 from storage.home.layout import Home
@@ -40,11 +40,11 @@ def json_of(shown: Shown) -> Any:
     return json.loads(text_of(shown, as_json=True))
 
 
-def look(home: Home) -> tuple[StudyConfig, list[StageStatus]]:
-    config = StudyConfig.parse(json.loads(home.study("smoke").read_text())["config"])
-    prospect = DryRun(home)
-    build_graph(prospect, config, home)
-    return config, prospect.outlooks
+def look(home: Home) -> tuple[MixitStudyConfig, list[StageStatus]]:
+    config = MixitStudyConfig.parse(json.loads(home.study("smoke").read_text())["config"])
+    dry_run = DryRun(home)
+    build_graph(dry_run, config, home)
+    return config, dry_run.statuses
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_verify_finds_every_fault(damaged: Home) -> None:
     page = census.path(damaged, "census.json")
     page.write_bytes(page.read_bytes()[:-1] + b" ")
     console = Console(file=io.StringIO())
-    with pytest.raises(DataError, match=r"report.html is gone.*run the study again"):
+    with pytest.raises(DataError, match=r"report.html is missing.*run the study again"):
         views.verify(damaged, False, View(console, as_json=True))
     assert isinstance(console.file, io.StringIO)
     faults = json.loads(console.file.getvalue())["faults"]

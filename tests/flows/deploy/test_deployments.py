@@ -7,27 +7,27 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import httpx
 import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
-from flows.config import StudyConfig
 from flows.deploy.deployments import deployment_of
 from flows.deploy.schedule import NEVER
 from flows.deploy.work_pools import Pool
 from flows.engine.flow import stemworks, title
-from flows.recipes import RECIPES, smoke
-from flows.studies.graph import Part
+from flows.studies.mixit.config import MixitStudyConfig
+from flows.studies.mixit.recipes import smoke
 from flows.studies.request import RunRequest
+from flows.studies.table import FLOWS, RECIPES
 from storage.errors import ConfigError
-from storage.home.layout import Home
+from storage.home.open import open_home
 from tests.flows.conftest import EVALUATIONS, HOST, REDONE, Works
 from tests.flows.deploy.test_serve import wait_for
 
 ROOT = Path(__file__).parents[3]
-PARTS = get_args(Part)
+PARTS = list(FLOWS)
 POOL = "tested"
 
 
@@ -43,9 +43,8 @@ def test_the_form_offers_recipes_overrides_and_a_whole_configuration() -> None:
     assert fields["recipe"]["enum"] == list(RECIPES)
     assert fields["part"]["enum"] == list(PARTS)
     assert all(field["description"] for field in fields.values())
-    assert (
-        form["definitions"]["StudyConfig"]["properties"].keys() == StudyConfig.model_fields.keys()
-    )
+    shown = form["definitions"]["MixitStudyConfig"]["properties"]
+    assert shown.keys() == MixitStudyConfig.model_fields.keys()
     nested = {"config": smoke().model_dump(mode="json"), "overrides": ["name=x"]}
     assert stemworks.validate_parameters(nested)["config"] == smoke()
 
@@ -80,7 +79,7 @@ def test_a_container_does_not_see_this_machine_s_files(tmp_path: Path) -> None:
     def parameters(recipe: str, home: str, *settings: str) -> Any:
         return deployment_of(RunRequest("fma", recipe, [*settings], home), NEVER, pool).parameters
 
-    with pytest.raises(ConfigError, match="do not see the folder 'home' of this machine"):
+    with pytest.raises(ConfigError, match="cannot read the folder 'home' of this machine"):
         parameters("demo", "home")
     with pytest.raises(ConfigError, match=r"--set data\.root=/opt/stemworks/archives"):
         parameters("paper_small", "s3://bucket/home")
@@ -96,9 +95,9 @@ def test_a_container_does_not_see_this_machine_s_files(tmp_path: Path) -> None:
 def test_prefect_s_own_command_deploys_the_file(works: Works, tmp_path: Path) -> None:
     answer = works("deploy", "--recipe", "demo", "--home", str(tmp_path), "--json")
     assert answer.returncode == 0, answer.stderr
-    told = {row["what"]: row["is"] for row in json.loads(answer.stdout)}
-    assert told["process pool stemworks"] == "created"
-    assert told[f"limit gpu:{HOST}"] == told[f"limit packing:{HOST}"] == "there"
+    shown = {row["what"]: row["is"] for row in json.loads(answer.stdout)}
+    assert shown["process pool stemworks"] == "created"
+    assert shown[f"limit gpu:{HOST}"] == shown[f"limit packing:{HOST}"] == "exists"
     before = deployed(works, "demo")
     assert set(before) == {f"{part}-demo" for part in PARTS}
     start = f"deployments/{before['fma-demo']['id']}/create_flow_run"
@@ -148,7 +147,7 @@ def test_a_schedule_fires_and_a_worker_runs_it(
     [deployment] = deployed(works, "smoke").values()
     assert deployment["tags"] == ["stemworks", "smoke", "study", "micro"]
     assert {next(iter(one["schedule"])) for one in deployment["schedules"]} == {"cron", "interval"}
-    with Home.open(str(unevaluated)).alone("study-smoke", "study 'smoke'"):
+    with open_home(str(unevaluated)).alone("study-smoke", "study 'smoke'"):
         skipped = wait_for(lambda: _fired(works, deployment["id"], "CANCELLED"), worker)
     assert skipped["state"]["name"] == "Skipped"
     assert f"is being done by another process (pid {os.getpid()})" in skipped["state"]["message"]

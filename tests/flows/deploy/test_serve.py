@@ -78,8 +78,10 @@ def test_sigterm_reaches_the_job(works: Works, tmp_path: Path, how: str) -> None
     assert _ended(works, run), f"a stopped run must not look as if it ran: {row['state']}, {output}"
     logs = [path.read_text() for path in home.glob("runs/train-*/log.txt")]
     assert any("stopped by a signal" in log for log in logs)
-    # As on a machine that is started anew: nobody has to press Retry.
-    assert "It resumes by itself, for time 1 of 2." in works("status", "--home", str(home)).stderr
+    # As on a machine that was rebooted: no operator has to press Retry.
+    assert (
+        "It restarts automatically (restart 1 of 2)." in works("status", "--home", str(home)).stderr
+    )
     [row] = works.api("flow_runs/filter", asked)
     assert row["state"]["name"] == "AwaitingRetry"
 

@@ -97,7 +97,7 @@ def test_a_pod_has_shared_memory_and_time_for_a_checkpoint() -> None:
     assert memory["emptyDir"] == {"medium": "Memory", "sizeLimit": "32Gi"}
     assert {"name": "shared-memory", "mountPath": "/dev/shm"} in container["volumeMounts"]
     assert pod["terminationGracePeriodSeconds"] > GRACE_SECONDS
-    with pytest.raises(ConfigError, match="unknown job variable 'gpus'; a kubernetes pool has"):
+    with pytest.raises(ConfigError, match="unknown job variable 'gpus'; a kubernetes pool knows"):
         pod_of(gpus=4)
 
 
@@ -155,5 +155,7 @@ def test_a_process_is_given_gpus_by_its_environment() -> None:
 
 
 def test_no_such_kind() -> None:
-    with pytest.raises(ConfigError, match="unknown kind of pool 'ecs'; give process, docker"):
+    with pytest.raises(
+        ConfigError, match="unknown kind of work pool 'ecs'; give one of process, docker"
+    ):
         Pool.of("pool", "ecs", {})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.home.layout import WORKING_COPIES, Home
+from storage.home.open import WORKING_COPIES, open_home
 from tests import synthesised
 from tests.bucket import ACCESS_KEY, SECRET_KEY, SESSION_TOKEN, bucket, moto_server
 from tests.fault_proxy import fault_proxy
@@ -59,7 +59,7 @@ def second(first: Machine, tmp_path: Path) -> Machine:
 
 
 def objects(url: str) -> dict[str, bytes]:
-    store = Home.open(url).store
+    store = open_home(url).store
     rooms = ("studies", "marks", "locks", "archives", "fma", "musdb", "activity", "runs", "reports")
     return {name: store.read(name) for room in rooms for name in store.listing(room)}
 
@@ -111,7 +111,7 @@ def test_the_commands_work_from_anywhere(second: Machine, url: str) -> None:
 
 
 def test_what_the_bucket_lost_is_made_again(second: Machine, url: str) -> None:
-    home = Home.open(url)
+    home = open_home(url)
     before = objects(url)
     shard = next(name for name in before if name.endswith("0002-00.tar"))
     scored = next(name for name in before if name.endswith("scores.jsonl"))
@@ -158,7 +158,7 @@ def test_a_bad_connection_costs_time_and_nothing_else(
             rules.add(kind, method, "/home/", amount=amount, first=number + 1)
         assert set(machine.run(url, "fma").values()) == {"Completed"}
         assert sum(fault.met >= fault.first for fault in rules.faults) > 20
-        store = Home.open(url).store
+        store = open_home(url).store
         stored = {name: store.read(name) for name in store.listing("fma")}
     shards = [name for name in stored if name.endswith(".tar")]
     assert len(shards) == len(list(finished.glob("fma/*/shards/*.tar")))

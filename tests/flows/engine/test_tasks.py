@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.client.schemas.objects import StateType
-from prefect.states import Failed
+from prefect.client.schemas.objects import State, StateType
+from prefect.states import Completed, Failed
 
 from flows.config import LimitsConfig
-from flows.engine import tasks
-from flows.engine.tasks import patiently
+from flows.engine import task_policy, tasks
+from flows.engine.task_policy import Outcome
+from flows.engine.tasks import wait_for_lock
+from flows.stage_id import Role
 from flows.stages import data, training
 from flows.stages.stage import Built, Inputs, Performed, Site, Stage, perform
 from pipelines.config import FmaConfig
@@ -51,7 +53,7 @@ def test_a_stage_in_other_hands_is_awaited(tmp_path: Path, monkeypatch: pytest.M
     other = threading.Thread(target=lambda: first.append(perform(site, stage, config, {})))
     other.start()
     assert built.wait(60)
-    mark, cached = patiently(lambda: perform(site, stage, config, {}), say)
+    mark, cached = wait_for_lock(lambda: perform(site, stage, config, {}), say)
     other.join()
     assert cached
     assert mark == first[0].mark
@@ -65,20 +67,20 @@ LIMITS = LimitsConfig(
 
 
 @pytest.mark.parametrize(
-    ("stage", "kind", "hours"),
+    ("role", "hours"),
     [
-        (training.TRAIN.name, training.TRAIN.kind, 1),
-        (training.SELECT.name, training.SELECT.kind, 2),
-        (training.EVALUATE.name, training.EVALUATE.kind, 3),
-        ("pack", "packing", 4),
-        (data.CENSUS.name, data.CENSUS.kind, 5),
-        (data.PLAN.name, data.PLAN.kind, 5),
+        (training.TRAIN.role, 1),
+        (training.SELECT.role, 2),
+        (training.EVALUATE.role, 3),
+        (Role.PACKING, 4),
+        (data.CENSUS.role, 5),
+        (data.PLAN.role, 5),
     ],
 )
-def test_each_stage_has_its_time_and_the_setting_s_name(stage: str, kind: str, hours: int) -> None:
-    limit = tasks.time_limit(LIMITS, stage, kind)
+def test_each_stage_has_its_time_and_the_setting_s_name(role: Role, hours: int) -> None:
+    limit = tasks.time_limit(LIMITS, role)
     assert limit.hours == hours
-    assert getattr(LIMITS, limit.knob.removeprefix("limits.")) == hours
+    assert getattr(LIMITS, limit.setting.removeprefix("limits.")) == hours
 
 
 @pytest.mark.parametrize(
@@ -94,20 +96,21 @@ def test_each_stage_has_its_time_and_the_setting_s_name(stage: str, kind: str, h
 )
 def test_what_is_tried_again(error: Exception, again: bool) -> None:
     run: Any = None
-    assert tasks.is_transient(None, run, Failed(data=error)) == again
+    assert task_policy.is_transient(None, run, Failed(data=error)) == again
 
 
 def test_states_tell_what_happened() -> None:
-    def late() -> None:
+    def late() -> Outcome:
         raise TimeLimitError("stage train ran past its time limit")
 
-    def stopped() -> None:
+    def stopped() -> Outcome:
         raise StoppedError("stage train was stopped with its flow")
 
-    timed_out = tasks._truthful(late)()
+    timed_out: Any = task_policy.ending_as_states(late)()
     assert (timed_out.type, timed_out.name) == (StateType.FAILED, "TimedOut")
     assert timed_out.message == "stage train ran past its time limit"
-    cancelled = tasks._truthful(stopped)()
+    cancelled: Any = task_policy.ending_as_states(stopped)()
     assert (cancelled.type, cancelled.name) == (StateType.CANCELLED, "Cancelled")
     assert cancelled.message == "stage train was stopped with its flow"
-    assert tasks._truthful(lambda: 3)() == 3
+    done: State[int] = Completed(data=3)
+    assert task_policy.ending_as_states(lambda: done)() is done

@@ -14,7 +14,8 @@ import httpx
 import psutil
 import pytest
 
-from storage.home.layout import WORKING_COPIES, Home
+from storage.home.layout import Home
+from storage.home.open import WORKING_COPIES, open_home
 from tests.bucket import SECRET_KEY, bucket, moto_server
 from tests.flows.conftest import Works, scores
 from tests.services import (
@@ -70,7 +71,7 @@ def test_a_worker_is_lost_and_another_one_finishes(
     assert (over["state"]["name"], over["run_count"]) == ("Completed", 2), over["state"]
     other = "second" if at_work == "first" else "first"
     assert list((tmp_path / other / "scratch").rglob("evaluate-*")), "done by the other"
-    assert digests(Home.open(url)) == digests(Home.open(str(finished)))
+    assert digests(open_home(url)) == digests(open_home(str(finished)))
     assert stored_scores(url) == scores(finished)
     logs += [path.read_text() for path in server.folder.rglob("*.log")]
     for secret in (PASSWORD, AUTH_STRING.partition(":")[2], SECRET_KEY):
@@ -161,7 +162,7 @@ def digests(home: Home) -> list[tuple[str, str]]:
 
 
 def stored_scores(url: str) -> list[dict[str, Any]]:
-    store = Home.open(url).store
+    store = open_home(url).store
     rows = [
         json.loads(line)
         for name in store.listing("runs")

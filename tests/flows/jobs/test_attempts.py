@@ -8,6 +8,7 @@ from flows.jobs import attempts
 from flows.jobs.attempts import AttemptTiming, seconds_of
 from flows.stages.stage import Built, Site, Stage, perform
 from storage.config import Config
+from storage.home.job_events import JobEvent, ProgressEvent
 from storage.home.layout import Home
 from storage.home.runs import Run
 from tests.flows.stages.test_stage import Silent, Text
@@ -43,16 +44,17 @@ def test_a_stopped_attempt_counts(tmp_path: Path, clock: Clock) -> None:
 
 
 def test_a_killed_attempt_counts_up_to_its_last_lines(tmp_path: Path, clock: Clock) -> None:
-    said: list[str] = []
+    heard: list[JobEvent] = []
     killed = AttemptTiming(Run(tmp_path)).__enter__()
-    pass_on = killed.timing(said.append)
-    for line in ("step 1", "step 2", "step 3"):
+    pass_on = killed.timing(heard.append)
+    steps = [ProgressEvent(done=step, total=3, unit="steps") for step in (1, 2, 3)]
+    for step in steps:
         clock.now += attempts.WRITE_SECONDS
-        pass_on(line)
+        pass_on(step)
     clock.now += 1000
     with AttemptTiming(Run(tmp_path)) as again:
         assert again.earlier_seconds == 3 * attempts.WRITE_SECONDS
-    assert said == ["step 1", "step 2", "step 3"]
+    assert heard == steps
 
 
 def test_a_torn_note_is_no_note(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from flows.jobs.deadlines import TimeLimit, obeyed, stop, stopping, within
+from flows.jobs.deadlines import TimeLimit, interruptible, stop, stopping, within
 from pipelines.workers.fan_out import fan_out
 from storage.errors import StoppedError, TimeLimitError
 from storage.processes import children
@@ -55,7 +55,7 @@ def at_work() -> list[int]:
 
 
 def test_past_its_time_it_ends_and_says_which_setting() -> None:
-    said = r"pack 0001 ran past .*raise limits\.packing_hours"
+    said = r"pack 0001 exceeded .*raise limits\.packing_hours"
     with pytest.raises(TimeLimitError, match=said), within(SHORT, "pack 0001"):
         sleep_on()
 
@@ -111,7 +111,7 @@ def test_whatever_ends_the_flow_waits_until_its_work_has_ended() -> None:
                 time.sleep(0.5)
                 ended.set()
 
-    with pytest.raises(KeyboardInterrupt), obeyed():
+    with pytest.raises(KeyboardInterrupt), interruptible():
         thread, _ = in_thread(work)
         assert begun.wait(30)
         raise KeyboardInterrupt

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from flows.jobs.launch import launch
-from flows.jobs.multi_node import LAUNCHER, NODES, RENDEZVOUS, bring, node, torchrun
+from flows.jobs.multi_node import LAUNCHER, NODES, RENDEZVOUS, fetch, node, torchrun
 from storage.errors import ConfigError, LaunchError
-from storage.home.layout import WORKING_COPIES, Home
 from storage.home.mirror import Mirror
+from storage.home.open import WORKING_COPIES, open_home
 from storage.home.runs import Job, Run
 from tests.bucket import bucket, moto_server
 from tests.services import free_port
@@ -59,14 +59,14 @@ def test_a_host_that_fails_fails_the_job(
     Path(launcher).write_text(TWICE.replace("STEMWORKS_NODE", "ANOTHER_NAME"))
     for name in NODES:
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(LaunchError, match="nothing says which host of the job this is"):
+    with pytest.raises(LaunchError, match="no variable says which host of the job this is"):
         launch(run, "train", 1, lambda _: None, hosts=2)
 
 
 def test_several_hosts_need_a_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(LAUNCHER, raising=False)
     assert "--standalone" in torchrun(Run(tmp_path), 4, 1)
-    with pytest.raises(ConfigError, match="STEMWORKS_LAUNCHER names nothing"):
+    with pytest.raises(ConfigError, match="STEMWORKS_LAUNCHER names no command"):
         torchrun(Run(tmp_path), 4, 2)
 
 
@@ -81,7 +81,7 @@ def test_schedulers_say_which_host_it_is(name: str, monkeypatch: pytest.MonkeyPa
 def test_what_a_job_reads_is_brought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(WORKING_COPIES, str(tmp_path / "scratch"))
     with moto_server() as endpoint, bucket(endpoint) as url:
-        home = Home.open(url)
+        home = open_home(url)
         run, model = Run(home.run("train", "key")), home.run("train", "before") / "result/model"
         songs_at, index_at = home.root / "musdb/key/songs.jsonl", home.root / "fma/key/index.json"
         files = (
@@ -96,13 +96,13 @@ def test_what_a_job_reads_is_brought(tmp_path: Path, monkeypatch: pytest.MonkeyP
         )
         Mirror(home, run.root).push()
         (run.root / "job.json").unlink()
-        bring(home, run)
+        fetch(home, run)
         assert run.job().inputs["songs"] == str(songs_at)
         assert [path.read_text() for path in files] == [path.name for path in files]
         assert not (index_at.parent / "shards").exists(), "clips are fetched as they are read"
         monkeypatch.setenv(WORKING_COPIES, str(tmp_path / "elsewhere"))
         with pytest.raises(ConfigError, match="the same value on every host"):
-            bring(Home.open(url), run)
+            fetch(open_home(url), run)
 
 
 def losses(run: Run) -> list[tuple[int, float]]:

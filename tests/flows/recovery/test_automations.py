@@ -1,4 +1,4 @@
-"""On PostgreSQL the server itself finds lost runs and lets them begin again, but not for ever."""
+"""On PostgreSQL the server itself marks crashed runs and restarts them, within a limit."""
 
 import json
 import os
@@ -20,8 +20,14 @@ from prefect.server.events.schemas.automations import Automation
 from prefect.server.events.schemas.events import ReceivedEvent
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.recovery.automations import LOST, RESUME, TAG, lost_runs, resumption
+from flows.recovery.automations import (
+    MARK_CRASHED,
+    RESTART_CRASHED,
+    crash_automation,
+    restart_automation,
+)
 from flows.recovery.crash_detection import mark_crashed
+from flows.ui.states import STEMWORKS_TAG
 from storage.files import write_json
 from storage.processes import identity
 from tests.flows.conftest import Works
@@ -46,7 +52,7 @@ DEPLOYED, OURS = ("deployment", "prefect.deployment.some"), ("tag", "prefect.tag
 
 
 def event(name: str, count: int, *related: tuple[str, str]) -> ReceivedEvent:
-    """Return what the server hears of a run that was begun so many times."""
+    """Return the event of a run that was started so many times."""
     now = datetime.now(UTC)
     run = {"prefect.resource.id": f"prefect.flow-run.{uuid4()}", "prefect.run-count": str(count)}
     beside = [{"prefect.resource.role": role, "prefect.resource.id": one} for role, one in related]
@@ -61,24 +67,24 @@ def as_the_server_reads(automation: AutomationCore) -> Any:
 
 
 @pytest.mark.parametrize("resumes", [0, 1, 2])
-def test_which_crashes_begin_again(resumes: int) -> None:
+def test_which_crashes_are_restarted(resumes: int) -> None:
     """By the server's own reading of the trigger."""
-    trigger = as_the_server_reads(resumption(resumes))
+    trigger = as_the_server_reads(restart_automation(resumes))
     for count in range(1, 5):
         crash = event("Crashed", count, DEPLOYED, OURS)
         assert trigger.covers(crash) == (count <= resumes)
-    assert not trigger.covers(event("Crashed", 1, OURS)), "nobody would take it up"
-    assert not trigger.covers(event("Crashed", 1, DEPLOYED)), "another's run"
+    assert not trigger.covers(event("Crashed", 1, OURS)), "no runner would start it"
+    assert not trigger.covers(event("Crashed", 1, DEPLOYED)), "not a run of Stemworks"
     assert not trigger.expects("prefect.flow-run.Cancelled")
     assert not trigger.expects("prefect.flow-run.Failed")
 
 
 def test_which_silence_is_a_crash() -> None:
-    trigger = as_the_server_reads(lost_runs())
+    trigger = as_the_server_reads(crash_automation())
     assert trigger.starts_after("prefect.flow-run.heartbeat")
     assert trigger.covers(event("heartbeat", 1))
     for ended in ("Completed", "Failed", "Cancelled", "Crashed", "Paused", "AwaitingRetry"):
-        assert trigger.expects(f"prefect.flow-run.{ended}"), "no silence after that is a loss"
+        assert trigger.expects(f"prefect.flow-run.{ended}"), "silence after that is no crash"
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +112,7 @@ def wait_for(question: Callable[[], Any]) -> Any:
 
 @contextmanager
 def serving(server: PrefectServer, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A machine that runs what is deployed; at the end it is lost with all that it does."""
+    """A machine that executes deployed runs; at the end it dies with all its processes."""
     (folder / "served.py").write_text(SERVED)
     with (folder / "serve.log").open("ab") as log:
         process = subprocess.Popen(
@@ -123,30 +129,30 @@ def serving(server: PrefectServer, folder: Path) -> Iterator["subprocess.Popen[b
 
 
 @pytest.mark.slow
-def test_init_is_done_once_however_often_it_is_asked(server: PrefectServer, tmp_path: Path) -> None:
+def test_init_twice_installs_each_automation_once(server: PrefectServer, tmp_path: Path) -> None:
     for resumes in ("2", "1"):
         answer = stemworks(
             server, tmp_path, "init", "--database", "postgresql", "--resumes", resumes, "--json"
         )
         assert answer.returncode == 0, answer.stderr
     installed = {one["name"] for one in json.loads(answer.stdout)["installed"]}
-    assert {LOST, RESUME} <= installed
+    assert {MARK_CRASHED, RESTART_CRASHED} <= installed
     found = httpx.post(f"{server.api}/automations/filter", json={}, timeout=60).json()
-    ours = [one for one in found if one["name"] in (LOST, RESUME)]
+    ours = [one for one in found if one["name"] in (MARK_CRASHED, RESTART_CRASHED)]
     assert len(ours) == 2
-    [again] = [one for one in ours if one["name"] == RESUME]
-    assert again["trigger"]["match"]["prefect.run-count"] in ("1", ["1"]), "the last word counts"
+    [again] = [one for one in ours if one["name"] == RESTART_CRASHED]
+    assert again["trigger"]["match"]["prefect.run-count"] in ("1", ["1"]), "the last call counts"
 
 
 @pytest.mark.slow
-def test_nobody_guesses_anothers_database(server: PrefectServer, tmp_path: Path) -> None:
+def test_the_database_of_another_server_is_asked_for(server: PrefectServer, tmp_path: Path) -> None:
     answer = stemworks(server, tmp_path, "init")
     assert answer.returncode == 2
     assert "give --database postgresql or --database sqlite" in answer.stderr
 
 
 @pytest.mark.slow
-def test_on_sqlite_none_is_installed_and_why_is_said(works: Works) -> None:
+def test_on_sqlite_none_is_installed_and_the_note_says_why(works: Works) -> None:
     answer = works("init", "--json")
     assert answer.returncode == 0, answer.stderr
     said = json.loads(answer.stdout)
@@ -155,7 +161,7 @@ def test_on_sqlite_none_is_installed_and_why_is_said(works: Works) -> None:
 
 
 @pytest.mark.slow
-def test_a_lost_machine_s_run_crashes_resumes_once_and_no_more(
+def test_a_dead_machine_s_run_crashes_and_restarts_once(
     server: PrefectServer, tmp_path: Path
 ) -> None:
     answer = stemworks(server, tmp_path, "init", "--database", "postgresql", "--resumes", "1")
@@ -180,7 +186,7 @@ def test_a_lost_machine_s_run_crashes_resumes_once_and_no_more(
             json={"parameters": {"note": str(note)}}, timeout=60,
         ).json()["id"]  # fmt: skip
         wait_for(note.exists)
-    assert row()["state"]["name"] == "Running", "nobody was left to say that it ended"
+    assert row()["state"]["name"] == "Running", "no process was left to report its end"
     wait_for(lambda: "AwaitingRetry" in states())
     assert "Crashed" in states()
     note.unlink()
@@ -188,40 +194,40 @@ def test_a_lost_machine_s_run_crashes_resumes_once_and_no_more(
         pid = int(wait_for(lambda: note.exists() and note.read_text()))
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: row()["state"]["name"] == "Crashed")
-        # The automation hears of every crash within a second; this one is one too many for it.
-        counted = wait_for(lambda: _heard_of(server, run, 2))
+        # The automation sees every crash within a second; this one exceeds its limit.
+        counted = wait_for(lambda: _crashes_seen(server, run, 2))
     assert counted
     assert row()["state"]["name"] == "Crashed"
     assert states().count("AwaitingRetry") == 1
 
 
 @pytest.mark.slow
-def test_whoever_finds_what_never_began_lets_it_begin_again(
+def test_crash_detection_restarts_a_run_that_never_started(
     server: PrefectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The automation does not: its match knows only of runs that were `Running`."""
+    """The automation does not: it matches only runs that were `Running`."""
     monkeypatch.setenv("STEMWORKS_STATE", str(tmp_path))
     monkeypatch.setattr("flows.recovery.crash_detection.START_SECONDS", 0.0)
     answer = stemworks(server, tmp_path, "init", "--database", "postgresql", "--resumes", "1")
     assert answer.returncode == 0, answer.stderr
     with httpx.Client(base_url=f"{server.api}/", timeout=60) as http:
-        flow = http.post("flows/", json={"name": "never begun"}).json()["id"]
-        body = {"name": "never begun", "flow_id": flow, "tags": [TAG]}
+        flow = http.post("flows/", json={"name": "never started"}).json()["id"]
+        body = {"name": "never started", "flow_id": flow, "tags": [STEMWORKS_TAG]}
         deployment = http.post("deployments/", json=body).json()["id"]
         run = http.post(f"deployments/{deployment}/create_flow_run", json={}).json()["id"]
         http.post(f"flow_runs/{run}/set_state", json={"state": {"type": "PENDING"}})
-        taker = {"deployments": [deployment], "pool": "", "start": "1"}
-        write_json(tmp_path / "takers" / "taker.json", identity() | taker)
+        runner = {"deployments": [deployment], "pool": "", "start": "1"}
+        write_json(tmp_path / "takers" / "runner.json", identity() | runner)
         with temporary_settings({PREFECT_API_URL: server.api}):
             assert len(mark_crashed()) == 1
-        wait_for(lambda: _heard_of(server, run, 1))
+        wait_for(lambda: _crashes_seen(server, run, 1))
         states = http.get("flow_run_states/", params={"flow_run_id": run}).json()
         http.delete(f"deployments/{deployment}")
     names = [one["name"] for one in sorted(states, key=lambda one: str(one["timestamp"]))]
     assert names == ["Scheduled", "Pending", "Crashed", "AwaitingRetry"]
 
 
-def _heard_of(server: PrefectServer, run: str, times: int) -> bool:
+def _crashes_seen(server: PrefectServer, run: str, times: int) -> bool:
     """Say whether the server has digested so many crashes of a run."""
     asked = {
         "filter": {

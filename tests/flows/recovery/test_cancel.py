@@ -1,4 +1,4 @@
-"""A job killed or cancelled, from wherever, goes on from its checkpoint and not from zero."""
+"""A job that was killed or cancelled resumes from its checkpoint and not from step 0."""
 
 import json
 import os
@@ -22,7 +22,7 @@ STEPS = "pretraining.loop.steps=5000"
 
 
 class Training:
-    """The pre-training of a home, as its run directory tells of it."""
+    """The pre-training of a home, as its run directory shows it."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -31,7 +31,7 @@ class Training:
         return "".join(path.read_text() for path in self.home.glob("runs/train-*/log.txt"))
 
     def resumed(self) -> list[int]:
-        """Return the steps after which it went on."""
+        """Return the steps after which it resumed."""
         return [int(step) for step in re.findall(r"resuming after step (\d+)", self.log())]
 
     def checkpoints(self) -> list[int]:
@@ -39,12 +39,12 @@ class Training:
         return sorted(int(path.name.partition("-")[2]) for path in folders)
 
     def workers(self) -> list[int]:
-        """Return the processes that train, without what supervises them."""
+        """Return the processes that train, without their supervisors."""
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(FileNotFoundError, ProcessLookupError):
                 words = (entry / "cmdline").read_bytes().split(b"\0")
-                if b"torch.distributed.run" not in words and b"train" in words:
+                if b"training.torchrun" not in words and b"train" in words:
                     found += (
                         [int(entry.name)] if str(self.home).encode() in b" ".join(words) else []
                     )
@@ -57,8 +57,8 @@ def training(tmp_path: Path) -> Training:
 
 
 @pytest.fixture
-def begun(works: Works, training: Training) -> Iterator["subprocess.Popen[str]"]:
-    """A pre-training that a command line began, and that has a checkpoint."""
+def started(works: Works, training: Training) -> Iterator["subprocess.Popen[str]"]:
+    """A pre-training that a command line started, and that has a checkpoint."""
     process = works.start(*works.order("pretrain", training.home, "name=cancelled", STEPS))
     wait_for(training.checkpoints, process)
     yield process
@@ -67,21 +67,21 @@ def begun(works: Works, training: Training) -> Iterator["subprocess.Popen[str]"]
     wait_for_no_job(training.home)
 
 
-def test_a_killed_job_is_tried_again_and_a_cancelled_one_goes_on_when_run_again(
-    works: Works, training: Training, begun: "subprocess.Popen[str]"
+def test_a_killed_job_is_retried_and_a_cancelled_one_resumes_when_run_again(
+    works: Works, training: Training, started: "subprocess.Popen[str]"
 ) -> None:
     run = _run(works, "pretrain cancelled")
     [worker] = training.workers()
     os.kill(worker, signal.SIGKILL)
-    wait_for(training.resumed, begun)
+    wait_for(training.resumed, started)
     assert training.resumed()[0] >= 1
     answer = works("cancel", "pretrain cancelled", "--json")
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert json.loads(answer.stdout) == {
         "run": "pretrain cancelled", "id": run["id"], "state": "Cancelled",
     }  # fmt: skip
-    said = begun.communicate(timeout=60)[0]
-    assert begun.returncode == 143, said
+    said = started.communicate(timeout=60)[0]
+    assert started.returncode == 143, said
     assert "the run was cancelled; run the same command again to resume" in said
     assert "Traceback" not in said
     assert works.states(run["id"])["pretrain"] == "Cancelled"
@@ -102,24 +102,24 @@ def test_nothing_to_cancel(works: Works) -> None:
     assert "no run 'no such run' is unfinished" in answer.stderr
 
 
-def test_a_lost_deployed_run_resumes_by_itself_and_is_cancelled_from_the_ui(
+def test_a_crashed_deployed_run_restarts_and_is_cancelled_from_the_ui(
     works: Works, training: Training
 ) -> None:
-    order = works.order("pretrain", training.home, "name=lost", STEPS)[1:]
+    order = works.order("pretrain", training.home, "name=crashed", STEPS)[1:]
     server = works.start("serve", *order)
     try:
-        deployment = wait_for(lambda: _deployment(works, "pretrain-lost"), server)
+        deployment = wait_for(lambda: _deployment(works, "pretrain-crashed"), server)
         run = works.api(f"deployments/{deployment['id']}/create_flow_run", {})["id"]
         wait_for(training.checkpoints, server)
-        note = works.state / "live-runs" / f"{run}.json"
-        os.kill(json.loads(note.read_text())["pid"], signal.SIGKILL)
+        heartbeat = works.state / "live-runs" / f"{run}.json"
+        os.kill(json.loads(heartbeat.read_text())["pid"], signal.SIGKILL)
         wait_for(training.resumed, server)
         again = _row(works, run)
         assert (again["run_count"], again["state"]["name"]) == (2, "Running")
         owned = {"key": {"any_": [KEY]}, "flow_run_id": {"any_": [run]}}
         cards = works.api("artifacts/filter", {"artifacts": owned, "sort": "CREATED_DESC"})
         headings = [card["data"].partition("\n")[0] for card in cards]
-        assert headings == ["## pretrain lost: running", "## pretrain lost: lost"]
+        assert headings == ["## pretrain crashed: running", "## pretrain crashed: lost"]
         # What the UI's Cancel button sends.
         works.api(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
         wait_for(lambda: _row(works, run)["state"]["name"] == "Cancelled", server)
@@ -128,7 +128,9 @@ def test_a_lost_deployed_run_resumes_by_itself_and_is_cancelled_from_the_ui(
     finally:
         server.send_signal(signal.SIGINT)
         output = server.communicate(timeout=120)[0]
-    assert "Run 'pretrain lost' was lost: its process is gone. It resumes by itself" in output
+    assert (
+        "Run 'pretrain crashed' crashed: its process has died. It restarts automatically" in output
+    )
 
 
 def _row(works: Works, run: str) -> dict[str, Any]:

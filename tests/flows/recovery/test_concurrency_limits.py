@@ -1,4 +1,4 @@
-"""One machine's limits: its own, as many as it has GPUs, and never a person's setting undone."""
+"""One machine's limits on the server: created, freed, and never reset to their default."""
 
 import os
 from collections.abc import Iterator
@@ -9,13 +9,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.concurrency.sync import concurrency
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.recovery.concurrency_limits import (
-    capacity,
-    ensure_limits,
-    free_slots,
-    limit_of,
-    own_limits,
-)
+from flows.recovery.concurrency_limits import ensure_limits, free_slots
 from tests.flows.conftest import Works
 
 HOST = "gpu7"
@@ -36,23 +30,6 @@ def client(works: Works) -> Iterator[SyncPrefectClient]:
             client.delete_global_concurrency_limit_by_name(name)
 
 
-def test_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STEMWORKS_HOST", HOST)
-    assert own_limits() == [f"gpu:{HOST}", f"packing:{HOST}"]
-    assert limit_of("light") == ""
-    monkeypatch.setenv("STEMWORKS_HOST", "")
-    assert own_limits() == [], "a pod has its GPUs to itself"
-    monkeypatch.delenv("STEMWORKS_HOST")
-    assert own_limits()[0] == f"gpu:{os.uname().nodename}"
-
-
-def test_without_a_gpu_one_job_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert (capacity("gpu"), capacity("packing")) == (1, 1)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    assert (capacity("gpu"), capacity("packing")) == (2, 1)
-
-
 def test_made_kept_and_freed(client: SyncPrefectClient) -> None:
     ensure_limits(client)
     gpu, packing = f"gpu:{HOST}", f"packing:{HOST}"
@@ -60,9 +37,9 @@ def test_made_kept_and_freed(client: SyncPrefectClient) -> None:
     assert client.read_global_concurrency_limit_by_name(packing).limit == 1
     client.upsert_global_concurrency_limit_by_name(packing, 2)
     ensure_limits(client)
-    assert client.read_global_concurrency_limit_by_name(packing).limit == 2, "a person's choice"
+    assert client.read_global_concurrency_limit_by_name(packing).limit == 2, "an operator's choice"
     with concurrency(gpu, occupy=2, strict=True):
         assert client.read_global_concurrency_limit_by_name(gpu).active_slots == 2
-        free_slots(client, [gpu, "none of ours"])
+        free_slots(client, [gpu, "no such limit"])
         found = client.read_global_concurrency_limit_by_name(gpu)
         assert (found.limit, found.active_slots) == (3, 0)

@@ -1,4 +1,4 @@
-"""Dead runs are told from live ones, on a real server, and free what they held."""
+"""Crashed runs are distinguished from live ones, on a real server, and free their slots."""
 
 import os
 import time
@@ -9,36 +9,39 @@ from uuid import UUID, uuid4
 import pytest
 
 from flows.recovery.crash_detection import mark_crashed
-from flows.recovery.heartbeats import registered
+from flows.recovery.heartbeats import run_heartbeat
+from flows.stage_id import StageId
 from flows.ui.progress import Standing
 from flows.ui.run_card import KEY, RunCard
 from storage.files import read_json
 from storage.processes import is_alive
 from tests.flows.conftest import Works, kill_when, wait_for_no_job
-from tests.flows.lost_runs import (
+from tests.flows.crashed_runs import (
     GPU_JOBS,
     LIMIT,
     Server,
     dead,
     deployed,
+    heartbeat,
     names,
-    note,
 )
 
 
 def silent_for(run: UUID, seconds: float) -> None:
-    """Let a note look as if it was renewed last so long ago."""
+    """Make a heartbeat look as if it was last renewed that long ago."""
     then = time.time() - seconds
-    os.utime(note(run), (then, then))
+    os.utime(heartbeat(run), (then, then))
 
 
-def test_registered_as_long_as_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_heartbeat_exists_as_long_as_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("STEMWORKS_STATE", str(tmp_path))
     run = uuid4()
-    with pytest.raises(KeyboardInterrupt), registered(run):
-        assert is_alive(read_json(note(run)))
+    with pytest.raises(KeyboardInterrupt), run_heartbeat(run):
+        assert is_alive(read_json(heartbeat(run)))
         raise KeyboardInterrupt
-    assert not note(run).exists()
+    assert not heartbeat(run).exists()
 
 
 @pytest.mark.parametrize(
@@ -50,7 +53,7 @@ def test_registered_as_long_as_it_runs(tmp_path: Path, monkeypatch: pytest.Monke
         (ValueError, True, False),
     ],
 )
-def test_told_to_end_a_deployed_run_leaves_its_note(
+def test_a_deployed_run_asked_to_stop_leaves_its_heartbeat(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     end: type[BaseException],
@@ -60,100 +63,105 @@ def test_told_to_end_a_deployed_run_leaves_its_note(
 ) -> None:
     monkeypatch.setenv("STEMWORKS_STATE", str(tmp_path))
     run = uuid4()
-    with pytest.raises(end), registered(run, deployed):
+    with pytest.raises(end), run_heartbeat(run, deployed):
         raise end
-    assert note(run).exists() == stays
+    assert heartbeat(run).exists() == stays
 
 
-@pytest.mark.parametrize("how", [{"pid": 2**22 + 1}, {"start": "1"}])
-def test_a_dead_run_crashed_and_its_slot_is_free(server: Server, how: dict[str, Any]) -> None:
+@pytest.mark.parametrize("process", [{"pid": 2**22 + 1}, {"start": "1"}])
+def test_a_dead_run_is_marked_and_its_slot_is_free(server: Server, process: dict[str, Any]) -> None:
     run = server.start()
-    dead(run, **how)
+    dead(run, **process)
     server.hold_slot()
     assert server.limit() == (GPU_JOBS, 1)
-    assert names(mark_crashed()) == ["reaped RUNNING"]
+    assert names(mark_crashed()) == ["crashed RUNNING"]
     assert server.state(run) == "Crashed"
     assert server.limit() == (GPU_JOBS, 0)
-    assert not note(run).exists()
+    assert not heartbeat(run).exists()
     assert mark_crashed() == [], "once"
 
 
 @pytest.mark.parametrize("elsewhere", [{"boot": "before"}, {"space": "another container"}])
-def test_elsewhere_a_note_lives_as_long_as_it_is_renewed(
+def test_elsewhere_a_heartbeat_lives_as_long_as_it_is_renewed(
     server: Server, elsewhere: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There a pid means another process; and a note of before a reboot is renewed no more."""
+    """There a pid means another process; and one from before a reboot is no longer renewed."""
     run = server.start()
     dead(run, **elsewhere)
     assert mark_crashed() == []
     assert server.state(run) == "Running"
-    for module in ("live_runs", "reap"):
-        monkeypatch.setattr(f"flows.operations.{module}.EXPIRY_SECONDS", 0.2)
+    for module in ("heartbeats", "crash_detection"):
+        monkeypatch.setattr(f"flows.recovery.{module}.EXPIRY_SECONDS", 0.2)
     deadline = time.monotonic() + 60
-    while not (lost := names(mark_crashed())):
+    while not (crashed := names(mark_crashed())):
         assert time.monotonic() < deadline
-    assert lost == ["reaped RUNNING"]
+    assert crashed == ["crashed RUNNING"]
     assert server.state(run) == "Crashed"
 
 
-def test_a_run_that_began_again_is_not_taken_for_its_dead_attempt(server: Server) -> None:
-    """Its new process has told the server, but left no note of its own yet."""
+def test_a_restarted_run_is_not_mistaken_for_its_dead_attempt(server: Server) -> None:
+    """Its new process has set the state `Running`, but written no heartbeat yet."""
     run = server.start()
     dead(run)
     silent_for(run, 10)
     assert mark_crashed() == []
     assert server.state(run) == "Running"
-    assert note(run).exists(), "if the new one dies before it leaves a note, this one tells"
+    assert heartbeat(run).exists(), (
+        "should the new process die before its first heartbeat, this one remains"
+    )
 
 
-def test_a_run_that_another_machine_does_now_is_left_alone(
+def test_a_run_that_another_machine_executes_now_is_left_alone(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """This one was away for long, and comes back with the note of a process that is no more."""
+    """This machine was off for long, and comes back with the heartbeat of a dead process."""
     monkeypatch.setattr("flows.recovery.crash_detection.EXPIRY_SECONDS", 0.0)
     run = server.start()
     dead(run)
     silent_for(run, 3600)
     assert mark_crashed() == []
     assert server.state(run) == "Running"
-    assert not note(run).exists()
+    assert not heartbeat(run).exists()
 
 
-def test_what_was_to_be_cancelled_is_cancelled(server: Server) -> None:
+def test_a_run_that_was_being_cancelled_is_cancelled(server: Server) -> None:
     run = server.start("CANCELLING")
     dead(run)
     assert mark_crashed() == []
     assert server.state(run) == "Cancelled"
 
 
-def test_who_lost_a_run_is_told_how_to_go_on(server: Server) -> None:
+def test_the_owner_of_a_crashed_run_is_given_the_command(server: Server) -> None:
     run = server.start()
     dead(run, start="1", command="stemworks run study --recipe demo")
-    [lost] = mark_crashed()
-    assert lost.verdict == "Go on with: stemworks run study --recipe demo"
-    said = server.ask("GET", f"flow_runs/{run}")["state"]["message"]
-    assert said == f"Its process is gone. {lost.verdict}"
+    [crashed] = mark_crashed()
+    assert crashed.decision == "Resume it with: stemworks run study --recipe demo"
+    message = server.ask("GET", f"flow_runs/{run}")["state"]["message"]
+    assert message == f"Its process has died. {crashed.decision}"
 
 
-def test_a_deployed_run_begins_again_and_again_but_not_for_ever(server: Server) -> None:
+def test_a_deployed_run_restarts_a_limited_number_of_times(server: Server) -> None:
     run, _ = deployed(server, resumes=2)
     states = []
     for _ in range(3):
         server.set(run, "PENDING")
         server.set(run, "RUNNING")
         dead(run)
-        assert names(mark_crashed()) == ["reaped"]
+        assert names(mark_crashed()) == ["crashed"]
         states.append(server.state(run))
     found = server.ask("GET", f"flow_runs/{run}")
     assert found["run_count"] == 3
     assert states == ["AwaitingRetry", "AwaitingRetry", "Crashed"]
-    assert "begun 3 times, and limits.resumes=2" in found["state"]["message"]
+    assert "started 3 times, and limits.resumes=2" in found["state"]["message"]
+
+
+PRETRAIN = StageId("pretrain")
 
 
 def carded(server: Server, run: UUID, state: Any = "running") -> str:
     """Put a card on a run; return its artifact."""
-    standings = {"pretrain": Standing("running", 0.4)}
-    text = RunCard("study x", state, ["pretrain"], standings).markdown()
+    standings = {PRETRAIN: Standing(share=0.4)}
+    text = RunCard("study x", state, [PRETRAIN], standings).markdown()
     body = {"key": KEY, "type": "markdown", "data": text, "flow_run_id": str(run)}
     return str(server.ask("POST", "artifacts/", body)["id"])
 
@@ -161,12 +169,20 @@ def carded(server: Server, run: UUID, state: Any = "running") -> str:
 @pytest.mark.parametrize(
     ("state", "heading", "why"),
     [
-        ("RUNNING", "lost", "Its process is gone. Run it again: what is done stays done."),
-        # As whoever started its process marks it, or the server.
-        ("CRASHED", "lost", "Its process is gone. Run it again: what is done stays done."),
-        ("SCHEDULED", "lost", "Its process is gone. It begins again."),
-        ("CANCELLING", "stopped", "It was cancelled. Its process is gone."),
-        ("CANCELLED", "stopped", "It was marked Cancelled. Its process is gone."),
+        (
+            "RUNNING",
+            "lost",
+            "Its process has died. Run the same command again: finished work is kept.",
+        ),
+        # As its runner, its worker or the server marks it.
+        (
+            "CRASHED",
+            "lost",
+            "Its process has died. Run the same command again: finished work is kept.",
+        ),
+        ("SCHEDULED", "lost", "Its process has died. It restarts automatically."),
+        ("CANCELLING", "stopped", "It was cancelled. Its process has died."),
+        ("CANCELLED", "stopped", "It was marked Cancelled. Its process has died."),
     ],
 )
 def test_the_card_of_a_dead_run_says_so(server: Server, state: str, heading: str, why: str) -> None:
@@ -184,7 +200,7 @@ def test_the_card_of_a_dead_run_says_so(server: Server, state: str, heading: str
 
 @pytest.mark.slow
 def test_the_card_of_a_killed_study(works: Works, tmp_path: Path) -> None:
-    """As a person sees it: the flow's process is killed, and `status` is asked."""
+    """As a user sees it: the flow's process is killed, then `status` is called."""
     home = tmp_path / "home"
     order = works.order("pretrain", home, "name=killed", "pretraining.loop.steps=5000")
     process = works.start(*order)
@@ -204,13 +220,13 @@ def test_the_card_of_a_killed_study(works: Works, tmp_path: Path) -> None:
     assert answer.returncode == 0, answer.stderr
     text = card()
     assert text.startswith(
-        "## pretrain killed: lost\n\nIts process is gone. Go on with: stemworks run"
+        "## pretrain killed: lost\n\nIts process has died. Resume it with: stemworks run"
     )
     assert "| pretrain | lost, " in text
     assert "running" not in text
 
 
-def test_a_card_that_says_how_its_run_ended_stays(server: Server) -> None:
+def test_a_card_that_shows_how_its_run_ended_is_kept(server: Server) -> None:
     run = server.start("FAILED")
     made = carded(server, run, "failed")
     before = server.ask("GET", f"artifacts/{made}")["data"]
@@ -223,15 +239,15 @@ def test_a_live_run_is_left_alone(server: Server) -> None:
     run, other = server.start(), server.start()
     server.hold_slot()
     dead(other)
-    with registered(run):
-        assert names(mark_crashed()) == ["reaped RUNNING"]
+    with run_heartbeat(run):
+        assert names(mark_crashed()) == ["crashed RUNNING"]
         assert server.state(run) == "Running"
         assert server.state(other) == "Crashed"
         assert server.limit() == (GPU_JOBS, 1), "the slot may be the live run's"
-        assert note(run).exists()
+        assert heartbeat(run).exists()
 
 
-def test_a_limit_that_a_person_raised_is_kept(server: Server) -> None:
+def test_a_limit_that_an_operator_raised_is_kept(server: Server) -> None:
     server.set_limit(3)
     server.hold_slot()
     dead(server.start())
@@ -251,14 +267,14 @@ def test_a_run_that_ended_properly_stays_as_it_ended(server: Server, state: str)
     dead(run)
     assert mark_crashed() == []
     assert server.state(run) == state.capitalize()
-    assert not note(run).exists()
+    assert not heartbeat(run).exists()
 
 
-def test_notes_that_say_nothing(server: Server) -> None:
-    """A run that the server forgot, and a note cut off by a crash."""
+def test_heartbeats_without_content(server: Server) -> None:
+    """A run that the server has deleted, and a file that a crash cut short."""
     dead(uuid4())
     run = server.start()
-    note(run).write_text('{"pid": ')
-    assert names(mark_crashed()) == ["reaped RUNNING"]
+    heartbeat(run).write_text('{"pid": ')
+    assert names(mark_crashed()) == ["crashed RUNNING"]
     assert server.state(run) == "Crashed"
-    assert not list(note(run).parent.iterdir())
+    assert not list(heartbeat(run).parent.iterdir())

@@ -1,4 +1,4 @@
-"""Runs that were taken up by a process that did not live to begin them."""
+"""Runs whose runner died before it started them."""
 
 import os
 import signal
@@ -10,110 +10,112 @@ from uuid import UUID, uuid4
 import pytest
 
 from flows.recovery.crash_detection import mark_crashed
-from flows.recovery.heartbeats import taking_up
+from flows.recovery.heartbeats import runner_heartbeat
 from flows.server.settings import ServerSettings
 from storage.files import read_json, write_json
 from storage.processes import children, identity
 from tests.flows.conftest import Works
+from tests.flows.crashed_runs import Server, deployed, names
 from tests.flows.deploy.test_serve import wait_for
-from tests.flows.lost_runs import Server, deployed, names
 
 
-def left(deployment: str, seconds_ago: float = 0.0, **how: Any) -> Path:
-    """Leave the note of a process that took up a deployment's runs, and is no more."""
-    path = ServerSettings.from_environment().takers / "taker.json"
+def dead_runner(deployment: str, seconds_ago: float = 0.0, **process: Any) -> Path:
+    """Leave the heartbeat of a runner of a deployment that has died."""
+    path = ServerSettings.from_environment().runner_heartbeats / "runner.json"
     known = {"deployments": [deployment], "pool": "", "start": "1"}
-    write_json(path, identity() | known | how)
+    write_json(path, identity() | known | process)
     then = time.time() - seconds_ago
     os.utime(path, (then, then))
     return path
 
 
 @pytest.fixture
-def ripe(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is `Pending` has been so for long enough."""
+def overdue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every `Pending` run counts as waiting too long."""
     monkeypatch.setattr("flows.recovery.crash_detection.START_SECONDS", 0.0)
 
 
-def test_what_was_taken_up_and_never_began_is_given_time_and_begins_again(
+def test_a_run_that_never_started_is_given_time_and_restarts(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, deployment = deployed(server)
     server.set(run, "PENDING")
-    taker = left(deployment)
-    assert mark_crashed() == [], "its flow may be on its way, and outlives whoever started it"
+    runner = dead_runner(deployment)
+    assert mark_crashed() == [], "its flow may be starting, and outlives its runner"
     assert server.state(run) == "Pending"
-    assert taker.exists()
+    assert runner.exists()
     monkeypatch.setattr("flows.recovery.crash_detection.START_SECONDS", 0.0)
-    [lost] = mark_crashed()
-    assert lost.verdict == "It resumes by itself, for time 1 of 2."
+    [crashed] = mark_crashed()
+    assert crashed.decision == "It restarts automatically (restart 1 of 2)."
     assert server.state(run) == "AwaitingRetry"
     states = server.ask("GET", f"flow_run_states/?flow_run_id={run}")
     [crash] = [one for one in states if one["name"] == "Crashed"]
-    assert crash["message"] == f"Whoever took it up is gone, and it never began. {lost.verdict}"
-    assert not taker.exists()
+    assert crash["message"] == (
+        f"The process that was to start it has died, and the run never started. {crashed.decision}"
+    )
+    assert not runner.exists()
 
 
-def test_what_never_begins_is_not_taken_up_for_ever(server: Server, ripe: None) -> None:
+def test_a_run_that_never_starts_is_not_restarted_for_ever(server: Server, overdue: None) -> None:
     run, deployment = deployed(server, resumes=1)
     states = []
     for _ in range(2):
         server.set(run, "PENDING")
-        left(deployment)
-        assert names(mark_crashed()) == ["reaped"]
+        dead_runner(deployment)
+        assert names(mark_crashed()) == ["crashed"]
         states.append(server.state(run))
     assert states == ["AwaitingRetry", "Crashed"]
     found = server.ask("GET", f"flow_runs/{run}")
-    assert found["run_count"] == 0, "what Prefect counts would never reach a cap"
-    assert "begun 2 times, and limits.resumes=1" in found["state"]["message"]
+    assert found["run_count"] == 0, "Prefect's own count would never reach the limit"
+    assert "started 2 times, and limits.resumes=1" in found["state"]["message"]
 
 
-def test_what_another_may_yet_begin_is_left_alone(server: Server, ripe: None) -> None:
+def test_a_run_that_another_process_may_start_is_left_alone(server: Server, overdue: None) -> None:
     served, deployment = deployed(server)
     others, _ = deployed(server)
     strangers, strange = deployed(server, tags=[])
     for run in (served, others, strangers):
         server.set(run, "PENDING")
-    left(deployment, seconds_ago=3600)
-    assert mark_crashed() == [], "taken up after this process was gone"
-    left(strange)
-    assert mark_crashed() == [], "no run of ours"
-    with taking_up(deployments=[UUID(deployment)]):
-        assert mark_crashed() == [], "whoever took it up lives"
-    [taker] = ServerSettings.from_environment().takers.iterdir()
-    write_json(taker, read_json(taker) | {"start": "1"})
-    assert names(mark_crashed()) == ["reaped"], "no more"
+    dead_runner(deployment, seconds_ago=3600)
+    assert mark_crashed() == [], "given out after this runner died"
+    dead_runner(strange)
+    assert mark_crashed() == [], "not a run of Stemworks"
+    with runner_heartbeat(deployments=[UUID(deployment)]):
+        assert mark_crashed() == [], "its runner is alive"
+    [runner] = ServerSettings.from_environment().runner_heartbeats.iterdir()
+    write_json(runner, read_json(runner) | {"start": "1"})
+    assert names(mark_crashed()) == ["crashed"], "no more"
     states = [server.state(run) for run in (served, others, strangers)]
     assert states == ["AwaitingRetry", "Pending", "Pending"]
-    assert not list(ServerSettings.from_environment().takers.iterdir())
+    assert not list(ServerSettings.from_environment().runner_heartbeats.iterdir())
 
 
-def test_a_pool_s_run_that_never_began(server: Server, ripe: None) -> None:
-    pools = [f"reaped-{uuid4()}" for _ in range(2)]
+def test_a_pool_s_run_that_never_started(server: Server, overdue: None) -> None:
+    pools = [f"crashed-{uuid4()}" for _ in range(2)]
     for name in pools:
         server.ask("POST", "work_pools/", {"name": name, "type": "process"})
     runs = [deployed(server, work_pool_name=name)[0] for name in pools]
     for run in runs:
         server.set(run, "PENDING")
-    left("", deployments=[], pool=pools[0])
+    dead_runner("", deployments=[], pool=pools[0])
     try:
-        assert names(mark_crashed()) == ["reaped"]
+        assert names(mark_crashed()) == ["crashed"]
         assert [server.state(run) for run in runs] == ["AwaitingRetry", "Pending"]
     finally:
         for name in pools:
             server.ask("DELETE", f"work_pools/{name}")
 
 
-def test_any_command_looks_for_them(works: Works, tmp_path: Path) -> None:
-    taker = works.state / "takers" / "taker.json"
-    write_json(taker, identity() | {"deployments": [], "pool": "", "start": "1"})
+def test_any_command_detects_them(works: Works, tmp_path: Path) -> None:
+    runner = works.state / "takers" / "runner.json"
+    write_json(runner, identity() | {"deployments": [], "pool": "", "start": "1"})
     works("status", "--home", str(tmp_path))
-    assert not taker.exists(), "looked through, and nothing was found"
+    assert not runner.exists(), "examined; no run was waiting"
 
 
 @pytest.fixture
 def stall(tmp_path: Path) -> Path:
-    """While this file is there, a flow's process does not get as far as to begin."""
+    """While this file exists, a flow's process hangs before it starts its run."""
     flag = tmp_path / "stall"
     flag.touch()
     (tmp_path / "sitecustomize.py").write_text(
@@ -129,10 +131,10 @@ def stall(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["serve", "work"])
-def test_killed_while_the_flow_was_being_started(
+def test_killed_while_the_flow_was_starting(
     works: Works, server: Server, stall: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """With whoever started it, as by the power; then somebody begins again."""
+    """Together with its runner, as by a power cut; then a new runner starts."""
     order = works.order("musdb", stall.with_name("home"), f"name=taken-{how}")[1:]
     words = ["serve", *order] if how == "serve" else ["work", "taken"]
     variables = {

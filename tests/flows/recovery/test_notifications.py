@@ -1,4 +1,4 @@
-"""Notifications reach a real receiver, are tried again, and keep their address to themselves."""
+"""Notifications reach a real receiver, are retried, and do not show their address."""
 
 import logging
 
@@ -10,13 +10,13 @@ from tests.webhook import SECRET, webhook
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifications, "PAUSE_SECONDS", 0.0)
     monkeypatch.setattr(notifications, "_is_automated", lambda: False)
 
 
 @pytest.mark.parametrize(("refusals", "taken"), [(0, True), (2, True), (3, False)])
-def test_it_is_tried_again(
+def test_it_is_retried(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     refusals: int,
@@ -25,7 +25,7 @@ def test_it_is_tried_again(
     with webhook(refusals) as receiver:
         monkeypatch.setenv(notifications.WEBHOOK, receiver.url)
         with caplog.at_level(logging.WARNING, notifications.__name__):
-            assert notifications.tell("stalled", "study x", "no sign of life", "id-1") == taken
+            assert notifications.notify("stalled", "study x", "no sign of life", "id-1") == taken
     assert receiver.asked == min(refusals + 1, notifications.ATTEMPTS)
     assert [body["text"] for body in receiver.bodies] == [
         "study x stalled: no sign of life"
@@ -36,14 +36,14 @@ def test_it_is_tried_again(
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1/x", "nonsense", "http://[::1", "ftp://x/"])
-def test_a_webhook_that_is_away_or_none_costs_nothing(
+def test_a_webhook_that_does_not_answer_or_is_no_address_costs_nothing(
     monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     monkeypatch.setenv(notifications.WEBHOOK, address)
-    assert not notifications.tell("failed", "study x", "why")
+    assert not notifications.notify("failed", "study x", "why")
 
 
-def test_what_is_no_address_is_refused_without_being_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_address_is_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(notifications.WEBHOOK, f"hooks/{SECRET}")
     with pytest.raises(ConfigError) as caught:
         notifications.install(automated=False)
@@ -51,6 +51,6 @@ def test_what_is_no_address_is_refused_without_being_told(monkeypatch: pytest.Mo
     assert notifications.WEBHOOK in str(caught.value)
 
 
-def test_nobody_asked_for_any(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_webhook_nothing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(notifications.WEBHOOK, raising=False)
     assert "init" in notifications.install(automated=False)

@@ -1,4 +1,4 @@
-"""A server with a password lets nobody in without; and only processes have the password."""
+"""A server with a password refuses requests without it; only environments hold it."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""The server is found or started where the environment says, and nothing else is taken for it."""
+"""The server is found or started where the environment says, and no other is mistaken for it."""
 
 import http.server
 import os
@@ -21,7 +21,7 @@ from tests.flows.conftest import Works
 
 
 class Healthy(http.server.BaseHTTPRequestHandler):
-    """Says that it is well, at one address only."""
+    """Answers as a healthy server, at one path only."""
 
     def do_GET(self) -> None:
         self.send_response(200 if self.path == "/api/health" else 404)
@@ -75,32 +75,32 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_place_by_environment(tmp_path: Path) -> None:
-    place = ServerSettings.from_environment()
-    assert (place.host, place.port) == ("127.0.0.1", 4200), "on loopback unless told otherwise"
-    assert place.state == Path.home() / ".local/state/stemworks"
+def test_settings_by_environment(tmp_path: Path) -> None:
+    own = ServerSettings.from_environment()
+    assert (own.host, own.port) == ("127.0.0.1", 4200), "on loopback by default"
+    assert own.state == Path.home() / ".local/state/stemworks"
     os.environ |= {
         "STEMWORKS_STATE": str(tmp_path / "here" / ".." / "there"),
         "STEMWORKS_SERVER_HOST": "0.0.0.0",
         "STEMWORKS_SERVER_PORT": "4321",
     }
-    place = ServerSettings.from_environment()
-    assert place == ServerSettings(tmp_path / "there", "0.0.0.0", 4321)
-    assert place.address == "http://127.0.0.1:4321", "where this machine finds it"
-    assert place.public_address == f"http://{socket.getfqdn()}:4321"
-    for path in (place.record, place.log, place.live_runs):
+    own = ServerSettings.from_environment()
+    assert own == ServerSettings(tmp_path / "there", "0.0.0.0", 4321)
+    assert own.address == "http://127.0.0.1:4321", "where this machine finds it"
+    assert own.public_address == f"http://{socket.getfqdn()}:4321"
+    for path in (own.record, own.log, own.run_heartbeats):
         assert path.is_relative_to(tmp_path / "there")
 
 
 @pytest.mark.parametrize("port", ["", "http", "-1", "0", "65536", "99999", "4200.0", "²", "٤٢"])
-def test_port_that_is_none(port: str) -> None:
+def test_an_invalid_port(port: str) -> None:
     os.environ["STEMWORKS_SERVER_PORT"] = port
     with pytest.raises(MachineError, match=f"STEMWORKS_SERVER_PORT is '{port}'; give a port"):
         ServerSettings.from_environment()
 
 
-def test_settings(tmp_path: Path) -> None:
-    given = settings.settings(ServerSettings(tmp_path, "127.0.0.2", 4321))
+def test_the_shared_environment(tmp_path: Path) -> None:
+    given = settings.shared_environment(ServerSettings(tmp_path, "127.0.0.2", 4321))
     assert given["PREFECT_UI_URL"] == "http://127.0.0.2:4321/v2"
     assert given["PREFECT_API_URL"] == "http://127.0.0.2:4321/api"
     assert given["PREFECT_SERVER_API_HOST"] == "127.0.0.2"
@@ -111,10 +111,12 @@ def test_settings(tmp_path: Path) -> None:
     assert given["DO_NOT_TRACK"] == "1"
 
     assert given["PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED"] == "events,flow_runs"
-    assert not [name for name in given if "AUTH" in name or "CSRF" in name], "nobody to keep out"
-    assert "PREFECT_FLOWS_HEARTBEAT_FREQUENCY" not in given, "nobody listens on SQLite"
+    assert not [name for name in given if "AUTH" in name or "CSRF" in name], (
+        "no password, no protection"
+    )
+    assert "PREFECT_FLOWS_HEARTBEAT_FREQUENCY" not in given, "on SQLite no automation reads them"
     os.environ["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = "postgresql+asyncpg://u@h/d"
-    given = settings.settings(ServerSettings(tmp_path, "127.0.0.2", 4321))
+    given = settings.shared_environment(ServerSettings(tmp_path, "127.0.0.2", 4321))
     assert given["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
 
 
@@ -123,41 +125,41 @@ def test_settings(tmp_path: Path) -> None:
     [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True),
      ("0.0.0.0", False), ("::", False), ("10.0.0.1", False), ("works.example", False)],
 )  # fmt: skip
-def test_beyond_loopback_a_password_is_wanted(tmp_path: Path, host: str, private: bool) -> None:
-    place = ServerSettings(tmp_path, host, 4321)
-    assert place.is_private == private
+def test_beyond_loopback_a_password_is_required(tmp_path: Path, host: str, private: bool) -> None:
+    own = ServerSettings(tmp_path, host, 4321)
+    assert own.is_private == private
     if not private:
         with pytest.raises(ConfigError, match=rf"listen on {host} without a password"):
-            settings.require_guard(place)
+            settings.require_password(own)
         os.environ |= {"STEMWORKS_STATE": str(tmp_path), "STEMWORKS_SERVER_HOST": host}
         with pytest.raises(ConfigError, match="PREFECT_SERVER_API_AUTH_STRING=user:password"):
             server.connect()
     os.environ["PREFECT_SERVER_API_AUTH_STRING"] = "works:secret"
-    settings.require_guard(place)
-    given = settings.settings(place)
+    settings.require_password(own)
+    given = settings.shared_environment(own)
     assert given["PREFECT_API_AUTH_STRING"] == "works:secret"
     assert given["PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED"] == "true"
-    assert given["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == place.public_address
-    assert given["PREFECT_SERVER_UI_API_URL"] == f"{place.public_address}/api"
+    assert given["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == own.public_address
+    assert given["PREFECT_SERVER_UI_API_URL"] == f"{own.public_address}/api"
 
 
-def test_a_password_has_a_user(tmp_path: Path) -> None:
+def test_a_password_needs_a_user_name(tmp_path: Path) -> None:
     os.environ["PREFECT_SERVER_API_AUTH_STRING"] = "secret"
-    with pytest.raises(ConfigError, match="holds no user") as caught:
-        settings.require_guard(ServerSettings(tmp_path, "127.0.0.1", 4321))
+    with pytest.raises(ConfigError, match="has no user name") as caught:
+        settings.require_password(ServerSettings(tmp_path, "127.0.0.1", 4321))
     assert "secret" not in str(caught.value)
 
 
-def test_behind_a_proxy_its_address_is_the_origin(tmp_path: Path) -> None:
+def test_behind_a_proxy_the_origin_is_the_proxy_s_address(tmp_path: Path) -> None:
     os.environ["PREFECT_SERVER_API_AUTH_STRING"] = "works:secret"
     os.environ["PREFECT_UI_URL"] = "https://works.example/v2"
-    given = settings.settings(ServerSettings(tmp_path, "0.0.0.0", 4321))
+    given = settings.shared_environment(ServerSettings(tmp_path, "0.0.0.0", 4321))
     assert given["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == "https://works.example"
     assert given["PREFECT_SERVER_UI_API_URL"] == "https://works.example/api"
     assert given["PREFECT_API_URL"] == "http://127.0.0.1:4321/api"
 
 
-def test_a_real_server_obeys_them(works: Works) -> None:
+def test_a_real_server_applies_them(works: Works) -> None:
     address = f"http://127.0.0.1:{works.port}"
     shown = httpx.get(f"{address}/ui-settings").json()
     assert shown["api_url"] == f"{address}/api"
@@ -173,29 +175,29 @@ def test_a_real_server_obeys_them(works: Works) -> None:
     assert os.environ["PREFECT_API_URL"] == f"{address}/api"
 
 
-def test_running_is_our_process_here_and_now(tmp_path: Path, healthy: int) -> None:
-    place = ServerSettings(tmp_path, "127.0.0.1", healthy)
-    assert not server.running(place), "no record"
-    record = identity() | {"address": place.address}
-    write_json(place.record, record)
-    assert server.running(place)
+def test_running_means_our_own_live_process(tmp_path: Path, healthy: int) -> None:
+    own = ServerSettings(tmp_path, "127.0.0.1", healthy)
+    assert not server.running(own), "no record"
+    record = identity() | {"address": own.address}
+    write_json(own.record, record)
+    assert server.running(own)
     for change in (
         {"pid": 2**22 + 1},
         {"boot": "another"},
         {"start": "1"},
         {"address": "http://127.0.0.1:1"},
     ):
-        write_json(place.record, record | change)
-        assert not server.running(place), change
-    place.record.write_text('{"pid": ')
-    assert not server.running(place), "unreadable"
+        write_json(own.record, record | change)
+        assert not server.running(own), change
+    own.record.write_text('{"pid": ')
+    assert not server.running(own), "unreadable"
 
 
-def test_alive_but_mute_is_not_running(tmp_path: Path) -> None:
-    place = ServerSettings(tmp_path, "127.0.0.1", free_port())
-    write_json(place.record, identity() | {"address": place.address})
-    assert not server.running(place)
-    assert not server.port_taken(place)
+def test_a_process_that_does_not_answer_is_not_running(tmp_path: Path) -> None:
+    own = ServerSettings(tmp_path, "127.0.0.1", free_port())
+    write_json(own.record, identity() | {"address": own.address})
+    assert not server.running(own)
+    assert not server.port_taken(own)
 
 
 def test_answers(healthy: int, gibberish: int) -> None:
@@ -206,7 +208,7 @@ def test_answers(healthy: int, gibberish: int) -> None:
     assert not server.answers("no address at all")
 
 
-def test_a_named_server_is_used_as_it_is(healthy: int, tmp_path: Path) -> None:
+def test_a_given_server_is_used_as_it_is(healthy: int, tmp_path: Path) -> None:
     os.environ["STEMWORKS_STATE"] = str(tmp_path / "state")
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{healthy}/api"
     assert server.connect() == f"http://127.0.0.1:{healthy}/v2"
@@ -217,13 +219,13 @@ def test_a_named_server_is_used_as_it_is(healthy: int, tmp_path: Path) -> None:
     assert server.connect() == "https://ui.example"
 
 
-def test_a_named_server_that_is_away() -> None:
+def test_a_given_server_that_does_not_answer() -> None:
     os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{free_port()}/api"
     with pytest.raises(MachineError, match="unset PREFECT_API_URL"):
         server.connect()
 
 
-def test_anothers_port_is_not_taken_over(
+def test_a_port_in_use_is_not_taken_over(
     tmp_path: Path, healthy: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not even one at which a Prefect server answers that we did not start."""
@@ -235,8 +237,8 @@ def test_anothers_port_is_not_taken_over(
     assert not ServerSettings.from_environment().record.exists()
 
 
-def test_stopping_what_does_not_run(tmp_path: Path) -> None:
-    place = ServerSettings(tmp_path, "127.0.0.1", free_port())
-    assert not server.stop(place)
-    write_json(place.record, identity() | {"boot": "another", "address": place.address})
-    assert not server.stop(place), "after a reboot the pid is somebody else's"
+def test_stopping_without_a_server(tmp_path: Path) -> None:
+    own = ServerSettings(tmp_path, "127.0.0.1", free_port())
+    assert not server.stop(own)
+    write_json(own.record, identity() | {"boot": "another", "address": own.address})
+    assert not server.stop(own), "after a reboot the pid is another process's"

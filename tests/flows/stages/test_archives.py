@@ -1,18 +1,18 @@
 """Four ways to the same music: whichever is taken, the same shards come out."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from flows.config import StudyConfig
-from flows.recipes import named
+from flows.stage_id import StageId
 from flows.stages.stage import Site, Stage, perform
 from flows.stages.units import Units
-from flows.studies.graph import build_graph
-from flows.studies.runner import DryRun
+from flows.studies.mixit.config import MixitStudyConfig
+from flows.studies.mixit.graph import build_graph
+from flows.studies.mixit.recipes import RECIPES
+from flows.studies.runner import DryRun, Runner
 from pipelines.config import FmaConfig
 from storage.config import Config, Json
 from storage.errors import ConfigError, DataError, SourceError
@@ -27,28 +27,30 @@ class Quiet:
     def __call__(self, done: float, total: float, note: str = "") -> None:
         """Show nothing."""
 
-    def say(self, line: str) -> None:
-        logging.getLogger(__name__).info(line)
+    def log(self, message: str, level: int = logging.INFO) -> None:
+        logging.getLogger(__name__).log(level, message)
 
-    def follow(self, run: Run) -> None:
+    def attach(self, run: Run) -> None:
         pass
 
 
 @dataclass
-class Doing:
-    """A line on which each stage is done at once, without an orchestrator."""
+class Doing(Runner[Mark]):
+    """A runner that does each stage at once, without an orchestrator."""
 
     home: Home
     cached: dict[str, bool] = field(default_factory=dict)
 
-    def do(self, label: str, stage: Stage, config: Config, settings: Json, **inputs: Mark) -> Mark:
+    def do(
+        self, what: StageId, stage: Stage, config: Config, settings: Json, **inputs: Mark
+    ) -> Mark:
         site = Site(self.home, stage.work(config, inputs).key, Quiet(), settings)
-        mark, self.cached[label] = perform(site, stage, config, inputs)
+        mark, self.cached[what.label] = perform(site, stage, config, inputs)
         return mark
 
-    def pack(self, config: FmaConfig, archive: str, plan: Mark) -> Mapping[str, Mark]:
+    def pack(self, config: FmaConfig, archive: str, plan: Mark) -> Mark:
         units = Units.of(self.home, plan, config)
-        return {"pack": units.gather(units.pack(list(units.works), archive, Quiet()))}
+        return units.gather(units.pack(list(units.works), archive, Quiet()))
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +63,8 @@ def served(archives: synthesised.Archives) -> RangeServer:
     return RangeServer({path.name: path for path in archives})
 
 
-def study(root: Path, *settings: str) -> StudyConfig:
-    return named("smoke").override(
+def study(root: Path, *settings: str) -> MixitStudyConfig:
+    return RECIPES["smoke"]().override(
         [
             "synthesis=null",
             f"data.root={root}",
@@ -76,11 +78,11 @@ def study(root: Path, *settings: str) -> StudyConfig:
     )
 
 
-def pack(home: Path, config: StudyConfig) -> dict[str, bool]:
+def pack(home: Path, config: MixitStudyConfig) -> dict[str, bool]:
     """Pack the corpus; return which stages had been done before."""
-    line = Doing(Home(home))
-    build_graph(line, config, line.home, "fma")
-    return line.cached
+    runner = Doing(Home(home))
+    build_graph(runner, config, runner.home, "fma")
+    return runner.cached
 
 
 def shards(home: Path) -> dict[str, bytes]:

@@ -27,8 +27,8 @@ class Notes(Silent):
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def say(self, line: str) -> None:
-        self.said.append(line)
+    def log(self, message: str, level: int = 20) -> None:
+        self.said.append(message)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_what_follows_is_keyed_as_without_a_gate(tmp_path: Path) -> None:
     assert passed.digest == given.digest
     assert passed.path(home, "index.json") == given.path(home, "index.json")
     assert watch.said == [
-        "warning: the data is worse than wished: 8.00 hours of music are kept, but "
+        "the data is worse than the gates ask: 8.00 hours of music are kept, but "
         "gates.minimum_hours is 9"
     ]
 

@@ -38,10 +38,10 @@ class Notes:
     def __call__(self, done: float, total: float, note: str = "") -> None:
         self.counted.append((done, total, note))
 
-    def say(self, line: str) -> None:
-        self.said.append(line)
+    def log(self, message: str, level: int = 20) -> None:
+        self.said.append(message)
 
-    def follow(self, run: Run) -> None:
+    def attach(self, run: Run) -> None:
         pass
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from flows.recipes import named
+from flows.stage_id import PackId, StageId
 from flows.studies.estimates import (
     PACK_SECONDS_PER_MB,
     Cost,
@@ -19,7 +19,8 @@ from flows.studies.estimates import (
     passes,
     progress_of,
 )
-from flows.studies.runner import StageStatus
+from flows.studies.mixit.recipes import RECIPES
+from flows.studies.runner import StageStatus, State
 from pipelines.config import FmaConfig
 from storage.home.layout import Home
 from storage.home.marks import Mark, Output, Work, commit
@@ -37,14 +38,14 @@ SIZE = 300_000_000
 """Bytes of a unit."""
 
 
-def training(state: str, config: TrainConfig) -> StageStatus:
-    return StageStatus("pretrain", state, config=config)
+def training(state: State, config: TrainConfig) -> StageStatus:
+    return StageStatus(StageId("pretrain"), state, config=config)
 
 
 def packing(done: int, missing: int, facts: dict[str, float], seconds: float = 0.0) -> StageStatus:
     units = tuple(unit(number < done, facts, seconds) for number in range(done + missing))
-    state = "missing" if missing else "done"
-    return StageStatus("pack", state, config=FmaConfig(workers=2), units=units)
+    state: State = "missing" if missing else "done"
+    return StageStatus(PackId.whole(), state, config=FmaConfig(workers=2), units=units)
 
 
 def unit(
@@ -57,7 +58,7 @@ def unit(
         facts=facts, seconds=seconds, built_by={}, finished=when,
     )  # fmt: skip
     return StageStatus(
-        "pack", "done" if done else "missing", mark=mark if done else None, size=SIZE
+        PackId.whole(), "done" if done else "missing", mark=mark if done else None, size=SIZE
     )
 
 
@@ -96,7 +97,7 @@ def test_operations_grow_with_blocks_and_frames(blocks: int, frames: int) -> Non
 def test_gpu_hours_of_the_paper(
     tmp_path: Path, recipe: str, exaflop: float, pretraining: bool
 ) -> None:
-    study = named(recipe)
+    study = RECIPES[recipe]()
     config = study.pretraining if pretraining else study.finetuning
     assert int(config.data.segment_seconds * config.model.sample_rate) == SAMPLES
     cost = cost_of(Home(tmp_path), training("missing", config))
@@ -106,7 +107,7 @@ def test_gpu_hours_of_the_paper(
 
 
 def test_gpus_share_the_hours_and_a_faster_one_takes_fewer(tmp_path: Path) -> None:
-    config = named("paper_small").pretraining
+    config = RECIPES["paper_small"]().pretraining
     alone = cost_of(Home(tmp_path), training("missing", config))
     eight = config.override(["runtime.processes=8", "runtime.gpu_tflops=300"])
     shared = cost_of(Home(tmp_path), training("missing", eight))
@@ -116,11 +117,11 @@ def test_gpus_share_the_hours_and_a_faster_one_takes_fewer(tmp_path: Path) -> No
 
 def test_a_frozen_separator_costs_its_forward_pass_and_its_inputs_gradient(tmp_path: Path) -> None:
     """Against operations as PyTorch counts them while such a model is trained."""
-    free = named("smoke").finetuning.override(["runtime.recompute=nothing"])
+    free = RECIPES["smoke"]().finetuning.override(["runtime.recompute=nothing"])
     frozen = free.override(["freeze_separator=true"])
     counted = {config.freeze_separator: counted_operations(config) for config in (free, frozen)}
     assert passes(frozen) / passes(free) == pytest.approx(counted[True] / counted[False], rel=0.05)
-    study = named("paper_small").finetuning
+    study = RECIPES["paper_small"]().finetuning
     whole = cost_of(Home(tmp_path), training("missing", study))
     held = study.override(["freeze_separator=true"])
     assert cost_of(Home(tmp_path), training("missing", held)).gpu_hours == pytest.approx(
@@ -145,21 +146,21 @@ def counted_operations(config: TrainConfig) -> float:
 
 
 @pytest.mark.parametrize("state", ["missing", "failed", "waiting"])
-def test_whatever_is_not_done_costs(tmp_path: Path, state: str) -> None:
-    config = named("paper_small").pretraining
+def test_whatever_is_not_done_costs(tmp_path: Path, state: State) -> None:
+    config = RECIPES["paper_small"]().pretraining
     assert cost_of(Home(tmp_path), training(state, config)).gpu_hours > 0
 
 
 def test_done_stages_cost_nothing(tmp_path: Path, archive: Path) -> None:
     home = Home(tmp_path)
-    assert cost_of(home, training("done", named("paper_small").pretraining)) == Cost()
+    assert cost_of(home, training("done", RECIPES["paper_small"]().pretraining)) == Cost()
     assert cost_of(home, packing(3, 0, {}), archive) == Cost()
-    assert cost_of(home, StageStatus("census", "missing", config=FmaConfig())) == Cost()
+    assert cost_of(home, StageStatus(StageId("census"), "missing", config=FmaConfig())) == Cost()
 
 
 def test_a_home_that_has_trained_knows_better(tmp_path: Path) -> None:
     """By the seconds of a step of the same model and batch, however long that run was."""
-    home, config = Home(tmp_path), named("paper_small").pretraining
+    home, config = Home(tmp_path), RECIPES["paper_small"]().pretraining
     (tmp_path / "weights").write_text("w")
     work = Work("train", 1, config.what_matters(), {})
     commit(home, work, {"w": tmp_path / "weights"}, {"steps": 10}, seconds=36.0)
@@ -182,7 +183,7 @@ def test_packed_units_lower_what_remains(done: int, missing: int) -> None:
 
 
 def test_packing_before_there_is_a_plan(tmp_path: Path, archive: Path) -> None:
-    waiting = StageStatus("pack", "waiting", config=FmaConfig(archive="my.zip"))
+    waiting = StageStatus(PackId.whole(), "waiting", config=FmaConfig(archive="my.zip"))
     assert cost_of(Home(tmp_path), waiting, archive).size == 1_000_000
     assert cost_of(Home(tmp_path), waiting, tmp_path / "missing.zip") == Cost()
     assert cost_of(Home(tmp_path), waiting, None) == Cost()
@@ -192,7 +193,7 @@ def test_packing_before_there_is_a_plan(tmp_path: Path, archive: Path) -> None:
 def test_an_archive_that_is_not_there_is_as_large_as_published(
     tmp_path: Path, name: str, gib: float
 ) -> None:
-    waiting = StageStatus("pack", "waiting", config=FmaConfig(archive=name))
+    waiting = StageStatus(PackId.whole(), "waiting", config=FmaConfig(archive=name))
     cost = cost_of(Home(tmp_path), waiting, tmp_path / name)
     assert cost.size == pytest.approx(gib * 2**30, rel=0.01)
     assert cost.core_hours > 0
@@ -202,7 +203,9 @@ def test_an_archive_that_is_not_there_is_as_large_as_published(
 def test_segments_are_written_once(tmp_path: Path) -> None:
     def written(*settings: str) -> int:
         config = FmaConfig().override(settings)
-        return cost_of(Home(tmp_path), StageStatus("pack", "waiting", config=config)).written
+        return cost_of(
+            Home(tmp_path), StageStatus(PackId.whole(), "waiting", config=config)
+        ).written
 
     assert written("shards.storage=segments") < 0.55 * written()
     assert written("shards.codec=wav") > 1.5 * written()
@@ -214,7 +217,7 @@ def test_packing_at_the_rate_of_this_machine(tmp_path: Path) -> None:
     done = [unit(True, facts, 1800.0, written=2_000_000)]
     left = [replace(unit(False, {}, 0.0), size=250_000)] * 4
     config = FmaConfig(workers=4)
-    outlook = StageStatus("pack", "missing", config=config, units=(*done, *left))
+    outlook = StageStatus(PackId.whole(), "missing", config=config, units=(*done, *left))
     cost = cost_of(Home(tmp_path), outlook)
     assert cost.size == 1_000_000
     assert cost.core_hours == pytest.approx(2 * 1200 / 3600)
@@ -224,7 +227,7 @@ def test_packing_at_the_rate_of_this_machine(tmp_path: Path) -> None:
 
 def test_a_cluster_of_unknown_size_has_no_wall_time(tmp_path: Path) -> None:
     cluster = FmaConfig(engine="dask", scheduler="tcp://host:8786")
-    waiting = StageStatus("pack", "waiting", config=cluster)
+    waiting = StageStatus(PackId.whole(), "waiting", config=cluster)
     assert cost_of(Home(tmp_path), waiting).wall_hours == 0
     known = replace(waiting, config=cluster.override(["workers=64"]))
     cost = cost_of(Home(tmp_path), known)
@@ -251,7 +254,7 @@ def test_progress_at_a_steady_pace(
         for _ in range(workers)
     ]
     units = (*early, *steady, *(unit(False, {}, 0.0) for _ in range(left)))
-    progress = progress_of(StageStatus("pack", "missing", config=FmaConfig(), units=units))
+    progress = progress_of(StageStatus(PackId.whole(), "missing", config=FmaConfig(), units=units))
     assert progress is not None
     assert (progress.units, progress.units_done) == (len(units), len(units) - left)
     assert (progress.bytes, progress.bytes_done) == (SIZE * len(units), SIZE * (len(units) - left))
@@ -263,6 +266,6 @@ def test_progress_at_a_steady_pace(
 def test_progress_before_anything_is_done() -> None:
     failed = replace(unit(False, {}, 0.0), state="failed")
     units = (unit(False, {}, 0.0), failed)
-    progress = progress_of(StageStatus("pack", "failed", config=FmaConfig(), units=units))
+    progress = progress_of(StageStatus(PackId.whole(), "failed", config=FmaConfig(), units=units))
     assert progress == Progress(2, 0, 1, 2 * SIZE, 0, 0.0, 0.0, None)
-    assert progress_of(StageStatus("pack", "waiting", config=FmaConfig())) is None
+    assert progress_of(StageStatus(PackId.whole(), "waiting", config=FmaConfig())) is None

@@ -1,7 +1,7 @@
-"""What a prospect sees beforehand is what a run then does. No Prefect: a line of our own."""
+"""What a dry run sees beforehand is what a run then does. No Prefect: a runner of our own."""
 
+import json
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,12 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.config import StudyConfig
-from flows.recipes import named
+from flows.stage_id import PackId, StageId
 from flows.stages.stage import Site, Stage, perform
 from flows.stages.units import Units
-from flows.studies.graph import Part, build_graph
-from flows.studies.runner import DryRun, StageStatus
+from flows.studies.mixit.config import MixitStudyConfig
+from flows.studies.mixit.graph import build_graph
+from flows.studies.mixit.recipes import RECIPES
+from flows.studies.runner import DryRun, Runner, StageStatus
 from pipelines.config import FmaConfig
 from storage.config import Config, Json
 from storage.errors import DataError, StemworksError
@@ -28,28 +29,30 @@ STEMS = ("check musdb", "unpack musdb", "detect activity")
 
 
 @dataclass
-class Sequence:
-    """A line on which each stage is done at once, and noted if it was not done before."""
+class Sequence(Runner[Mark]):
+    """A runner that does each stage at once, and notes it if it was not done before."""
 
     home: Home
     worked: list[str] = field(default_factory=list)
     marks: dict[str, Mark] = field(default_factory=dict)
     units: dict[str, Mark] = field(default_factory=dict)
 
-    def do(self, label: str, stage: Stage, config: Config, settings: Json, **inputs: Mark) -> Mark:
+    def do(
+        self, what: StageId, stage: Stage, config: Config, settings: Json, **inputs: Mark
+    ) -> Mark:
         site = Site(self.home, stage.work(config, inputs).key, Silent(), settings)
         mark, cached = perform(site, stage, config, inputs)
-        self.worked += [] if cached else [label]
-        self.marks[label] = mark
+        self.worked += [] if cached else [what.label]
+        self.marks[what.label] = mark
         return mark
 
-    def pack(self, config: FmaConfig, archive: str, plan: Mark) -> Mapping[str, Mark]:
+    def pack(self, config: FmaConfig, archive: str, plan: Mark) -> Mark:
         units = Units.of(self.home, plan, config)
         left = [name for name, found in units.look().items() if not found.mark]
         self.worked += ["pack"] if left else []
         units.pack(left, archive, Silent())
         self.units = {name: found.mark for name, found in units.look().items() if found.mark}
-        return {"pack": units.gather(self.units)}
+        return units.gather(self.units)
 
 
 @dataclass(frozen=True)
@@ -57,27 +60,27 @@ class Place:
     """A home and the study in it."""
 
     home: Home
-    config: StudyConfig
+    config: MixitStudyConfig
 
-    def look(self, part: Part = "fma", deep: bool = False) -> dict[str, StageStatus]:
-        prospect = DryRun(self.home, deep)
-        build_graph(prospect, self.config, self.home, part)
-        return {outlook.label: outlook for outlook in prospect.outlooks}
+    def look(self, part: str = "fma", deep: bool = False) -> dict[str, StageStatus]:
+        dry_run = DryRun(self.home, deep)
+        build_graph(dry_run, self.config, self.home, part)
+        return {status.label: status for status in dry_run.statuses}
 
-    def states(self, part: Part = "fma") -> dict[str, str]:
+    def states(self, part: str = "fma") -> dict[str, str]:
         return {label: outlook.state for label, outlook in self.look(part).items()}
 
-    def run(self, part: Part = "fma") -> Sequence:
-        line = Sequence(self.home)
-        build_graph(line, self.config, self.home, part)
-        return line
+    def run(self, part: str = "fma") -> Sequence:
+        runner = Sequence(self.home)
+        build_graph(runner, self.config, self.home, part)
+        return runner
 
     def but(self, *settings: str) -> "Place":
         return Place(self.home, self.config.override(settings))
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> StudyConfig:
+def study(tmp_path_factory: pytest.TempPathFactory) -> MixitStudyConfig:
     """The tiny study, its archives in place."""
     archives = tmp_path_factory.mktemp("archives")
     # Not under their published names, which promise published sums.
@@ -89,11 +92,11 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudyConfig:
         "fma.metadata=metadata.zip", "musdb.archive=musdb.zip", "fma.unit_tracks=3",
         "fma.error_budget=0.5",
     ]  # fmt: skip
-    return named("smoke").override(overrides)
+    return RECIPES["smoke"]().override(overrides)
 
 
 @pytest.fixture(scope="module")
-def done(study: StudyConfig, tmp_path_factory: pytest.TempPathFactory) -> Place:
+def done(study: MixitStudyConfig, tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A home in which the data side is done."""
     place = Place(Home(tmp_path_factory.mktemp("done")), study)
     place.run("fma")
@@ -102,7 +105,7 @@ def done(study: StudyConfig, tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 
 @pytest.fixture
-def empty(study: StudyConfig, tmp_path: Path) -> Place:
+def empty(study: MixitStudyConfig, tmp_path: Path) -> Place:
     return Place(Home(tmp_path), study)
 
 
@@ -188,7 +191,7 @@ def test_missing_units_are_counted_and_named(done: Place) -> None:
     pack = done.look()["pack"]
     assert pack.state == "missing"
     assert [unit.state for unit in pack.units].count("missing") == 1
-    assert pack.why == f"{shard.relative_to(done.home.root)} is gone"
+    assert pack.why == f"{shard.relative_to(done.home.root)} is missing"
     assert done.states()["census"] == "waiting"
     line = done.run()
     assert line.worked == ["pack"], "the same bytes again: the census stays"
@@ -196,6 +199,21 @@ def test_missing_units_are_counted_and_named(done: Place) -> None:
     assert shard.stat().st_mtime_ns >= time.st_mtime_ns
     marks = [*line.marks.values(), *line.units.values()]
     assert not any(find_fault(done.home, mark, deep=True) for mark in marks)
+
+
+def test_corpora_of_equal_settings_are_told_apart_by_their_plans(tmp_path: Path) -> None:
+    """Scales of synthesised music differ by nothing else."""
+    place = Place(Home(tmp_path), RECIPES["smoke"]().override(["synthesis.tracks=2"]))
+    scales = [{"name": "s", "settings": ["synthesis.tracks=1"]}, {"name": "l"}]
+    place = place.but(f"tables.scales={json.dumps(scales)}")
+    seen = place.look("table3")
+    assert seen["census s"].why == "needs plan fma s, pack"
+    dry_run = DryRun(place.home)
+    build_graph(dry_run, place.config, place.home, "table3")
+    assert [one.why for one in dry_run.statuses if isinstance(one.id, PackId)] == [
+        "needs plan fma s",
+        "needs plan fma l",
+    ]
 
 
 def test_an_archive_that_is_not_there(empty: Place, tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def test_a_run_keeps_a_file(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, file = Home(finished), tmp_path / "works.prom"
-    standings = {'odd "name"\\': Standing("running"), "census": Standing("failed")}
+    standings = {'odd "name"\\': Standing(), "census": Standing(state="failed")}
     metrics.keep(home, "smoke", standings)
     assert not list(tmp_path.iterdir()), "nobody asked for it"
     monkeypatch.setenv(metrics.FILE, str(file))

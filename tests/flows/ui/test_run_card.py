@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.stage_id import PackId, Role, StageId
 from flows.ui import svg, training_page
 from flows.ui.progress import Standing
 from flows.ui.run_card import RunCard, census_of, census_rows, closed, gpu_hours
@@ -17,6 +18,7 @@ from storage.config import Json
 from storage.home.marks import Mark
 from storage.home.runs import Run
 
+PRETRAIN, CENSUS = StageId("pretrain"), StageId("census")
 NUMBERS = st.floats(-1e9, 1e9)
 
 
@@ -33,21 +35,23 @@ def pictured(markdown: str) -> list[ElementTree.Element]:
     return [ElementTree.fromstring(base64.b64decode(code)) for code in codes]
 
 
-def packed(label: str, **facts: Any) -> tuple[str, Standing]:
+def packed(unit: str, **facts: Any) -> tuple[StageId, Standing]:
     known = {"tracks": 2, "kept": 1, "clips": 3, "hours": 0.5, "filtered": {}, "quarantined": {}}
-    return label, Standing("done", mark=mark("pack", label, 3600.0, **(known | facts)))
+    made = mark("pack", unit, 3600.0, **(known | facts))
+    return PackId.batch([unit]), Standing(Role.PACKING, "done", mark=made)
 
 
 def test_while_it_runs() -> None:
     standings = dict(
         [
-            packed("pack 0000", filtered={"silent": 1}),
-            packed("pack 0001", filtered={"silent": 1}, quarantined={"truncated": 1}),
-            ("pretrain", Standing("running", 0.25, "loss -3 | eta 5m")),
+            packed("0000", filtered={"silent": 1}),
+            packed("0001", filtered={"silent": 1}, quarantined={"truncated": 1}),
+            (PRETRAIN, Standing(share=0.25, note="loss -3 | eta 5m")),
         ]
     )
-    labels = ["plan fma", "pack 0000", "pack 0001", "pack 0002", "pretrain"]
-    text = RunCard("study x", "running", labels, standings).markdown()
+    batches = [PackId.batch([f"000{unit}"]) for unit in range(3)]
+    stages = [StageId("plan fma"), *batches, PRETRAIN]
+    text = RunCard("study x", "running", stages, standings).markdown()
     assert "| packing | running | 2 h 00 min | 2 of 3 tasks |" in text
     assert "pack 0001" not in text, "a corpus has hundreds of them"
     assert r"| pretrain | running, 25% |  | loss -3 \| eta 5m |" in text
@@ -68,7 +72,7 @@ def test_the_census_takes_the_place_of_what_was_counted_so_far() -> None:
         "hours": 1.0,
     }
     standings = dict(
-        [packed("pack 0000"), ("census", Standing("done", mark=mark("census", **facts)))]
+        [packed("0000"), (CENSUS, Standing(Role.CENSUS, "done", mark=mark("census", **facts)))]
     )
     assert census_of(standings) == facts
     assert census_of({}) == {}
@@ -76,8 +80,8 @@ def test_the_census_takes_the_place_of_what_was_counted_so_far() -> None:
 
 def test_when_it_fails() -> None:
     standings = {
-        "census": Standing("failed", note="3 of 4 tracks\nare quarantined"),
-        "plan fma": Standing("cached", mark=mark("plan-fma")),
+        CENSUS: Standing(Role.CENSUS, "failed", note="3 of 4 tracks\nare quarantined"),
+        StageId("plan fma"): Standing(state="cached", mark=mark("plan-fma")),
     }
     text = RunCard("study x", "failed", list(standings), standings, error="stage failed").markdown()
     assert "## study x: failed" in text
@@ -91,14 +95,15 @@ def test_when_its_process_is_gone() -> None:
     """Nothing runs any more, and what is done stays done."""
     standings = dict(
         [
-            packed("pack 0000"),
-            ("unpack musdb", Standing("cached", mark=mark("unpack"))),
-            ("detect activity", Standing("running", 0.0, "running | running, 5%")),
-            ("pretrain", Standing("running", 0.4, "loss -3")),
+            packed("0000"),
+            (StageId("unpack musdb"), Standing(state="cached", mark=mark("unpack"))),
+            (StageId("detect activity"), Standing(note="running | running, 5%")),
+            (PRETRAIN, Standing(share=0.4, note="loss -3")),
         ]
     )
-    labels = ["pack 0000", "pack 0001", "unpack musdb", "detect activity", "pretrain", "finetune"]
-    card = RunCard("study running: x", "running", labels, standings, scores="| running |")
+    stages: list[StageId] = [PackId.batch(["0000"]), PackId.batch(["0001"])]
+    stages += map(StageId, ("unpack musdb", "detect activity", "pretrain", "finetune"))
+    card = RunCard("study running: x", "running", stages, standings, scores="| running |")
     text = closed(card.markdown(), "lost", "Its process is gone. Go on with: run --set a=[1]")
     lines = text.splitlines()
     assert lines[0] == "## study running: x: lost"
@@ -115,16 +120,16 @@ def test_when_its_process_is_gone() -> None:
 
 @pytest.mark.parametrize("state", ["done", "failed", "stopped"])
 def test_a_card_that_says_how_it_ended_stays(state: Any) -> None:
-    standings = {"pretrain": Standing("running", 0.4)}
-    text = RunCard("study x", state, ["pretrain"], standings, error="why").markdown()
+    standings = {PRETRAIN: Standing(share=0.4)}
+    text = RunCard("study x", state, [PRETRAIN], standings, error="why").markdown()
     assert closed(text, "lost", "Its process is gone.") == text
 
 
 def test_a_strangers_names_are_no_markup() -> None:
     hostile = "song '<iframe src=//x> ![](http://x/y) [here](http://x) |' is damaged"
-    noted = {"a": Standing("failed", note=hostile)}
+    noted = {StageId("a"): Standing(state="failed", note=hostile)}
     for failed in (
-        RunCard("x", "failed", ["a"], noted),
+        RunCard("x", "failed", list(noted), noted),
         RunCard("x", "failed", [], {}, error=hostile),
     ):
         text = failed.markdown()

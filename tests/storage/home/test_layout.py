@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.errors import ConfigError, MachineError
 from storage.home.layout import Corpus, Home, shard_offsets
 
 NAME = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,12}", fullmatch=True)
@@ -50,19 +48,3 @@ def test_shards_sort_as_they_count(first: int, second: int) -> None:
     names = [corpus.shard("0003", number).name for number in (first, second)]
     assert (names[0] < names[1]) == (first < second)
     assert shard_offsets(corpus.shard("0003", 0)).name == "0003-00.idx.json"
-
-
-def test_open_by_any_spelling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for text in ("home", "./home", "~/home", str(tmp_path / "home"), "other/../home/"):
-        assert Home.open(text).root == tmp_path / "home"
-    assert not (tmp_path / "home").exists(), "opening makes nothing"
-
-
-def test_open_what_is_no_folder(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(MachineError, match="file is a file; give a folder"):
-        Home.open(str(tmp_path / "file"))
-    with pytest.raises(ConfigError, match="gs://bucket/prefix: give a folder, or s3://"):
-        Home.open("gs://bucket/prefix")

@@ -81,11 +81,11 @@ def test_a_lost_or_altered_output_undoes_the_mark(tmp_path: Path) -> None:
     mark = build(home)
     path = home.root / "a.tar"
     path.write_text("SOUNDa.tar")
-    assert lookup(home, WORK).why == "a.tar is altered"
+    assert lookup(home, WORK).why == "a.tar has been altered"
     path.write_text("longer than before")
-    assert lookup(home, WORK).why.startswith("a.tar has 18 bytes, not 10")
+    assert lookup(home, WORK).why.startswith("a.tar has 18 bytes instead of 10")
     path.unlink()
-    assert lookup(home, WORK).why == "a.tar is gone"
+    assert lookup(home, WORK).why == "a.tar is missing"
     assert build(home).digest == mark.digest
     assert lookup(home, WORK).mark is not None
 
@@ -98,7 +98,7 @@ def test_deep_reads_what_a_forged_time_hides(tmp_path: Path) -> None:
     path.write_text("SOUNDa.tar")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert find_fault(home, mark) == ""
-    assert find_fault(home, mark, deep=True) == "a.tar is altered"
+    assert find_fault(home, mark, deep=True) == "a.tar has been altered"
 
 
 def test_a_touched_file_is_still_the_same(tmp_path: Path) -> None:

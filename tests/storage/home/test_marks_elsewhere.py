@@ -80,11 +80,11 @@ def test_loss_and_change_in_the_store_are_found(tmp_path: Path) -> None:
     mark = build(home)
     stored = tmp_path / "bucket" / mark.outputs[0].path
     stored.write_text("LEDGER of 0")
-    assert lookup(home, work(0)).why == f"{mark.outputs[0].path} is altered"
+    assert lookup(home, work(0)).why == f"{mark.outputs[0].path} has been altered"
     with pytest.raises(IntegrityError, match="altered"):
         mark.path(machine(tmp_path, "second")[0], "ledger")
     stored.unlink()
-    assert lookup(home, work(0)).why == f"{mark.outputs[0].path} is gone"
+    assert lookup(home, work(0)).why == f"{mark.outputs[0].path} is missing"
     assert build(home).digest == mark.digest
     assert find_fault(home, mark, deep=True) == ""
 

@@ -1,4 +1,4 @@
-"""A run directory is sent as it grows, and taken up on another machine where it stood."""
+"""A run directory is uploaded as it grows, and another machine resumes it from there."""
 
 import shutil
 import threading
@@ -26,7 +26,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def work(folder: Path, step: int) -> None:
-    """Do what a training job does between two sendings."""
+    """Do what a training job does between two uploads."""
     checkpoint = folder / "checkpoints" / f"step-{step:08d}"
     checkpoint.mkdir(parents=True)
     for name in ("model.safetensors", "optimizer.safetensors", "checkpoint.json"):
@@ -36,16 +36,16 @@ def work(folder: Path, step: int) -> None:
         stream.write(f"step {step}\n")
 
 
-def test_another_machine_takes_a_run_up_where_it_stood(tmp_path: Path) -> None:
+def test_another_machine_resumes_a_run(tmp_path: Path) -> None:
     first, second = machine(tmp_path, "first"), machine(tmp_path, "second")
     here = first.run("train", "0a1b")
-    with Mirror(first, here).kept():
+    with Mirror(first, here).synchronised():
         for step in (1, 2, 3):
             work(here, step)
         (here / "run.lock").touch()
         (here / ".log.txt.1.arriving").touch()
     there = second.run("train", "0a1b")
-    with Mirror(second, there).kept():
+    with Mirror(second, there).synchronised():
         sent = contents(there)
         assert set(sent) == {
             *(f"checkpoints/step-0000000{step}/{name}" for step in (2, 3)
@@ -59,11 +59,11 @@ def test_another_machine_takes_a_run_up_where_it_stood(tmp_path: Path) -> None:
     assert not [name for name in stored if "step-00000002" in name], "deleted here, deleted there"
 
 
-def test_what_this_machine_did_last_is_not_undone(tmp_path: Path) -> None:
-    """A machine that lost its power before it could send goes on from what it has itself."""
+def test_newer_files_of_this_machine_are_kept(tmp_path: Path) -> None:
+    """A machine that lost power before an upload continues from its own files."""
     home = machine(tmp_path, "first")
     here = home.run("train", "0a1b")
-    with Mirror(home, here).kept():
+    with Mirror(home, here).synchronised():
         work(here, 1)
     work(here, 2)
     before = contents(here)
@@ -72,7 +72,7 @@ def test_what_this_machine_did_last_is_not_undone(tmp_path: Path) -> None:
 
 
 class Recording(FolderStore):
-    """Notes what is sent, and refuses it as long as it is told to."""
+    """Records what is uploaded, and refuses it while `refuses` is set."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -86,7 +86,7 @@ class Recording(FolderStore):
         return super().put(name, path, sha256)
 
 
-def test_a_note_never_arrives_before_its_weights_and_nothing_twice(tmp_path: Path) -> None:
+def test_a_checkpoint_s_json_arrives_after_its_weights_and_nothing_twice(tmp_path: Path) -> None:
     store = Recording(tmp_path / "bucket")
     home = Home(tmp_path / "here", store)
     folder = home.run("train", "0a1b")
@@ -103,28 +103,28 @@ def test_a_note_never_arrives_before_its_weights_and_nothing_twice(tmp_path: Pat
     ]
 
 
-def test_a_bucket_that_is_away_for_a_while_ends_no_job(
+def test_a_bucket_that_does_not_answer_for_a_while_ends_no_job(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Recording(tmp_path / "bucket")
     home = Home(tmp_path / "here", store)
     folder = home.run("train", "0a1b")
-    with Mirror(home, folder).kept(every_seconds=0.01):
+    with Mirror(home, folder).synchronised(every_seconds=0.01):
         store.refuses = True
         work(folder, 1)
         waited = threading.Event()
         for _ in range(500):
-            if "is not sent yet: the bucket is away" in caplog.text:
+            if "trying again in 0.01 s: the bucket is away" in caplog.text:
                 break
             waited.wait(0.01)
         store.refuses = False
-    assert "is not sent yet: the bucket is away" in caplog.text
+    assert "trying again in 0.01 s: the bucket is away" in caplog.text
     assert contents(tmp_path / "bucket/runs/train-0a1b") == contents(folder)
 
 
 def test_a_home_in_a_folder_has_nothing_to_do(tmp_path: Path) -> None:
     home = Home(tmp_path)
     folder = home.run("train", "0a1b")
-    with Mirror(home, folder).kept():
+    with Mirror(home, folder).synchronised():
         work(folder, 1)
     assert len(contents(folder)) == 4

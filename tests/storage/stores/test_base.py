@@ -78,7 +78,7 @@ def test_a_part_beyond_the_end_is_an_error(store: Store, start: int, length: int
 
 def test_what_is_not_there_is_named(store: Store, tmp_path: Path) -> None:
     for length in (-1, 0, 3):
-        with pytest.raises(ManifestError, match=r"not/there.*run what makes it again"):
+        with pytest.raises(ManifestError, match=r"not/there.*run the stage that makes it again"):
             store.read("not/there", 0, length)
     with pytest.raises(ManifestError, match="not/there"):
         store.get("not/there", tmp_path / "file")
@@ -107,7 +107,7 @@ def test_other_bytes_replace(store: Store, tmp_path: Path) -> None:
 def test_an_altered_object_never_becomes_a_file(store: Store, tmp_path: Path) -> None:
     _, sha256 = file_of(tmp_path, b"what was promised")
     store.write("name", b"what is there now")
-    with pytest.raises(IntegrityError, match=r"name is altered"):
+    with pytest.raises(IntegrityError, match=r"name has been altered"):
         store.get("name", tmp_path / "out", sha256)
     assert not (tmp_path / "out").exists()
 

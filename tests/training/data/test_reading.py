@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from storage.errors import IntegrityError, ManifestError, RunError
-from storage.home.layout import Corpus, Home
+from storage.home.layout import Corpus
+from storage.home.open import open_home
 from storage.home.runs import Job
 from storage.retry_policy import RetryPolicy
 from tests.bucket import bucket, moto_server
@@ -23,8 +24,8 @@ from tests.shards import Form, write_corpus
 from tests.training.conftest import MIXIT, RATE, tone
 from training.config import TrainConfig
 from training.data.clips.source import open_clips
-from training.data.loading import loader
 from training.distributed import ProcessRank
+from training.engine.loading import loader
 
 CORPUS = "fma/0a1b"
 SETTINGS = [(storage, order) for storage in ("clips", "segments") for order in ("clips", "shards")]
@@ -122,7 +123,7 @@ def put(url: str, folder: Path, form: Form) -> tuple[Job, Path]:
     """Put a corpus into a bucket; return a job that reads it there, and the index of it here."""
     songs = {f"{n:06d}": tone(n, 2.5, 80 + 53 * n) for n in range(6)}
     index = write_corpus(folder / "here" / CORPUS, songs, form)
-    home = Home.open(url)
+    home = open_home(url)
     for path in (index.parent / "shards").iterdir():
         home.store.write(f"{CORPUS}/shards/{path.name}", path.read_bytes())
     local = shutil.copy(index, folder / "index.json")
@@ -154,7 +155,7 @@ def test_a_bucket_gives_the_same_batches(
     there = batches(config, job, 3, 6, ProcessRank())
     here = batches(config, job_of(index), 3, 6, ProcessRank())
     assert all(torch.equal(*pair) for pair in zip(there, here, strict=True))
-    cache = Home.open(job.inputs["home"]).root / "cache"
+    cache = open_home(job.inputs["home"]).root / "cache"
     assert (cache_gb == 1) == cache.is_dir()
 
 
@@ -169,7 +170,7 @@ def test_the_cache_fills_as_training_goes(
     reader._ahead.wait()
     held = {path.name for path in (tmp_path / "fast").iterdir() if path.is_file()}
     assert held == {shard.sha256 for shard in reader.index.shards}
-    home = Home.open(job.inputs["home"])
+    home = open_home(job.inputs["home"])
     for shard in reader.index.shards:
         home.store.remove(f"{CORPUS}/shards/{shard.name}")
     for number in range(len(reader)):

@@ -98,9 +98,9 @@ def test_bytes_altered_on_their_way_are_fetched_again(faulty: Faulty, tmp_path: 
     store.get("name", tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == DATA
     rules.add("alter", "GET", "name", amount=123, times=99)
-    with pytest.raises(IntegrityError, match="name is altered"):
+    with pytest.raises(IntegrityError, match="name has been altered"):
         store.read("name")
-    with pytest.raises(IntegrityError, match="name is altered"):
+    with pytest.raises(IntegrityError, match="name has been altered"):
         store.get("name", tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
@@ -152,9 +152,9 @@ def test_a_write_survives(faulty: Faulty, kind: str, amount: float) -> None:
         (404, "NoSuchBucket", MachineError, "no such bucket; create it"),
         (507, "InsufficientStorage", MachineError, "no space left"),
         (403, "QuotaExceeded", MachineError, "quota is used up; free some"),
-        (503, "SlowDown", SourceError, "overloaded, also after 10 attempts; use fewer workers"),
+        (503, "SlowDown", SourceError, "overloaded after 10 attempts; use fewer workers"),
         (500, "InternalError", SourceError, "InternalError, HTTP 500.*run again"),
-        (418, "Teapot", SourceError, "Teapot, HTTP 418.*ask whoever runs it"),
+        (418, "Teapot", SourceError, "Teapot, HTTP 418.*ask its operator"),
     ],
 )
 def test_every_refusal_is_named(

@@ -177,7 +177,7 @@ def test_a_lease_that_cannot_be_given_back_ends_by_itself(
     store, rules = faulty
     with store.alone("locks/unit", "packing unit 3"):
         rules.add("status", "DELETE", "locks/unit", amount=403)
-    assert "cannot give back a lease" in caplog.text
+    assert "cannot release a lease" in caplog.text
     wait_until_free(store)
 
 

@@ -117,12 +117,12 @@ def test_what_is_wrong_is_known_at_the_start(
         open_store("s3://no-such-bucket-here/home")
     monkeypatch.setattr(client, "_clients", {})
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    with pytest.raises(MachineError, match=r"no credentials are found; set AWS_PROFILE"):
+    with pytest.raises(MachineError, match=r"no credentials were found \(.*\); set AWS_PROFILE"):
         open_store(home_url)
     monkeypatch.delenv("AWS_PROFILE")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name)
-    with pytest.raises(MachineError, match=r"no credentials are found; set AWS_PROFILE"):
+    with pytest.raises(MachineError, match=r"no credentials were found \(.*\); set AWS_PROFILE"):
         open_store(home_url)
 
 

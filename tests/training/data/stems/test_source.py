@@ -12,6 +12,7 @@ from training.config import TrainConfig
 from training.data.stems.config import StemsData
 from training.data.stems.corpus import StemCorpus
 from training.data.stems.source import DynamicMixes, StemSegments, open_sources
+from training.engine.loading import request_of
 
 FRAMES = 4000
 
@@ -124,7 +125,7 @@ def test_the_epoch_is_told_beside_the_published_one(
     caplog.set_level("INFO")
     inputs = {"songs": songs, "activity": songs.parent / "activity.jsonl", "home": songs.parent}
     job = Job(verb="train", inputs={key: str(path) for key, path in inputs.items()}, recipe={})
-    mixes, _ = open_sources(job, supervised.override(["data.batch_size=2"]))
+    mixes, _ = open_sources(job, request_of(supervised.override(["data.batch_size=2"])))
     rows = read_rows(songs.parent / "activity.jsonl", ActiveWindows)
     each = {
         stem: sum(len(r.starts) for r in rows if r.stem == stem and r.song.startswith("train"))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from flows.recipes import named
-from flows.studies.tables import unlike_the_paper
+from flows.studies.mixit.recipes import RECIPES
+from flows.studies.mixit.tables import unlike_the_paper
 from storage.records import SongScore
 from tests.flows.conftest import Works
 from tests.training.report.test_gains import by_hand
@@ -117,7 +117,8 @@ def _check_card(works: Works, home: Path) -> None:
     answer = works("export", str(home / "runs" / f"train-{key}"), str(home / "exported"))
     assert answer.returncode == 0, answer.stderr
     card = (home / "exported" / "README.md").read_text()
-    assert "| Model | BS-Locoformer (blocks 2," in card
+    assert "| Model | bs_locoformer (" in card
+    assert ", blocks 2, " in card
     assert "| Pre-trained on | fma_tiny.zip |" in card
     assert "| Fine-tuned on | musdb_tiny.zip |" in card
     assert "mixtures of mixtures" in card
@@ -155,6 +156,6 @@ def foundations(home: Path) -> list[dict[str, Any]]:
 
 
 def test_what_differs_from_the_paper_is_every_other_setting() -> None:
-    assert not unlike_the_paper(named("paper"))
-    settings = {change.path for change in unlike_the_paper(named("smoke"))}
+    assert not unlike_the_paper(RECIPES["paper"]())
+    settings = {change.path for change in unlike_the_paper(RECIPES["smoke"]())}
     assert {"fma.archive", "pretraining.loop.steps", "finetuning.data.batch_size"} <= settings

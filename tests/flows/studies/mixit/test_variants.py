@@ -4,43 +4,44 @@ import json
 
 import pytest
 
-from flows.config import StudyConfig
-from flows.recipes import named
 from flows.studies.estimates import Cost, cost_of
-from flows.studies.graph import build_graph
+from flows.studies.mixit.config import MixitStudyConfig
+from flows.studies.mixit.graph import build_graph
+from flows.studies.mixit.recipes import RECIPES
+from flows.studies.mixit.variants import TABLES, Table, variants_of
 from flows.studies.runner import DryRun, StageStatus
-from flows.studies.variants import TABLES, Table, variants_of
 from storage.config import differences
 from storage.errors import ConfigError
 from storage.home.layout import Home
+from storage.home.open import open_home
 from training import recipes as training
 
 PACKS = "pack"
 
 
-def look(home: Home, config: StudyConfig, table: Table) -> list[StageStatus]:
-    prospect = DryRun(home)
-    build_graph(prospect, config, home, table)
-    return prospect.outlooks
+def look(home: Home, config: MixitStudyConfig, table: Table) -> list[StageStatus]:
+    dry_run = DryRun(home)
+    build_graph(dry_run, config, home, table)
+    return dry_run.statuses
 
 
-def changed(config: StudyConfig, other: StudyConfig) -> set[str]:
+def changed(config: MixitStudyConfig, other: MixitStudyConfig) -> set[str]:
     lines = differences(config.what_matters(), other.what_matters())
     return {line.partition(":")[0] for line in lines}
 
 
 def test_sizes_are_the_papers() -> None:
-    found = {name: config for name, config in variants_of("table1", named("paper"))}
+    found = {name: config for name, config in variants_of("table1", RECIPES["paper"]())}
     assert list(found) == ["small", "medium", "large"]
     for name, config in found.items():
-        own = named(f"paper_{name}")
+        own = RECIPES[f"paper_{name}"]()
         assert config.pretraining == own.pretraining
         assert config.finetuning == own.finetuning
         assert config.from_scratch
 
 
 def test_frozen_rows_share_their_pre_training_with_the_first_table() -> None:
-    paper = named("paper")
+    paper = RECIPES["paper"]()
     pairs = zip(variants_of("table1", paper), variants_of("table2", paper), strict=True)
     for whole, frozen in pairs:
         assert frozen.config.pretraining == whole.config.pretraining
@@ -48,7 +49,7 @@ def test_frozen_rows_share_their_pre_training_with_the_first_table() -> None:
 
 
 def test_scales_differ_by_their_archive_alone_and_train_from_scratch_once() -> None:
-    paper = named("paper")
+    paper = RECIPES["paper"]()
     found = variants_of("table3", paper)
     assert [name for name, _ in found] == ["small", "medium", "large", "full"]
     assert [config.fma.archive for _, config in found] == [f"fma_{name}.zip" for name, _ in found]
@@ -59,7 +60,7 @@ def test_scales_differ_by_their_archive_alone_and_train_from_scratch_once() -> N
 
 @pytest.mark.parametrize("seeds", [(0, 1), (3, 5, 7)])
 def test_seeds_differ_by_their_seed_alone(seeds: tuple[int, ...]) -> None:
-    config = named("gain").override([f"tables.seeds={json.dumps(seeds)}"])
+    config = RECIPES["gain"]().override([f"tables.seeds={json.dumps(seeds)}"])
     found = variants_of("mixit_gain", config)
     assert [one.config.pretraining.loop.seed for one in found] == list(seeds)
     assert [one.config.finetuning.loop.seed for one in found] == list(seeds)
@@ -69,7 +70,7 @@ def test_seeds_differ_by_their_seed_alone(seeds: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("table", TABLES)
 def test_a_study_without_variants_is_its_own_only_one(table: Table) -> None:
-    study = named("real_tiny")
+    study = RECIPES["real_tiny"]()
     found = variants_of(table, study)
     assert len(found) == (2 if table == "mixit_gain" else 1)
     if table in {"table1", "table3"}:
@@ -78,7 +79,7 @@ def test_a_study_without_variants_is_its_own_only_one(table: Table) -> None:
 
 def test_a_misspelt_setting_is_refused() -> None:
     sizes = [{"name": "odd", "settings": ["pretraining.model.bloks=2"]}]
-    study = named("smoke").override([f"tables.sizes={json.dumps(sizes)}"])
+    study = RECIPES["smoke"]().override([f"tables.sizes={json.dumps(sizes)}"])
     with pytest.raises(ConfigError, match="did you mean 'blocks'"):
         variants_of("table1", study)
 
@@ -87,7 +88,7 @@ def test_a_misspelt_setting_is_refused() -> None:
 @pytest.mark.parametrize("recipe", ["smoke", "demo", "gain", "paper"])
 def test_every_table_can_be_planned(home: Home, recipe: str, table: Table) -> None:
     """Labels are unique; every variant pre-trains once, and is scored as often as it trains."""
-    config = named(recipe)
+    config = RECIPES[recipe]()
     outlooks = look(home, config, table)
     labels = [one.label for one in outlooks if one.label != PACKS]
     assert len(labels) == len(set(labels))
@@ -103,16 +104,16 @@ def test_every_table_can_be_planned(home: Home, recipe: str, table: Table) -> No
 
 def test_the_plan_of_the_paper_says_what_it_costs(home: Home) -> None:
     """Each size pre-trains once and fine-tunes twice; the sum is the three studies' own."""
-    whole = sum((cost_of(home, one) for one in look(home, named("paper"), "table1")), Cost())
+    whole = sum((cost_of(home, one) for one in look(home, RECIPES["paper"](), "table1")), Cost())
     single = 0.0
     for size in ("small", "medium", "large"):
-        prospect = DryRun(home)
-        build_graph(prospect, named(f"paper_{size}"), home)
-        single += sum(cost_of(home, one).gpu_hours for one in prospect.outlooks)
+        dry_run = DryRun(home)
+        build_graph(dry_run, RECIPES[f"paper_{size}"](), home)
+        single += sum(cost_of(home, one).gpu_hours for one in dry_run.statuses)
     assert whole.gpu_hours == pytest.approx(single)
     assert whole.gpu_hours > 100
 
 
 @pytest.fixture
 def home(tmp_path: object) -> Home:
-    return Home.open(str(tmp_path))
+    return open_home(str(tmp_path))

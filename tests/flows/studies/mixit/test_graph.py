@@ -88,9 +88,12 @@ def test_failed_stage_alone_runs_again(works: Works, copied: Path, tmp_path: Pat
             mark.unlink()
     sabotage = tmp_path / "sitecustomize.py"
     sabotage.write_text(
-        "import sys\n"
+        "import json, pathlib, sys\n"
         "if 'evaluate' in sys.orig_argv:\n"
-        "    sys.exit(print('error: no test songs today', file=sys.stderr) or 9)\n"
+        "    failure = pathlib.Path(sys.orig_argv[-1], 'failure.json')\n"
+        "    why = {'error': 'DataError', 'message': 'no test songs today', 'exit_code': 9}\n"
+        "    failure.write_text(json.dumps(why))\n"
+        "    sys.exit(9)\n"
     )
     answer = works(*works.order("study", copied), environment={"PYTHONPATH": str(tmp_path)})
     assert answer.returncode == 4

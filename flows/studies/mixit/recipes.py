@@ -1,13 +1,10 @@
-"""Named studies, each a function that returns one complete `StudyConfig`."""
+"""The study's named configurations, each a function that returns one complete value."""
 
 from collections.abc import Callable
-from typing import Annotated
 
-from pydantic import Field
-
-from flows.config import SourceConfig, StudyConfig, TablesConfig, VariantConfig
+from flows.config import SourceConfig
+from flows.studies.mixit.config import MixitStudyConfig, TablesConfig, VariantConfig
 from pipelines.config import FmaConfig, MusdbConfig, SynthesisConfig
-from storage.errors import ConfigError
 from training import recipes as training
 from training.config import EvaluateConfig, SelectConfig, SeparateConfig, TrainConfig
 from training.models.bs_locoformer.config import LARGE, MEDIUM, MICRO, SMALL, TINY
@@ -17,9 +14,9 @@ DEMO_FMA = {"archive": "fma_demo.zip", "unit_tracks": 8, "error_budget": 0.2}
 DEMO_MUSDB = MusdbConfig(archive="musdb18hq_demo.zip")
 
 
-def demo() -> StudyConfig:
+def demo() -> MixitStudyConfig:
     """Synthesised music, a tiny model, minutes on two cores: the whole works, visibly learning."""
-    return StudyConfig(
+    return MixitStudyConfig(
         name="demo",
         synthesis=SynthesisConfig(),
         fma=FmaConfig.parse(DEMO_FMA),
@@ -40,7 +37,7 @@ def demo() -> StudyConfig:
     )
 
 
-def gain() -> StudyConfig:
+def gain() -> MixitStudyConfig:
     """What pre-training is worth at our scale (`mixit_gain`): half an hour a seed on two cores."""
     # Thirty times as much music without stems as with: the paper's case is the scarcity of stems.
     return demo().model_copy(
@@ -53,9 +50,9 @@ def gain() -> StudyConfig:
     )
 
 
-def smoke() -> StudyConfig:
+def smoke() -> MixitStudyConfig:
     """A handful of seconds of music and a handful of steps: does every stage run?"""
-    return StudyConfig(
+    return MixitStudyConfig(
         name="smoke",
         synthesis=SynthesisConfig(
             tracks=4,
@@ -86,9 +83,9 @@ def smoke() -> StudyConfig:
     )
 
 
-def real_tiny() -> StudyConfig:
+def real_tiny() -> MixitStudyConfig:
     """Seventeen real recordings and three real songs: every rule met, every damage found."""
-    return StudyConfig(
+    return MixitStudyConfig(
         name="real_tiny",
         data=SourceConfig(root="../shared/data"),
         fma=FmaConfig(
@@ -111,7 +108,7 @@ def real_tiny() -> StudyConfig:
     )
 
 
-def paper() -> StudyConfig:
+def paper() -> MixitStudyConfig:
     """The paper's tables at full scale, around its medium row: `plan table1` and its like."""
     scales = ("small", "medium", "large", "full")
     return _paper("paper", training.pretrain_medium(), training.finetune_medium()).model_copy(
@@ -132,39 +129,29 @@ def paper() -> StudyConfig:
     )
 
 
-def paper_small() -> StudyConfig:
+def paper_small() -> MixitStudyConfig:
     """The paper's rows S1 and S2, at its full scale: FMA-large and MUSDB18-HQ."""
     return _paper("paper_small", training.pretrain_small(), training.finetune_small())
 
 
-def paper_medium() -> StudyConfig:
+def paper_medium() -> MixitStudyConfig:
     """The paper's rows M1 and M2, at its full scale."""
     return _paper("paper_medium", training.pretrain_medium(), training.finetune_medium())
 
 
-def paper_large() -> StudyConfig:
+def paper_large() -> MixitStudyConfig:
     """The paper's rows L1 and L2, at its full scale."""
     return _paper("paper_large", training.pretrain_large(), training.finetune_large())
 
 
-RECIPES: dict[str, Callable[[], StudyConfig]] = {
+RECIPES: dict[str, Callable[[], MixitStudyConfig]] = {
     recipe.__name__: recipe
     for recipe in (demo, gain, smoke, real_tiny, paper, paper_small, paper_medium, paper_large)
 }
 
-RecipeName = Annotated[str, Field(json_schema_extra={"enum": list(RECIPES)})]
-"""A recipe's name; a form shows the list of them."""
 
-
-def named(name: str) -> StudyConfig:
-    """Return a recipe's study; raise `ConfigError` that lists the recipes if there is none."""
-    if name not in RECIPES:
-        raise ConfigError(f"unknown recipe '{name}'; the recipes are {', '.join(RECIPES)}")
-    return RECIPES[name]()
-
-
-def _paper(name: str, pretraining: TrainConfig, finetuning: TrainConfig) -> StudyConfig:
-    return StudyConfig(
+def _paper(name: str, pretraining: TrainConfig, finetuning: TrainConfig) -> MixitStudyConfig:
+    return MixitStudyConfig(
         name=name,
         # Sizes and sums of both archives are known by their names.
         fma=FmaConfig(archive="fma_large.zip"),

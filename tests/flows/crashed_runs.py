@@ -1,4 +1,4 @@
-"""Runs that are lost: how they are made on the tests' own server, and undone."""
+"""Crashed runs: how tests make them on their own server, and clean up."""
 
 import os
 import time
@@ -12,10 +12,10 @@ import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.recovery.automations import TAG
-from flows.recovery.concurrency_limits import capacity
-from flows.recovery.crash_detection import Lost, mark_crashed
+from flows.recovery.crash_detection import CrashedRun, mark_crashed
+from flows.recovery.machine_limits import capacity
 from flows.server.settings import ServerSettings
+from flows.ui.states import STEMWORKS_TAG
 from storage.files import write_json
 from storage.processes import identity
 from tests.flows.conftest import HOST, SLOTS, Works
@@ -26,7 +26,7 @@ GPU_JOBS = capacity("gpu")
 
 
 class Server:
-    """What these tests ask of the server, undone at the end."""
+    """Requests of these tests to the server, undone at the end."""
 
     def __init__(self, works: Works) -> None:
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{works.port}/api/", timeout=30)
@@ -44,8 +44,8 @@ class Server:
 
     def start(self, state: str = "RUNNING") -> UUID:
         """Register a flow run."""
-        flow = self.ask("POST", "flows/", {"name": "reaped"})
-        body = {"flow_id": flow["id"], "name": f"reaped {state}", "state": {"type": state}}
+        flow = self.ask("POST", "flows/", {"name": "crashed"})
+        body = {"flow_id": flow["id"], "name": f"crashed {state}", "state": {"type": state}}
         self.runs.append(self.ask("POST", "flow_runs/", body)["id"])
         return UUID(self.runs[-1])
 
@@ -72,7 +72,7 @@ class Server:
                 self.ask("POST", "v2/concurrency_limits/increment", body)
                 return
             except httpx.HTTPStatusError as error:
-                # SQLite is locked now and then; Prefect's own client asks again, too.
+                # SQLite is locked now and then; Prefect's own client retries, too.
                 if error.response.status_code != httpx.codes.SERVICE_UNAVAILABLE or attempt == 9:
                     raise
                 time.sleep(0.5)
@@ -80,7 +80,7 @@ class Server:
 
 @pytest.fixture
 def server(works: Works, tmp_path: Path) -> Iterator[Server]:
-    """The works' server, with notes on live runs of our own."""
+    """The works' server, with a folder of heartbeats of our own."""
     server = Server(works)
     url = f"http://127.0.0.1:{works.port}/api"
     state = {"STEMWORKS_STATE": str(tmp_path), "STEMWORKS_HOST": HOST}
@@ -96,27 +96,27 @@ def server(works: Works, tmp_path: Path) -> Iterator[Server]:
     server.http.close()
 
 
-def note(run: UUID) -> Path:
-    return ServerSettings.from_environment().live_runs / f"{run}.json"
+def heartbeat(run: UUID) -> Path:
+    return ServerSettings.from_environment().run_heartbeats / f"{run}.json"
 
 
-def dead(run: UUID, **how: Any) -> None:
-    """Leave the note of a process that is no more."""
-    write_json(note(run), identity() | (how or {"start": "1"}))
+def dead(run: UUID, **process: Any) -> None:
+    """Leave the heartbeat of a process that has died."""
+    write_json(heartbeat(run), identity() | (process or {"start": "1"}))
 
 
-def names(lost: list[Lost]) -> list[str]:
-    return [one.name for one in lost]
+def names(crashed: list[CrashedRun]) -> list[str]:
+    return [run.name for run in crashed]
 
 
 def deployed(server: Server, resumes: int = 2, **made: Any) -> tuple[UUID, str]:
-    """Deploy a flow, and let a run of it begin; return the run and its deployment."""
-    flow = server.ask("POST", "flows/", {"name": "reaped"})["id"]
-    body = {"name": f"reaped {uuid4()}", "flow_id": flow, "tags": [TAG], **made}
+    """Deploy a flow, and start a run of it; return the run and its deployment."""
+    flow = server.ask("POST", "flows/", {"name": "crashed"})["id"]
+    body = {"name": f"crashed {uuid4()}", "flow_id": flow, "tags": [STEMWORKS_TAG], **made}
     deployment = server.ask("POST", "deployments/", body)["id"]
     server.deployments.append(deployment)
     parameters = {"recipe": "smoke", "overrides": [f"limits.resumes={resumes}"]}
-    body = {"parameters": parameters, "name": "reaped"}
+    body = {"parameters": parameters, "name": "crashed"}
     run = server.ask("POST", f"deployments/{deployment}/create_flow_run", body)["id"]
     server.runs.append(run)
     return UUID(run), deployment

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from flows.config import StudyConfig
-from flows.recipes import RECIPES, named
+from flows.studies.mixit.config import MixitStudyConfig
+from flows.studies.mixit.recipes import RECIPES
+from flows.studies.table import named
 from pipelines.archives.published import published
 from pipelines.config import MUSDB_VALIDATION
 from storage.errors import ConfigError
@@ -108,15 +109,15 @@ KEYS = {
 @pytest.mark.parametrize("name", KEYS)
 def test_a_recipe_is_keyed_as_in_the_last_release(name: str) -> None:
     """A home of that release counts as done; another key trains for weeks once more."""
-    config = named(name)
+    config = RECIPES[name]()
     parts = [getattr(config, part).digest() for part in KEYED]
     assert [digest[:16] for digest in (*parts, config.digest())] == list(KEYS[name])
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_survives_json(name: str) -> None:
-    config = named(name)
-    again = StudyConfig.parse(json.loads(json.dumps(config.model_dump(mode="json"))))
+    config = RECIPES[name]()
+    again = MixitStudyConfig.parse(json.loads(json.dumps(config.model_dump(mode="json"))))
     assert again == config
     assert again.digest() == config.digest()
     assert json.loads(json.dumps(config.what_matters())) == again.what_matters()
@@ -124,12 +125,12 @@ def test_a_recipe_survives_json(name: str) -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_is_named_as_it_is_called_and_says_what_it_is(name: str) -> None:
-    assert named(name).name == name
+    assert RECIPES[name]().name == name
     assert (RECIPES[name].__doc__ or "").endswith((".", "?"))
 
 
 def test_recipes_differ() -> None:
-    digests = {named(name).digest() for name in RECIPES}
+    digests = {RECIPES[name]().digest() for name in RECIPES}
     assert len(digests) == len(RECIPES)
 
 
@@ -142,7 +143,7 @@ def test_unknown_recipe_lists_those_there_are() -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_both_halves_fit_each_other(name: str) -> None:
     """Fine-tuning takes the pre-trained separator over and keeps four of its outputs."""
-    config = named(name)
+    config = RECIPES[name]()
     before, after = config.pretraining.model, config.finetuning.model
     assert after == before.model_copy(update={"outputs": 4})
     assert before.outputs >= 4
@@ -155,7 +156,7 @@ def test_both_halves_fit_each_other(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAPER)
 def test_the_papers_steps(name: str) -> None:
-    config = named(name)
+    config = RECIPES[name]()
     first, second = config.pretraining, config.finetuning
     assert (first.loop.steps, second.loop.steps) == (150 * EPOCH, 900 * 110)
     assert (first.data.batch_size, second.data.batch_size) == (128, 32)
@@ -177,7 +178,7 @@ def test_the_papers_steps(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAPER)
 def test_the_papers_models(name: str) -> None:
-    model = named(name).pretraining.model
+    model = RECIPES[name]().pretraining.model
     assert isinstance(model, BsLocoformerConfig)
     size = (model.blocks, model.width, model.hidden, model.heads, model.groups)
     assert size == SIZES[name]
@@ -186,7 +187,7 @@ def test_the_papers_models(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAPER)
 def test_the_papers_data(name: str) -> None:
-    config = named(name)
+    config = RECIPES[name]()
     assert config.synthesis is None
     assert config.from_scratch
     assert config.fma.archive == "fma_large.zip"
@@ -204,6 +205,6 @@ def test_the_papers_data(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["demo", "smoke", "real_tiny"])
 def test_small_recipes_are_small(name: str) -> None:
-    config = named(name)
+    config = RECIPES[name]()
     assert config.pretraining.loop.steps + 2 * config.finetuning.loop.steps <= 500
     assert config.fma.units_per_task * config.fma.unit_tracks <= 32

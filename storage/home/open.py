@@ -1,0 +1,39 @@
+"""`open_home`: from the text of `--home` to a home in a folder or in a bucket."""
+
+import os
+from pathlib import Path
+
+from storage.config import digest_of
+from storage.errors import ConfigError, MachineError
+from storage.home.layout import Home
+
+WORKING_COPIES = "STEMWORKS_SCRATCH"
+"""Environment variable: the folder for working copies of homes in buckets."""
+
+
+def open_home(text: str) -> Home:
+    """Return the home at a folder's path or at `s3://bucket/prefix`; it need not exist yet.
+
+    Raises:
+        ConfigError: the address is malformed, or of an unknown kind.
+        MachineError: the path is a file; or there are no credentials, no rights, or no such bucket.
+        SourceError: the bucket's server cannot be reached.
+    """
+    if text.startswith("s3://"):
+        # A home in a folder needs no S3 library, which takes a second to import.
+        from storage.stores.s3 import open_store  # noqa: PLC0415
+
+        store = open_store(text)
+        return Home(_working_copy(store.url), store)
+    if "://" in text:
+        raise ConfigError(f"--home {text}: give a folder, or s3://BUCKET/PREFIX")
+    root = Path(text).expanduser().resolve()
+    if root.exists() and not root.is_dir():
+        raise MachineError(f"--home {root} is a file; give a folder")
+    return Home(root)
+
+
+def _working_copy(url: str) -> Path:
+    """Return this machine's folder for a home in a bucket."""
+    folder = os.environ.get(WORKING_COPIES) or "~/.cache/stemworks"
+    return Path(folder).expanduser().resolve() / digest_of(url)[:16]

@@ -1,0 +1,24 @@
+"""A home is opened by a folder's path in any form; other addresses are refused."""
+
+from pathlib import Path
+
+import pytest
+
+from storage.errors import ConfigError, MachineError
+from storage.home.open import open_home
+
+
+def test_a_path_in_any_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for text in ("home", "./home", "~/home", str(tmp_path / "home"), "other/../home/"):
+        assert open_home(text).root == tmp_path / "home"
+    assert not (tmp_path / "home").exists(), "opening creates nothing"
+
+
+def test_neither_a_file_nor_another_scheme(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(MachineError, match="file is a file; give a folder"):
+        open_home(str(tmp_path / "file"))
+    with pytest.raises(ConfigError, match="gs://bucket/prefix: give a folder, or s3://"):
+        open_home("gs://bucket/prefix")
