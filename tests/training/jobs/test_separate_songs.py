@@ -38,9 +38,7 @@ MODEL_RATE = 100
 
 
 def noise(channels: int, frames: int, seed: int = 0) -> Waveform:
-    return (0.1 * np.random.default_rng(seed).standard_normal((channels, frames))).astype(
-        np.float32
-    )
+    return np.random.default_rng(seed).normal(0, 0.1, (channels, frames)).astype(np.float32)
 
 
 def spooled(waveform: Waveform, rate: int, folder: Path) -> StagingFile:
