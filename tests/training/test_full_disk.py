@@ -35,7 +35,9 @@ def trained(steps: int) -> State:
 
 
 def bytes_under(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Return what a folder's files take on a disk: whole pages."""
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    return sum(-(-size // PAGE) * PAGE for size in sizes)
 
 
 @on_small_disks

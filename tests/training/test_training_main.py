@@ -87,7 +87,8 @@ def test_the_options_of_separate(
     tmp_path: Path, mixit: TrainConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weights = build(mixit.model).state_dict()
-    save_model(tmp_path / "model", weights, {"model": mixit.model.model_dump(mode="json")})
+    explanation = {"model": mixit.model.model_dump(mode="json"), "stems": list(STEMS)}
+    save_model(tmp_path / "model", weights, explanation)
     song = tmp_path / "song.wav"
     wave = 0.1 * np.random.default_rng(0).standard_normal((2, 4000)).astype(np.float32)
     write_audio(song, wave, 8000)

@@ -73,19 +73,7 @@ def copy_parts(
     }
     fresh = sorted(own.keys() - fitting.keys())
     if start.strict:
-        targets = tuple(start.prefixes.values())
-        problems = [
-            *(f"'{name}' is not in the model" for name in renamed.keys() - own.keys()),
-            *(
-                f"'{name}' is {list(renamed[name].shape)} there and {list(own[name].shape)} here"
-                for name in renamed.keys() & own.keys() - fitting.keys()
-            ),
-            *(
-                f"'{name}' would stay fresh"
-                for name in fresh
-                if name.startswith(targets) and name not in renamed
-            ),
-        ]
+        problems = _misfits(own, renamed, tuple(start.prefixes.values()))
         if problems or not fitting:
             found = min(problems, default="no tensor's name begins so")
             more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
@@ -96,6 +84,26 @@ def copy_parts(
     model.load_state_dict({**own, **fitting})
     logger.info("copied from %s: %d tensors (%s)", source, len(fitting), _listed(fitting))
     logger.info("fresh: %d tensors (%s)", len(fresh), _listed(fresh))
+
+
+def _misfits(
+    own: Mapping[str, Tensor], renamed: Mapping[str, Tensor], targets: tuple[str, ...]
+) -> list[str]:
+    """Say which tensors have no place or another shape, and which under a target none is for."""
+    both = own.keys() & renamed.keys()
+    return [
+        *(f"'{name}' is not in the model" for name in renamed.keys() - own.keys()),
+        *(
+            f"'{name}' is {list(renamed[name].shape)} there and {list(own[name].shape)} here"
+            for name in both
+            if renamed[name].shape != own[name].shape
+        ),
+        *(
+            f"'{name}' would stay fresh"
+            for name in own.keys() - renamed.keys()
+            if name.startswith(targets)
+        ),
+    ]
 
 
 def _renamed(name: str, prefixes: Mapping[str, str]) -> str | None:

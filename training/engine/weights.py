@@ -131,9 +131,11 @@ def stems_of(folder: Path) -> tuple[str, ...]:
     named = explanation.get("stems")
     if isinstance(named, list):
         return tuple(str(name) for name in named)
-    # The first release named none: what it fine-tuned had the four stems in their order.
+    # The first release named none: what it fine-tuned had the four stems in their order, and so do
+    # the paper's authors' fine-tuned models, which are imported.
     outputs = explanation.get("model", {}).get("outputs")
-    tuned = explanation.get("recipe", {}).get("objective", {}).get("kind") == "supervised"
+    supervised = explanation.get("recipe", {}).get("objective", {}).get("kind") == "supervised"
+    tuned = supervised or "imported_from" in explanation
     return STEMS if tuned and outputs == len(STEMS) else ()
 
 

@@ -138,6 +138,8 @@ def test_outputs_have_names_where_somebody_named_them(folder: Path) -> None:
         ({"stems": ["vocals", "rest"]}, ("vocals", "rest")),
         ({"recipe": supervised}, STEMS),
         ({"recipe": supervised, "model": two}, ()),
+        ({"imported_from": {"name": "finetuned.pth"}}, STEMS),
+        ({"imported_from": {"name": "pretrained.pth"}, "model": {"outputs": 12}}, ()),
     ):
         write_json(folder / "model.json", {**note, **told})
         assert stems_of(folder) == expected
