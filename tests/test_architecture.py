@@ -15,7 +15,6 @@ ROOT = Path(__file__).parent.parent
 FOLDER_FILES = 11
 LARGE_FOLDERS = {
     "pipelines/synthesis": "the instruments of the demo corpora: one story, read by few",
-    "training/report": "the parts of one page",
 }
 """Folders of more than `FOLDER_FILES` modules, with the reason."""
 FILE_LINES, FUNCTION_LINES, ARGUMENTS = 300, 40, 6

@@ -57,7 +57,7 @@ PLANTS = {
     ),
     "torch in a report": Plant(
         "training/report/planted.py",
-        "from training.engine.checkpoint import save\n",
+        "from training.checkpoints.checkpoint import save\n",
         "Reports, recipes and configuration know no torch",
     ),
     "flows in storage": Plant(

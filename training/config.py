@@ -11,16 +11,16 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from storage.config import Config, Json
 from storage.records import STEMS
-from training import former
 from training.data.clips.config import ClipsData
 from training.data.table import DataConfig
 from training.models.table import ModelConfig
 from training.objectives.mixit.config import MixitObjective
 from training.objectives.table import ObjectiveConfig
-from training.optimisers import AdamWConfig, OptimConfig
-from training.runtime import RuntimeConfig
-from training.schedules import ExponentialSchedule, ScheduleConfig
-from training.starts import InputsStart, StartConfig
+from training.settings import former
+from training.settings.optimisers import AdamWConfig, OptimConfig
+from training.settings.runtime import RuntimeConfig
+from training.settings.schedules import ExponentialSchedule, ScheduleConfig
+from training.settings.starts import InputsStart, StartConfig
 
 
 class LoopConfig(Config):

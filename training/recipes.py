@@ -14,9 +14,9 @@ from training.models.settings import ModelSettings
 from training.objectives.mixit.config import MixitObjective
 from training.objectives.settings import ObjectiveSettings
 from training.objectives.supervised.config import SupervisedObjective
-from training.optimisers import AdamWConfig
-from training.runtime import RuntimeConfig
-from training.schedules import ExponentialSchedule
+from training.settings.optimisers import AdamWConfig
+from training.settings.runtime import RuntimeConfig
+from training.settings.schedules import ExponentialSchedule
 
 LARGE_LR = 5e-4
 FROZEN_STEPS = 22_000

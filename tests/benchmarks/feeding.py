@@ -12,7 +12,7 @@ from training.config import TrainConfig
 from training.data.clips.config import ClipsData
 from training.distributed import ProcessRank
 from training.engine.loading import loader
-from training.runtime import RuntimeConfig
+from training.settings.runtime import RuntimeConfig
 
 SONGS, SONG_SECONDS, CLIP_SECONDS = 8, 21.0, 10
 """Of the corpus: a few FLAC clips, read again and again. They stay in the kernel's cache."""

@@ -21,8 +21,8 @@ from training.models.bs_locoformer.config import (
 from training.models.bs_locoformer.model import BsLocoformer
 from training.objectives.mixit.config import MixitObjective
 from training.objectives.objective import build
-from training.optimisers import AdamWConfig
-from training.runtime import RuntimeConfig
+from training.settings.optimisers import AdamWConfig
+from training.settings.runtime import RuntimeConfig
 
 SIZES = {"micro": MICRO, "demo": TINY, "small": SMALL, "medium": MEDIUM, "large": LARGE}
 PRODUCTS = {"cpu": (1024, 20), "cuda": (8192, 50)}

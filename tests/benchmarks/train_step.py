@@ -32,7 +32,7 @@ from tests.benchmarks.feeding import waiting
 from tests.benchmarks.measure import Measured, Variant, in_turns
 from tests.benchmarks.step import SIZES, Lab, MatrixRate, Setup, Step, peak_memory
 from training.engine.memory import release
-from training.runtime import RuntimeConfig
+from training.settings.runtime import RuntimeConfig
 
 TOP = 15
 """Kernels shown of a profile."""

@@ -22,8 +22,8 @@ from training.data.stems.config import StemsData
 from training.models.bs_locoformer.config import BsLocoformerConfig
 from training.objectives.mixit.config import MixitObjective
 from training.objectives.supervised.config import SupervisedObjective
-from training.runtime import RuntimeConfig
-from training.schedules import ExponentialSchedule
+from training.settings.runtime import RuntimeConfig
+from training.settings.schedules import ExponentialSchedule
 
 RATE = 8_000
 MODEL = BsLocoformerConfig(

@@ -19,8 +19,8 @@ from training.models.table import MODELS
 from training.objectives.l1.config import L1Objective
 from training.objectives.mixit.config import MixitObjective
 from training.objectives.supervised.config import SupervisedObjective
-from training.optimisers import AdamConfig
-from training.schedules import CosineSchedule, PlateauSchedule
+from training.settings.optimisers import AdamConfig
+from training.settings.schedules import CosineSchedule, PlateauSchedule
 
 MIXIT, SUPERVISED = recipes.pretrain_smoke(), recipes.finetune_smoke()
 

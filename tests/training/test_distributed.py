@@ -3,7 +3,7 @@ import torch
 
 from storage.errors import ConfigError, MachineError
 from training.distributed import ProcessRank, join, require_examples
-from training.runtime import RuntimeConfig
+from training.settings.runtime import RuntimeConfig
 
 
 def test_alone() -> None:

@@ -14,8 +14,8 @@ from storage.home.runs import Run
 from tests.small_disk import PAGE, on_small_disks, small_disk
 from tests.training.jobs.test_train import MakeRun, outputs, rows
 from training.__main__ import main
+from training.checkpoints.checkpoint import Checkpoints, Progress, State
 from training.config import TrainConfig
-from training.engine.checkpoint import Checkpoints, Progress, State
 from training.jobs.train import train
 
 MB = 1 << 20

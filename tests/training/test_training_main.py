@@ -12,8 +12,8 @@ from storage.home.runs import Run
 from storage.records import STEMS
 from tests.synthesised import write_audio
 from training.__main__ import main
+from training.checkpoints.weights import save_model
 from training.config import EvaluateConfig, SelectConfig, SeparateConfig, TrainConfig
-from training.engine.weights import save_model
 from training.models.separator import build
 
 

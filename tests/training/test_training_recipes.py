@@ -9,7 +9,7 @@ from training.data.clips.config import ClipsData
 from training.data.stems.config import StemsData
 from training.models.bs_locoformer.model import BsLocoformer
 from training.models.separator import build
-from training.schedules import ExponentialSchedule
+from training.settings.schedules import ExponentialSchedule
 
 NAMES = [
     f"{verb}_{size}"

@@ -10,7 +10,7 @@ from types import FrameType, TracebackType
 import torch
 
 from storage.errors import RunError
-from training.engine.checkpoint import Progress
+from training.checkpoints.checkpoint import Progress
 
 SKIPS_IN_ROW = 20
 SKIPS_AT_LEAST, SKIPPED_SHARE = 20, 0.01

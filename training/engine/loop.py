@@ -13,11 +13,11 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from storage.errors import MachineError, RunError
 from training import seeds
+from training.checkpoints.checkpoint import Checkpoints, Progress, State
 from training.config import TrainConfig
 from training.data.batches import Batch, Loader
 from training.distributed import ProcessRank, naming_the_lost
 from training.engine import guards, memory, optim
-from training.engine.checkpoint import Checkpoints, Progress, State
 from training.engine.guards import Interruption
 from training.engine.snapshots import Snapshots
 from training.engine.telemetry import Telemetry, TrainRow

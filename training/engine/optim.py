@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from torch import nn
 from torch.optim import Adam, AdamW
 
-from training.optimisers import AdamConfig, AdamSettings, AdamWConfig
+from training.settings.optimisers import AdamConfig, AdamSettings, AdamWConfig
 
 OPTIMISERS: dict[type[AdamSettings], type[Adam]] = {AdamWConfig: AdamW, AdamConfig: Adam}
 """Every optimiser by the type of its settings."""

@@ -10,13 +10,13 @@ import torch
 from storage.config import Json
 from storage.errors import MachineError
 from storage.home.runs import Job
+from training.checkpoints.ema import MovingAverage
+from training.checkpoints.start import initial_model
 from training.config import TrainConfig
 from training.data.batches import Batch
 from training.distributed import ProcessRank, join
 from training.engine.acceleration import accelerate
-from training.engine.ema import MovingAverage
 from training.engine.memory import fits, moments, rehearse
-from training.engine.start import initial_model
 from training.objectives.objective import build
 
 GPU_SHARE = 0.92

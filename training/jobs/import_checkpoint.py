@@ -6,7 +6,7 @@ from typing import cast
 from storage.errors import ConfigError
 from storage.files import hash_file
 from storage.unions import imported
-from training.engine.weights import fit_into, save_model
+from training.checkpoints.weights import fit_into, save_model
 from training.models.foreign import Imported
 from training.models.separator import build
 from training.models.table import FOREIGN

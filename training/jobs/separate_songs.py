@@ -16,9 +16,9 @@ from torch import Tensor
 from storage.audio.waveforms import Waveform
 from storage.errors import ConfigError, DataError
 from storage.files import disk_errors, require_space
+from training.checkpoints.weights import load_model, stems_of
 from training.config import DeliveryConfig, SeparateConfig
 from training.distributed import join
-from training.engine.weights import load_model, stems_of
 from training.inference.overlap_add import Progress, Signal, add_up, separated
 from training.inference.song_files import (
     Shape,
@@ -30,7 +30,7 @@ from training.inference.song_files import (
 )
 from training.inference.spectrograms import draw_spectrograms
 from training.models.separator import Separator
-from training.runtime import RuntimeConfig
+from training.settings.runtime import RuntimeConfig
 
 logger = logging.getLogger(__name__)
 

@@ -6,18 +6,18 @@ from storage.config import Json
 from storage.errors import CheckpointError
 from storage.files import hash_file
 from storage.home.runs import Job, Run
+from training.checkpoints.checkpoint import Checkpoints, State
+from training.checkpoints.ema import MovingAverage
+from training.checkpoints.start import initial_model
+from training.checkpoints.weights import EXPLANATION, fit_into, save_model
 from training.config import TrainConfig
 from training.distributed import ProcessRank, join, require_examples
 from training.engine import optim
 from training.engine.acceleration import accelerate
-from training.engine.checkpoint import Checkpoints, State
-from training.engine.ema import MovingAverage
 from training.engine.loading import loader
 from training.engine.loop import Work, fit
 from training.engine.snapshots import Snapshots
-from training.engine.start import initial_model
 from training.engine.telemetry import Telemetry
-from training.engine.weights import EXPLANATION, fit_into, save_model
 from training.objectives.objective import build
 
 PLACES = ("home", "corpus")

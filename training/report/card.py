@@ -9,7 +9,7 @@ from training.report.tables import ScoreTable
 
 LOADING = """\
 from pathlib import Path
-from training.engine.weights import load_model
+from training.checkpoints.weights import load_model
 separator = load_model(Path("{folder}"))
 """
 """How a model's folder is loaded in plain PyTorch."""

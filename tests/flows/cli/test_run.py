@@ -14,7 +14,7 @@ import torch
 
 from storage.records import STEMS
 from tests import synthesised
-from training.engine.weights import save_model
+from training.checkpoints.weights import save_model
 from training.models.bs_locoformer.config import MICRO
 from training.models.separator import build
 

@@ -91,25 +91,28 @@ def read(text: str) -> dict[str, Samples]:
     }
 
 
+MADE: tuple[tuple[str, float, dict[str, Any]], ...] = (
+    (
+        "pack",
+        12.5,
+        {
+            "kept": 3,
+            "filtered": {"too_short": 1},
+            "quarantined": {'not "audio"': 2},
+            "clips": 30,
+            "hours": 0.125,
+            "bytes_in": 123456789012,
+        },
+    ),
+    ("pack", 7.25, {"kept": 2, "clips": 11, "hours": 0.5, "bytes_in": 1}),
+    ("train", 100.5, {"processes": 4}),
+)
+"""Stages, seconds and facts of marks."""
+
+
 def small_home(root: Path) -> Home:
     """Write marks, a failure and a job's log by hand, as the first release left them."""
-    made: list[tuple[str, float, dict[str, Any]]] = [
-        (
-            "pack",
-            12.5,
-            {
-                "kept": 3,
-                "filtered": {"too_short": 1},
-                "quarantined": {'not "audio"': 2},
-                "clips": 30,
-                "hours": 0.125,
-                "bytes_in": 123456789012,
-            },
-        ),
-        ("pack", 7.25, {"kept": 2, "clips": 11, "hours": 0.5, "bytes_in": 1}),
-        ("train", 100.5, {"processes": 4}),
-    ]
-    for number, (stage, seconds, facts) in enumerate(made):
+    for number, (stage, seconds, facts) in enumerate(MADE):
         mark = {
             "stage": stage,
             "version": 1,

@@ -5,7 +5,7 @@ from torch import Tensor
 from tests.training.models.bs_locoformer.test_parity import noise, relative_error, tiny
 from training.engine.acceleration import accelerate
 from training.models.bs_locoformer.model import BsLocoformer
-from training.runtime import RuntimeConfig
+from training.settings.runtime import RuntimeConfig
 
 CPU = torch.device("cpu")
 RECOMPUTE = ("nothing", "cheap", "everything")

@@ -13,10 +13,10 @@ import torch
 
 from storage.errors import MachineError, RunError
 from tests.training.jobs.test_train import Altered, MakeRun, losses_of, rows, still
+from training.checkpoints.checkpoint import Progress
 from training.config import TrainConfig
 from training.data.batches import Batch, Loader
 from training.distributed import ProcessRank, join, naming_the_lost
-from training.engine.checkpoint import Progress
 from training.engine.guards import Interruption, account, elected, is_exhaustion, require_budget
 from training.engine.loop import Work, fit
 from training.engine.memory import advice

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from training.engine import optim
-from training.optimisers import AdamConfig, AdamSettings, AdamWConfig
+from training.settings.optimisers import AdamConfig, AdamSettings, AdamWConfig
 
 RATES = (0.1, 0.02, 0.3, 0.0, 0.05)
 

@@ -18,9 +18,9 @@ from storage.home.runs import Run
 from storage.manifests import read_rows
 from storage.records import SongScore
 from tests.training.conftest import MODEL, write_songs
+from training.checkpoints.channel_map import chosen_outputs
+from training.checkpoints.weights import load_model, save_model, stems_of
 from training.config import EvaluateConfig, SelectConfig, SeparateConfig, TrainConfig
-from training.engine.channel_map import chosen_outputs
-from training.engine.weights import load_model, save_model, stems_of
 from training.inference.overlap_add import separate
 from training.jobs.evaluate import evaluate, oracle_assignment
 from training.jobs.select_channels import select

@@ -20,8 +20,8 @@ from tests.training.models.bs_roformer.community_form import (
     write_yaml,
 )
 from training.__main__ import main
+from training.checkpoints.weights import load_model, read_explanation, stems_of
 from training.config import SeparateConfig
-from training.engine.weights import load_model, read_explanation, stems_of
 from training.inference.overlap_add import separate
 from training.jobs.import_checkpoint import import_checkpoint
 from training.models.bs_locoformer.config import SMALL

@@ -9,10 +9,10 @@ from torch import Tensor
 from storage.errors import CheckpointError, ConfigError, DataError
 from storage.home.runs import Run
 from storage.records import STEMS, ChannelMap
+from training.checkpoints.channel_map import read_map
 from training.config import SelectConfig, TrainConfig
 from training.data.stems.corpus import StemCorpus
 from training.data.stems.source import StemSegments
-from training.engine.channel_map import read_map
 from training.jobs.select_channels import choose, majority, select
 from training.jobs.train import train
 from training.models.bs_locoformer.config import BsLocoformerConfig

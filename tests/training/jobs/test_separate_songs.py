@@ -18,8 +18,8 @@ from storage.errors import CheckpointError, ConfigError, DataError, DecodeError,
 from storage.records import STEMS
 from tests.synthesised import write_audio
 from tests.training.inference.test_overlap_add import Sharing
+from training.checkpoints.weights import save_model
 from training.config import DeliveryConfig, SeparateConfig, TrainConfig
-from training.engine.weights import save_model
 from training.inference.song_files import (
     Shape,
     StagingFile,

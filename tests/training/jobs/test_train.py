@@ -17,12 +17,12 @@ from torch import Tensor
 
 from storage.errors import RunError
 from storage.home.runs import Run
+from training.checkpoints.weights import load_model
 from training.config import TrainConfig
 from training.data.batches import Batch
 from training.distributed import join
 from training.engine.guards import Interruption
 from training.engine.loop import fit
-from training.engine.weights import load_model
 from training.jobs.train import assemble, train
 from training.objectives.objective import Objective, Outcome
 

@@ -10,9 +10,9 @@ from storage.errors import CheckpointError, ConfigError, RunError
 from storage.files import write_json
 from storage.records import STEMS, ChannelMap
 from tests.training.jobs.test_train import MakeRun, weights
+from training.checkpoints.start import initial_model
+from training.checkpoints.weights import load_model
 from training.config import TrainConfig
-from training.engine.start import initial_model
-from training.engine.weights import load_model
 from training.jobs.train import train
 
 

@@ -12,9 +12,9 @@ from storage.records import STEMS
 from tests.training.conftest import RATE
 from tests.training.jobs.test_train import MakeRun, StopAfter, losses_of, outputs, rows, weights
 from tests.training.models.test_promises import KINDS
+from training.checkpoints.start import initial_model
+from training.checkpoints.weights import load_model, stems_of
 from training.config import SeparateConfig, TrainConfig
-from training.engine.start import initial_model
-from training.engine.weights import load_model, stems_of
 from training.inference.overlap_add import separate
 from training.jobs.train import train
 from training.models.separator import ChoosesOutputs, select_outputs

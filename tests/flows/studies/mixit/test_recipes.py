@@ -15,8 +15,8 @@ from training.data.stems.config import StemsData
 from training.models.bs_locoformer.config import BsLocoformerConfig
 from training.objectives.mixit.config import MixitObjective
 from training.objectives.supervised.config import SupervisedObjective
-from training.optimisers import AdamWConfig
-from training.schedules import ExponentialSchedule
+from training.settings.optimisers import AdamWConfig
+from training.settings.schedules import ExponentialSchedule
 
 PAPER = ("paper_small", "paper_medium", "paper_large")
 SIZES = {

@@ -12,13 +12,13 @@ from storage.errors import ConfigError, DataError
 from storage.home.runs import Job
 from tests.training.conftest import RATE, write_songs
 from tests.training.jobs.test_train import MakeRun, losses_of, weights
+from training.checkpoints.start import initial_model
 from training.config import TrainConfig
 from training.data.batches import Sources
 from training.data.stems.corpus import StemCorpus
 from training.data.windows.config import WindowsData
 from training.data.windows.source import HeldOutWindowPairs, WindowPairs, open_sources
 from training.engine.loading import request_of
-from training.engine.start import initial_model
 from training.jobs.train import train
 
 FRAMES = 4000

@@ -10,8 +10,8 @@ from training import recipes
 from training.config import EvaluateConfig, SelectConfig, SeparateConfig, TrainConfig
 from training.data.clips.config import ClipsData
 from training.objectives.mixit.config import MixitObjective
-from training.optimisers import AdamConfig, AdamWConfig
-from training.schedules import ExponentialSchedule
+from training.settings.optimisers import AdamConfig, AdamWConfig
+from training.settings.schedules import ExponentialSchedule
 
 OLD: Json = {
     "model": {

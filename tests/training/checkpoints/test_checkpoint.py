@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import AdamW
 
 from storage.errors import CheckpointError
-from training.engine.checkpoint import Checkpoints, Progress, State
+from training.checkpoints.checkpoint import Checkpoints, Progress, State
 
 
 def model_after(steps: int) -> tuple[nn.Linear, AdamW]:

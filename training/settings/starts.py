@@ -1,4 +1,4 @@
-"""What a model's weights are before the first step, as settings. `training.engine.start` does it.
+"""What a model's weights are before the first step, as settings; `training.checkpoints.start` acts.
 
 To add a start, write its settings, name them in `StartConfig`, and give its function there.
 """

@@ -11,12 +11,12 @@ from torch import Tensor
 from storage.errors import CheckpointError
 from tests.training.conftest import MODEL
 from tests.training.jobs.test_train import MakeRun, weights
+from training.checkpoints.start import copy_parts, initial_model
+from training.checkpoints.weights import save_model
 from training.config import TrainConfig
-from training.engine.start import copy_parts, initial_model
-from training.engine.weights import save_model
 from training.jobs.train import train
 from training.models.separator import Separator, build
-from training.starts import PrefixesStart
+from training.settings.starts import PrefixesStart
 
 SOURCE = Path("somewhere")
 

@@ -9,11 +9,11 @@ from torch import Tensor
 from storage.errors import CheckpointError
 from storage.home.runs import Job
 from training import seeds
+from training.checkpoints.channel_map import chosen_outputs
+from training.checkpoints.weights import fit_into, load_model
 from training.config import TrainConfig
-from training.engine.channel_map import chosen_outputs
-from training.engine.weights import fit_into, load_model
 from training.models.separator import Freezes, Separator, build, select_outputs
-from training.starts import PrefixesStart
+from training.settings.starts import PrefixesStart
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.recipes import finetune_medium, pretrain_medium
-from training.schedules import (
+from training.settings.schedules import (
     ConstantSchedule,
     CosineSchedule,
     ExponentialSchedule,

@@ -7,8 +7,8 @@ from torch import nn
 
 from storage.errors import CheckpointError
 from tests.training.jobs.test_train import MakeRun, weights
+from training.checkpoints.ema import MovingAverage
 from training.config import TrainConfig
-from training.engine.ema import MovingAverage
 from training.jobs.train import train
 
 

@@ -8,13 +8,13 @@ from torch import nn
 from storage.errors import CheckpointError
 from storage.files import read_json, write_json
 from storage.records import STEMS
-from training.config import TrainConfig
-from training.engine.weights import (
+from training.checkpoints.weights import (
     average,
     load_model,
     save_model,
     stems_of,
 )
+from training.config import TrainConfig
 from training.models.separator import build
 
 

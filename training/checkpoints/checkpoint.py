@@ -22,8 +22,8 @@ from torch.optim import Adam
 from storage.config import Json, differences
 from storage.errors import CheckpointError, ManifestError
 from storage.files import disk_errors, hash_file, read_json, write_json
-from training.engine.ema import MovingAverage
-from training.engine.weights import WEIGHTS, average, fit_into, read_weights, write_weights
+from training.checkpoints.ema import MovingAverage
+from training.checkpoints.weights import WEIGHTS, average, fit_into, read_weights, write_weights
 
 MOMENTS = "optimizer.safetensors"
 AVERAGE = "ema.safetensors"

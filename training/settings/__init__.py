@@ -1,0 +1,1 @@
+"""How a run is done, as settings without torch: what `training.config` puts together."""
