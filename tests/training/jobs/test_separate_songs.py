@@ -57,7 +57,7 @@ def model(tmp_path: Path, mixit: TrainConfig) -> Path:
 
 
 def whole(song: StagingFile, scratch: Path, config: SeparateConfig = CONFIG) -> Waveform:
-    pieces = list(separated_song(Sharing(), song, scratch, config))  # type: ignore[arg-type]
+    pieces = list(separated_song(Sharing(), song, scratch, config))
     return np.concatenate(pieces, axis=-1)
 
 
