@@ -65,6 +65,8 @@ def read(home: Home, name: str) -> Claim:
     try:
         held = json.loads(home.read(home.study(name)))
         study, values = _study(held), held["config"]
+        # The first release did not name the study.
+        values = values if "study" in held else study.of_first_release(values)
         parts = tuple(part for part in held.get("parts", ()) if part in study.parts)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ManifestError(

@@ -81,6 +81,10 @@ class Study(ABC, Generic[ConfigOfStudy]):
         """Yield every configuration that these flows train: the study's own, and its variants'."""
         yield config
 
+    def of_first_release(self, values: Json) -> Json:
+        """Return a configuration that the first release stored, so that it means the same now."""
+        return values
+
     def settings_of(self, config: ConfigOfStudy, mark: Mark, lineage: LineageGraph) -> Json:
         """Return the settings that made a trained model, if it is of this configuration.
 

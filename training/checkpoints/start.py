@@ -61,11 +61,7 @@ def copy_parts(
             another shape here, or one here under a prefix stays fresh; nothing is copied at all.
     """
     own = model.state_dict()
-    renamed = {
-        new: value
-        for name, value in given.items()
-        if (new := _renamed(name, start.prefixes)) is not None
-    }
+    renamed = _by_new_name(given, start, source)
     fitting = {
         name: value
         for name, value in renamed.items()
@@ -84,6 +80,23 @@ def copy_parts(
     model.load_state_dict({**own, **fitting})
     logger.info("copied from %s: %d tensors (%s)", source, len(fitting), _listed(fitting))
     logger.info("fresh: %d tensors (%s)", len(fresh), _listed(fresh))
+
+
+def _by_new_name(
+    given: Mapping[str, Tensor], start: PrefixesStart, source: Path
+) -> dict[str, Tensor]:
+    """Return the tensors that a prefix names, by their names here; no two may share one."""
+    origins: dict[str, str] = {}
+    for name in given:
+        new = _renamed(name, start.prefixes)
+        if new is not None and new in origins:
+            raise CheckpointError(
+                f"weights {source}: start.prefixes {start.prefixes} give both '{origins[new]}' and "
+                f"'{name}' the name '{new}'; let each prefix lead to names of its own"
+            )
+        if new is not None:
+            origins[new] = name
+    return {new: given[name] for new, name in origins.items()}
 
 
 def _misfits(

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from torch import nn
 from torch.optim import Adam, AdamW
 
-from training.settings.optimisers import AdamConfig, AdamSettings, AdamWConfig
+from training.settings.optimisers import AdamConfig, AdamSettings, AdamWConfig, OptimConfig
 
 OPTIMISERS: dict[type[AdamSettings], type[Adam]] = {AdamWConfig: AdamW, AdamConfig: Adam}
 """Every optimiser by the type of its settings."""
 
 
-def build(parameters: Iterable[nn.Parameter], config: AdamSettings) -> Adam:
+def build(parameters: Iterable[nn.Parameter], config: OptimConfig) -> Adam:
     """Return the optimiser over the parameters that want a gradient.
 
     Weight decay hits all of them, norms and biases included, as in the authors' code.

@@ -65,3 +65,13 @@ def keyed_chunks(matters: Json) -> Json:
         else value
         for name, value in matters.items()
     }
+
+
+def chunks_of_first_release(separate: Json) -> Json:
+    """Return a stored separation's settings: what were the default chunks are the model's own now.
+
+    The first release stored its defaults in so many words.
+    """
+    if (separate["chunk_seconds"], separate["hop_seconds"]) != (CHUNK_SECONDS, HOP_SECONDS):
+        return separate
+    return {**separate, "chunk_seconds": None, "hop_seconds": None}

@@ -19,9 +19,6 @@ class AdamSettings(Config):
     """Which optimiser this is."""
     lr: PositiveFloat = 1e-3
     """Peak learning rate (1e-3 small and medium, 5e-4 large)."""
-    weight_decay: NonNegativeFloat = 1e-2
-    """AdamW: share of each weight taken off per step and unit of learning rate, norms and biases
-    included, as in the authors' code. Adam: weight of the squared weights in the loss."""
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     """Decay per step of the means of gradients, and of their squares."""
     clip_norm: PositiveFloat = 5.0
@@ -32,6 +29,9 @@ class AdamWConfig(AdamSettings):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
 
     kind: Literal["adamw"] = "adamw"
+    weight_decay: NonNegativeFloat = 1e-2
+    """Share of each weight taken off per step and unit of learning rate, norms and biases included,
+    as in the authors' code."""
 
 
 class AdamConfig(AdamSettings):

@@ -14,6 +14,7 @@ from flows.studies.study import Results, Study
 from storage.config import Json
 from storage.home.layout import Home
 from storage.home.marks import Mark
+from training.settings.former import chunks_of_first_release
 
 
 class MixitStudy(Study[MixitStudyConfig]):
@@ -57,6 +58,12 @@ class MixitStudy(Study[MixitStudyConfig]):
         for table in TABLES:
             if table in parts:
                 yield from (variant.config for variant in variants_of(table, config))
+
+    def of_first_release(self, values: Json) -> Json:
+        """Return a stored configuration whose chunks, if they were the default, are so still."""
+        evaluation = values["evaluation"]
+        separate = chunks_of_first_release(evaluation["separate"])
+        return {**values, "evaluation": {**evaluation, "separate": separate}}
 
     def settings_of(self, config: MixitStudyConfig, mark: Mark, lineage: LineageGraph) -> Json:
         """Return the settings that made a trained model, if it is of this configuration."""

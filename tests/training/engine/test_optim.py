@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from training.engine import optim
-from training.settings.optimisers import AdamConfig, AdamSettings, AdamWConfig
+from training.settings.optimisers import AdamConfig, AdamWConfig
 
 RATES = (0.1, 0.02, 0.3, 0.0, 0.05)
 
@@ -36,7 +36,7 @@ def linear() -> nn.Linear:
     ],
 )
 def test_settings_mean_what_they_mean_to_torch(
-    config: AdamSettings, theirs: type[torch.optim.Optimizer]
+    config: AdamWConfig | AdamConfig, theirs: type[torch.optim.Optimizer]
 ) -> None:
     model, other = linear(), linear()
     expected = trained(
