@@ -91,7 +91,11 @@ class PreemptedError(LaunchError):
 
 
 class LockedError(RunError):
-    """Another process holds the lock on this work."""
+    """Another process holds the lock on this work. `what` says which work and who, alone."""
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(f"{what}; {remedy}" if remedy else what)
+        self.what = what
 
 
 class LostError(RunError):

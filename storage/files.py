@@ -153,8 +153,8 @@ def only_one(path: Path, what: str) -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise LockedError(
-                f"{what} is being done by another process ({_holder(stream)}); "
-                "wait for it, or end it, then run again"
+                f"{what} is being done by another process ({_holder(stream)})",
+                "wait for it, or end it, then run again",
             ) from error
         # The kernel holds the lock; naming the holder is a courtesy, and the disk may be full.
         with contextlib.suppress(OSError):

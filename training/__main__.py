@@ -29,12 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do one job; return the exit code, having said in one line what went wrong if it did."""
     parsed = _parser().parse_args(arguments)
     run = Run(parsed.run) if parsed.verb in get_args(Verb) else None
+    # The process that asks what fits reads the reason beside the recipe.
+    folder = Run(parsed.recipe.parent) if parsed.verb == "fit" else run
     _configure_logging(logging.INFO if _leads() else logging.WARNING, run)
     try:
         _do(parsed, run)
     except StemworksError as error:
-        if run:
-            write_failure(run, error, error.exit_code, _rank())
+        if folder:
+            write_failure(folder, error, error.exit_code, _rank())
         sys.stderr.write(f"error: {_rank()}{' '.join(str(error).split())}\n")
         return error.exit_code
     except KeyboardInterrupt:

@@ -15,6 +15,8 @@ from flows.cli.output import View, table_of
 from flows.jobs.launch import ALLOCATOR
 from flows.studies import table
 from storage.errors import ConfigError, MachineError
+from storage.home.job_events import read_failure
+from storage.home.runs import Run
 from storage.processes import bound
 from training.config import TrainConfig
 
@@ -73,9 +75,9 @@ def measure(config: TrainConfig, memory_gb: float = 0.0) -> dict[str, Any]:
             check=False,
             env={**ALLOCATOR, **os.environ},
         )
+        failure = read_failure(Run(recipe.parent))
     if answer.returncode:
-        errors = [line for line in answer.stderr.splitlines() if line.startswith("error: ")]
-        why = errors[-1].removeprefix("error: ") if errors else answer.stderr.strip()[-300:]
+        why = failure.message if failure else answer.stderr.strip()[-300:]
         if answer.returncode == ConfigError.exit_code:
             raise ConfigError(why)
         raise MachineError(why or f"measuring ended with exit code {answer.returncode}; try again")

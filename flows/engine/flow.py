@@ -106,8 +106,8 @@ def stemworks(
             # A study of days on a nightly schedule: that is no failure.
             if SCHEDULED_TAG not in flow_run.get_tags():
                 raise
-            who = str(error).partition(";")[0]
-            return Cancelled(name=StateName.SKIPPED, message=f"Not needed this time: {who}.")
+            message = f"Not needed this time: {error.what}."
+            return Cancelled(name=StateName.SKIPPED, message=message)
 
 
 def _run(config: StudyConfig, home: Home, part: str) -> Json:

@@ -183,8 +183,8 @@ class Lease:
         holder = found.holder if found else {}
         who = f"pid {holder.get('pid', 'unknown')} on {holder.get('host', 'an unknown host')}"
         return LockedError(
-            f"{self._what} is being done by another process ({who}); wait for it, or stop it and "
-            f"wait {EXPIRY_SECONDS:g} s, then run again"
+            f"{self._what} is being done by another process ({who})",
+            f"wait for it, or stop it and wait {EXPIRY_SECONDS:g} s, then run again",
         )
 
 

@@ -132,8 +132,8 @@ class BucketStore:
                     self._again(error, failures)
             current = self._head(name)
         raise LockedError(
-            f"{place.url} is written or removed by another process at the same time; "
-            "stop one of the two runs, then run again"
+            f"{place.url} is written or removed by another process at the same time",
+            "stop one of the two runs, then run again",
         )
 
     def get(self, name: str, path: Path, sha256: str = "") -> None:
