@@ -23,7 +23,7 @@ PATIENCE = datetime.timedelta(minutes=10)
 LOST = re.compile(
     r"connection (was )?(closed|reset|refused)|broken pipe|timed out|NCCL|gloo|ProcessGroup", re.I
 )
-"""What torch's back ends say when a process that they wait for is gone."""
+"""What torch's back ends say when a process that they wait for has died."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def join(runtime: RuntimeConfig, precision: Precision = "auto") -> Iterator[Proc
 
 @contextlib.contextmanager
 def naming_the_lost(place: ProcessRank) -> Iterator[None]:
-    """Turn the back end's complaint that a process is gone into one that says what to do.
+    """Turn the back end's complaint that a process has died into one that says what to do.
 
     Raises:
         RunError: another process of the job ended or was cut off.
@@ -144,7 +144,7 @@ def naming_the_lost(place: ProcessRank) -> Iterator[None]:
         raise RunError(
             f"process {place.rank} lost another of the job's {place.world} processes, which ended "
             "or was cut off: look above for its own error, or in the kernel's log for one that was "
-            "killed; run again, and training goes on from its last checkpoint"
+            "killed; run it again to resume training from its last checkpoint"
         ) from error
 
 

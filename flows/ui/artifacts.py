@@ -60,7 +60,7 @@ class Artifact:
 def amend_artifact(
     client: SyncPrefectClient, run: UUID, key: str, amended: Callable[[str], str]
 ) -> None:
-    """Change the artifacts of one key of a run whose own process is gone.
+    """Change the artifacts of one key of a run whose own process has died.
 
     If the server does not answer, the pages are out of date; the caller continues.
     """

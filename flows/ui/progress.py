@@ -48,7 +48,7 @@ class Standing:
 
 
 class Terminal(Console):
-    """A console that survives its reader: a run whose output nobody reads any more continues."""
+    """A console that survives its reader: a run continues when its output is no longer read."""
 
     def on_broken_pipe(self) -> None:
         """Stop printing; rich would end the process."""

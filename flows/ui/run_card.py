@@ -58,7 +58,7 @@ class RunCard:
     def _failures(self) -> str:
         failed = {what: one.note for what, one in self.standings.items() if one.state == "failed"}
         if self.state == "stopped":
-            return "It was stopped; run again, it continues from here."
+            return "It was stopped; run it again to continue from here."
         if self.state != "failed":
             return ""
         whys = [f"- **{what.label}**: {_one_line(why)}" for what, why in failed.items()]
@@ -104,8 +104,8 @@ class RunCard:
         return "\n\n".join(part for part in (heading, summary, picture) if part)
 
 
-def closed(card: str, state: Literal["stopped", "lost"], why: str) -> str:
-    """Return the card of a process that is gone; one that shows the run's end is left alone."""
+def closed(card: str, state: Literal["stopped", "crashed"], why: str) -> str:
+    """Return the card of a process that has died; one that shows the run's end is left alone."""
     heading, _, rest = card.partition("\n")
     if not heading.endswith(RUNNING):
         return card

@@ -120,10 +120,10 @@ class Fetcher:
         """Yield where a track's stored bytes are; what was fetched for it is removed afterwards.
 
         Local archives are read where they are. Remote members come in one range, into a file
-        under `scratch` that is named `.<track>.*.arriving` while it lasts.
+        under `scratch` that is named `.<track>.*.arriving` as long as it exists.
 
         Raises:
-            SourceError: the server does not deliver; or the archive or file is gone, or is not
+            SourceError: the server does not deliver; or the archive or file is missing, or is not
                 the one that was planned.
             MachineError: the disk is full or forbidden.
         """

@@ -71,7 +71,7 @@ def fit(work: Work) -> None:
 
     Raises:
         RunError: losses or gradients are not finite too often, or a validation loss is not, or
-            another process of the job is gone.
+            another process of the job has died.
         MachineError: memory is full; says how many examples fit.
         CheckpointError: checkpoints of another configuration are in the way.
         SystemExit: SIGTERM (code 143) or Ctrl-C (130) came; a checkpoint was written first.
@@ -220,7 +220,7 @@ def _milestones(work: Work, progress: Progress, step: Step, interruption: Interr
 
 
 def _conclude(work: Work, progress: Progress, interruption: Interruption) -> None:
-    """Do what is due after a step; what is interrupted comes first when the run goes on."""
+    """Do what is due after a step; what is interrupted comes first when the run resumes."""
     if progress.unjudged:
         loss = validate(work, progress, interruption)
         progress.unjudged = False

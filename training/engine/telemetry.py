@@ -174,7 +174,7 @@ class Telemetry(AbstractContextManager["Telemetry"]):
         trace: TracebackType | None,
     ) -> None:
         if self._writer is not None:
-            # What ended the run is to be told, and not that its end could not be drawn.
+            # Report what ended the run, not that its end could not be drawn.
             with suppress(OSError) if error else disk_errors(self._run.tensorboard):
                 self._writer.close()
             self._writer = None

@@ -192,7 +192,7 @@ def _open(path: Path, shape: Shape) -> soundfile.SoundFile:
     try:
         return soundfile.SoundFile(str(path), "w", rate, channels, subtype, format=container)
     except soundfile.LibsndfileError as error:
-        # What the disk refuses is told in the system's own words.
+        # What the disk refuses is reported in the system's own words.
         path.open("ab").close()
         raise ConfigError(
             f"{shape.format} cannot hold {channels} channels at {rate} Hz ({error.error_string}); "

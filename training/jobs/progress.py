@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def songs_progress() -> Iterator[Watch]:
-    """Yield what is to be told of songs and their chunks."""
+    """Yield what reports the progress of songs and their chunks."""
     if not sys.stderr.isatty():
         yield log_lines
         return

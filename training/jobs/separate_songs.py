@@ -35,7 +35,7 @@ from training.runtime import RuntimeConfig
 logger = logging.getLogger(__name__)
 
 Watch = Callable[[int, int, str], Progress]
-"""Called with a song's number, the number of songs and its name; told of its chunks then."""
+"""Called with a song's number, the number of songs and its name; returns its chunks' callback."""
 
 
 class SongOptions(NamedTuple):
@@ -59,7 +59,7 @@ def separate_songs(
     """Write <destination>/<song's stem>/<stem>.wav for every song.
 
     Stems have the song's own sample rate, channels and length, whatever the model works at. A song
-    that cannot be separated is told of and left out; the others are done.
+    that cannot be separated is reported and left out; the others are done.
 
     Raises:
         CheckpointError: the folder holds no readable model.
@@ -124,7 +124,7 @@ def separated_song(
 
     Channels are separated as many at a time as the model takes, in their order: a stereo model
     takes a surround recording pair by pair. Where too few are left (mono, for one), the last is
-    given several times over, and the mean of what comes of its copies is its stem.
+    given several times over, and the mean of its copies' outputs is its stem.
     """
     rate, own = model.config.sample_rate, song.sample_rate
     quiet = config.model_copy(update={"sum_to_mixture": False})

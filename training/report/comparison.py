@@ -60,7 +60,7 @@ def find(comparison: Comparison) -> Findings:
     """Read and sum up every row's scores.
 
     Raises:
-        ManifestError: a row's scores are gone or unreadable.
+        ManifestError: a row's scores are missing or unreadable.
     """
     scored = {one.name: read_rows(one.scores, SongScore) for one in comparison.entries}
     table = score_table(list(scored.items()), with_ends=True, stems=comparison.stems)

@@ -171,16 +171,16 @@ def carded(server: Server, run: UUID, state: Any = "running") -> str:
     [
         (
             "RUNNING",
-            "lost",
+            "crashed",
             "Its process has died. Run the same command again: finished work is kept.",
         ),
         # As its runner, its worker or the server marks it.
         (
             "CRASHED",
-            "lost",
+            "crashed",
             "Its process has died. Run the same command again: finished work is kept.",
         ),
-        ("SCHEDULED", "lost", "Its process has died. It restarts automatically."),
+        ("SCHEDULED", "crashed", "Its process has died. It restarts automatically."),
         ("CANCELLING", "stopped", "It was cancelled. Its process has died."),
         ("CANCELLED", "stopped", "It was marked Cancelled. Its process has died."),
     ],
@@ -220,7 +220,7 @@ def test_the_card_of_a_killed_study(works: Works, tmp_path: Path) -> None:
     assert answer.returncode == 0, answer.stderr
     text = card()
     assert text.startswith(
-        "## pretrain killed: lost\n\nIts process has died. Resume it with: stemworks run"
+        "## pretrain killed: crashed\n\nIts process has died. Resume it with: stemworks run"
     )
     assert "| pretrain | lost, " in text
     assert "running" not in text

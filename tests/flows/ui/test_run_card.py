@@ -91,7 +91,7 @@ def test_when_it_fails() -> None:
     assert "- the name is taken" in early
 
 
-def test_when_its_process_is_gone() -> None:
+def test_when_its_process_has_died() -> None:
     """Nothing runs any more, and what is done stays done."""
     standings = dict(
         [
@@ -104,13 +104,13 @@ def test_when_its_process_is_gone() -> None:
     stages: list[StageId] = [PackId.batch(["0000"]), PackId.batch(["0001"])]
     stages += map(StageId, ("unpack musdb", "detect activity", "pretrain", "finetune"))
     card = RunCard("study running: x", "running", stages, standings, scores="| running |")
-    text = closed(card.markdown(), "lost", "Its process is gone. Go on with: run --set a=[1]")
+    text = closed(card.markdown(), "crashed", "Its process has died. Resume with: run --set a=[1]")
     lines = text.splitlines()
-    assert lines[0] == "## study running: x: lost"
-    assert lines[2] == r"Its process is gone. Go on with: run --set a=\[1]"
-    assert "| packing | lost | 1 h 00 min | 1 of 2 tasks |" in lines
-    assert "| pretrain | lost, 40% |  | loss -3 |" in lines
-    assert r"| detect activity | lost, 0% |  | running \| running, 5% |" in lines
+    assert lines[0] == "## study running: x: crashed"
+    assert lines[2] == r"Its process has died. Resume with: run --set a=\[1]"
+    assert "| packing | crashed | 1 h 00 min | 1 of 2 tasks |" in lines
+    assert "| pretrain | crashed, 40% |  | loss -3 |" in lines
+    assert r"| detect activity | crashed, 0% |  | running \| running, 5% |" in lines
     for untouched in ("unpack musdb", "finetune"):
         [row] = [line for line in lines if line.startswith(f"| {untouched} |")]
         assert row in card.markdown().splitlines()
@@ -122,7 +122,7 @@ def test_when_its_process_is_gone() -> None:
 def test_a_card_that_says_how_it_ended_stays(state: Any) -> None:
     standings = {PRETRAIN: Standing(share=0.4)}
     text = RunCard("study x", state, [PRETRAIN], standings, error="why").markdown()
-    assert closed(text, "lost", "Its process is gone.") == text
+    assert closed(text, "crashed", "Its process has died.") == text
 
 
 def test_a_strangers_names_are_no_markup() -> None:

@@ -31,7 +31,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> Findings:
     """Write <table>.html and <table>.json into a folder; return what they show.
 
     Raises:
-        ManifestError: a row's scores are gone or unreadable.
+        ManifestError: a row's scores are missing or unreadable.
     """
     found = find(comparison)
     name = comparison.table
