@@ -52,7 +52,7 @@ def launch(
         LaunchError: the job failed; has its last lines, and its own exit code where that is one of
             Stemworks'.
         MachineError: it failed, and the disk is too full for it to say why.
-        PreemptedError: it was stopped from outside: tried again, it resumes from its last
+        PreemptedError: it was stopped from outside: when retried, it resumes from its last
             checkpoint.
     """
     run.root.mkdir(parents=True, exist_ok=True)

@@ -73,7 +73,7 @@ def amend_artifact(
             if artifact.id and (changed := amended(text)) != text:
                 _change(client, artifact.id, {"data": changed})
     except (httpx.HTTPError, OSError) as error:
-        logger.warning("artifact '%s' of a lost run is not up to date: %s", key, error)
+        logger.warning("artifact '%s' of a crashed run is not up to date: %s", key, error)
 
 
 def _change(client: SyncPrefectClient, artifact: UUID, what: dict[str, Any]) -> None:
