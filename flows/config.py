@@ -128,10 +128,10 @@ class StudyConfig(Config):
             if (held := self._held(path)) is not None and tuple(held) != self.stems
         }
         if wrong:
-            said = " and ".join(f"{path} = {json.dumps(held)}" for path, held in wrong.items())
+            others = " and ".join(f"{path} = {json.dumps(held)}" for path, held in wrong.items())
             ours = json.dumps(list(self.stems))
             raise ValueError(
-                f"stems = {ours}, but {said}; a study separates one list of stems: give "
+                f"stems = {ours}, but {others}; a study separates one list of stems: give "
                 f"'--set stems={ours}' alone, which sets them all"
             )
         return self

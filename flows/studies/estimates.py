@@ -90,34 +90,34 @@ class Rates(NamedTuple):
     """Bytes."""
 
 
-def cost_of(home: Home, outlook: StageStatus, archive: Path | None = None) -> Cost:
+def cost_of(home: Home, status: StageStatus, archive: Path | None = None) -> Cost:
     """Estimate what a stage that is not done still costs; `archive` is where its archive may be."""
-    if outlook.state == "done":
+    if status.state == "done":
         return Cost()
-    if outlook.label == "pack" and isinstance(outlook.config, FmaConfig):
-        return _packing(outlook, outlook.config, archive)
-    if outlook.stage is DOWNLOAD and isinstance(outlook.config, RemoteConfig):
-        size = archive_bytes(outlook.config.archive.name)
+    if status.label == "pack" and isinstance(status.config, FmaConfig):
+        return _packing(status, status.config, archive)
+    if status.stage is DOWNLOAD and isinstance(status.config, RemoteConfig):
+        size = archive_bytes(status.config.archive.name)
         return Cost(size=size, written=size)
-    if isinstance(outlook.config, TrainConfig):
-        hours, gpus = _training_hours(home, outlook.config), outlook.config.runtime.processes
+    if isinstance(status.config, TrainConfig):
+        hours, gpus = _training_hours(home, status.config), status.config.runtime.processes
         return Cost(gpu_hours=hours * gpus, wall_hours=hours)
     return Cost()
 
 
-def progress_of(outlook: StageStatus) -> Progress | None:
+def progress_of(status: StageStatus) -> Progress | None:
     """Return how far packing is; None of other stages, and before there is a plan."""
-    if not outlook.units:
+    if not status.units:
         return None
-    done = [unit for unit in outlook.units if unit.mark]
-    size, size_done = sum(unit.size for unit in outlook.units), sum(unit.size for unit in done)
+    done = [unit for unit in status.units if unit.mark]
+    size, size_done = sum(unit.size for unit in status.units), sum(unit.size for unit in done)
     recent = _latest([_Span.of(unit.mark, unit.size) for unit in done if unit.mark])
     hours = _hours(recent)
     per_hour = sum(span.size for span in recent) / hours if hours else 0.0
     return Progress(
-        units=len(outlook.units),
+        units=len(status.units),
         units_done=len(done),
-        failed=sum(unit.state == "failed" for unit in outlook.units),
+        failed=sum(unit.state == "failed" for unit in status.units),
         bytes=size,
         bytes_done=size_done,
         units_per_hour=len(recent) / hours if hours else 0.0,
@@ -167,12 +167,12 @@ def _hours(spans: Sequence[_Span]) -> float:
     return max(seconds, 1.0) / 3600
 
 
-def _packing(outlook: StageStatus, config: FmaConfig, archive: Path | None) -> Cost:
-    if outlook.units:
-        size = sum(unit.size for unit in outlook.units if unit.mark is None)
+def _packing(status: StageStatus, config: FmaConfig, archive: Path | None) -> Cost:
+    if status.units:
+        size = sum(unit.size for unit in status.units if unit.mark is None)
     else:
         size = archive_bytes(config.archive, archive)
-    rates = _rates([unit.mark for unit in outlook.units if unit.mark], config.shards)
+    rates = _rates([unit.mark for unit in status.units if unit.mark], config.shards)
     workers = config.workers or (cores() if config.engine == "local" else 0)
     return Cost(
         size=size,

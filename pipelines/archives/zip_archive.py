@@ -279,8 +279,8 @@ def _require_safe(path: str, info: zipfile.ZipInfo) -> None:
 
 def _require_apart(path: str, members: dict[str, Member], size: int) -> None:
     """Refuse members that share bytes, as a small archive of enormous content has them."""
-    places = sorted((member.offset, member.packed_bytes, name) for name, member in members.items())
-    for (begin, packed, name), (following, *_) in itertools.pairwise([*places, (size, 0, "")]):
+    extents = sorted((member.offset, member.packed_bytes, name) for name, member in members.items())
+    for (begin, packed, name), (following, *_) in itertools.pairwise([*extents, (size, 0, "")]):
         if begin < 0 or begin + HEADER.size + packed > following:
             raise IntegrityError(
                 f"{name} in {path} reaches into what follows it; fetch the archive from its "

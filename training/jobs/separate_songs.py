@@ -75,8 +75,8 @@ def separate_songs(
         stems_of(model_folder),
     )
     failed: list[DataError] = []
-    with join(RuntimeConfig()) as place:
-        model = load_model(model_folder).to(place.device)
+    with join(RuntimeConfig()) as process:
+        model = load_model(model_folder).to(process.device)
         for number, path in enumerate(songs, 1):
             progress = options.watch(number, len(songs), path.name)
             try:
@@ -158,10 +158,10 @@ def _separated_channels(
         list(range(first, min(first + wanted, song.channels)))
         for first in range(0, song.channels, wanted)
     ]
-    told = [progress if group is groups[-1] else None for group in groups]
+    callbacks = [progress if group is groups[-1] else None for group in groups]
     streams = [
-        separated(model, _signal(song, group, wanted), config, tell)
-        for group, tell in zip(groups, told, strict=True)
+        separated(model, _signal(song, group, wanted), config, callback)
+        for group, callback in zip(groups, callbacks, strict=True)
     ]
     for pieces in zip(*streams, strict=True):
         kept = [

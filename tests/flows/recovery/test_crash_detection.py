@@ -11,7 +11,7 @@ import pytest
 from flows.recovery.crash_detection import mark_crashed
 from flows.recovery.heartbeats import run_heartbeat
 from flows.stage_id import StageId
-from flows.ui.progress import Standing
+from flows.ui.progress import StageProgress
 from flows.ui.run_card import KEY, RunCard
 from storage.files import read_json
 from storage.processes import is_alive
@@ -160,8 +160,8 @@ PRETRAIN = StageId("pretrain")
 
 def carded(server: Server, run: UUID, state: Any = "running") -> str:
     """Put a card on a run; return its artifact."""
-    standings = {PRETRAIN: Standing(share=0.4)}
-    text = RunCard("study x", state, [PRETRAIN], standings).markdown()
+    progress = {PRETRAIN: StageProgress(share=0.4)}
+    text = RunCard("study x", state, [PRETRAIN], progress).markdown()
     body = {"key": KEY, "type": "markdown", "data": text, "flow_run_id": str(run)}
     return str(server.ask("POST", "artifacts/", body)["id"])
 
