@@ -90,7 +90,7 @@ def _leads() -> bool:
 
 
 def _separate(parsed: argparse.Namespace) -> None:
-    from training.jobs.progress import songs_progress
+    from training.jobs.progress_rows import songs_progress
     from training.jobs.separate_songs import separate_songs
 
     config = SeparateConfig(

@@ -143,8 +143,8 @@ def naming_the_lost(process: ProcessRank) -> Iterator[None]:
             raise
         raise RunError(
             f"process {process.rank} lost another of the job's {process.world} processes, which "
-            "ended or was cut off: look above for its own error, or in the kernel's log for one that "
-            "was killed; run it again to resume training from its last checkpoint"
+            "ended or was cut off: look above for its own error, or in the kernel's log for one "
+            "that was killed; run it again to resume training from its last checkpoint"
         ) from error
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from flows.stages.archives import DOWNLOAD, RemoteConfig
 from flows.studies.runner import StageStatus
 from pipelines.archives.folder_digest import folder_state
-from pipelines.archives.published import published
+from pipelines.archives.known_archives import published
 from pipelines.config import FmaConfig, ShardConfig
 from pipelines.workers.fan_out import cores
 from storage.home import marks

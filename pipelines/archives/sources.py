@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Literal, NamedTuple, Self
 
 from pipelines.archives.byte_ranges import Slice
-from pipelines.archives.published import Published
+from pipelines.archives.known_archives import Published
 from pipelines.archives.remote_file import ELSEWHERE, RemoteFile
 from pipelines.archives.zip_members import (
     HEADER,

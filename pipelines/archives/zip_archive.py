@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from pipelines.archives.byte_ranges import RangeStream, Slice
-from pipelines.archives.published import require_final
+from pipelines.archives.known_archives import require_final
 from pipelines.archives.remote_file import RemoteFile
 from pipelines.archives.sources import Source
 from pipelines.archives.zip_members import (

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pipelines.config import SynthesisConfig
 from pipelines.synthesis import fma_corpus, musdb_corpus
-from pipelines.synthesis.archives import add_member, new_archive
 from pipelines.synthesis.ordered_pool import OrderedPool, open_pool
 from pipelines.synthesis.soundfont import soundfont_path
+from pipelines.synthesis.synthetic_archives import add_member, new_archive
 
 SUBSET = "demo"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from training.report.comparison import Comparison, Findings
 from training.report.material import Curve, Lineage, Material, Row
-from training.report.tables import (
+from training.report.score_tables import (
     ScoreLine,
     ScoreTable,
     gain_line,
