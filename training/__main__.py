@@ -26,7 +26,7 @@ from training.config import DeliveryConfig, SeparateConfig, TrainConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do one job; return the exit code, having said in one line what went wrong if it did."""
+    """Do one job; print what went wrong in one line, and return the exit code."""
     parsed = _parser().parse_args(arguments)
     run = Run(parsed.run) if parsed.verb in get_args(Verb) else None
     _configure_logging(logging.INFO if _leads() else logging.WARNING, run)

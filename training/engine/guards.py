@@ -1,4 +1,4 @@
-"""What stops a run in good order: a signal, losses that are not finite, memory that is full."""
+"""What stops a run cleanly: a signal, losses that are not finite, memory that is full."""
 
 import logging
 import math

@@ -51,7 +51,7 @@ class Work:
 
 
 class Step(NamedTuple):
-    """What came of one step, the same on every process but for its logs."""
+    """The outcome of one step, the same on every process but for its logs."""
 
     loss: float
     grad_norm: float

@@ -200,7 +200,7 @@ class Telemetry(AbstractContextManager["Telemetry"]):
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as people say them: `45s`, `1m20s`, `3h05m`."""
+    """Return seconds as people write them: `45s`, `1m20s`, `3h05m`."""
     minutes, rest = divmod(round(seconds), 60)
     if not minutes:
         return f"{rest}s"
