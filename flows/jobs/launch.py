@@ -1,8 +1,8 @@
 """A GPU job as a supervised child: `torchrun -m training train RUN`, or another verb alone.
 
-The child runs in its own session, so that this process decides which signals it passes on; the kernel ends it
-when we die. What it reports it appends to a file in its run directory, and what it prints goes to
-another: never to a pipe that dies with us.
+The child runs in its own session, so that this process decides which signals it passes on; the
+kernel ends it when this process dies. What it reports it appends to a file in its run directory,
+and what it prints goes to another: never to a pipe that breaks when this process dies.
 """
 
 import os

@@ -222,7 +222,7 @@ def test_the_card_of_a_killed_study(works: Works, tmp_path: Path) -> None:
     assert text.startswith(
         "## pretrain killed: crashed\n\nIts process has died. Resume it with: stemworks run"
     )
-    assert "| pretrain | lost, " in text
+    assert "| pretrain | crashed, " in text
     assert "running" not in text
 
 
