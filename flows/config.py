@@ -53,7 +53,7 @@ class SourceConfig(Config):
 
 
 class LimitsConfig(Config):
-    """How long a stage may take, how many jobs run at once, how often a run resumes by itself.
+    """How long a stage may take, how many jobs run at once, how often a run resumes automatically.
 
     Limits never change the result. A stage that exceeds its limit ends as `TimedOut`; what it did
     until then is kept.
@@ -70,7 +70,7 @@ class LimitsConfig(Config):
     other_hours: PositiveFloat = 24 * 7
     """Of any other stage: fetching, checking, planning, unpacking, detecting activity, a report."""
     resumes: NonNegativeInt = 2
-    """How many times a deployed run restarts by itself after its process was lost."""
+    """How many times a deployed run restarts automatically after its process died."""
     stall_minutes: PositiveFloat = 60
     """A stage without progress or messages for so long is reported; it is not stopped."""
     gpu_jobs: PositiveInt = 1
@@ -128,10 +128,10 @@ class StudyConfig(Config):
             if (held := self._held(path)) is not None and tuple(held) != self.stems
         }
         if wrong:
-            said = " and ".join(f"{path} = {json.dumps(held)}" for path, held in wrong.items())
+            others = " and ".join(f"{path} = {json.dumps(held)}" for path, held in wrong.items())
             ours = json.dumps(list(self.stems))
             raise ValueError(
-                f"stems = {ours}, but {said}; a study separates one list of stems: give "
+                f"stems = {ours}, but {others}; a study separates one list of stems: give "
                 f"'--set stems={ours}' alone, which sets them all"
             )
         return self

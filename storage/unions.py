@@ -1,4 +1,4 @@
-"""Settings of several kinds under one name, and the code that each kind stands for.
+"""Settings of several kinds under one name, and the code of each kind.
 
 A table maps the settings' class of each kind to `module:name`, as packages' entry points are
 written. What a table names is imported when it is used: settings are read without it.

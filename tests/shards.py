@@ -10,7 +10,7 @@ from storage.audio.waveforms import Codec, Waveform, encode
 from storage.files import hash_file, write_json
 from storage.home.layout import Corpus, shard_offsets
 from storage.records import ShardInfo, plain
-from storage.shards.writer import ClipPlace, Sample, ShardIndex, ShardWriter, Written
+from storage.shards.writer import ClipStart, Sample, ShardIndex, ShardWriter, Written
 
 HOPS = 2
 """Samples of a clip in the form `segments`."""
@@ -71,10 +71,10 @@ def write_corpus(folder: Path, songs: Mapping[str, Waveform], form: Form) -> Pat
             samples = cut_song(track, song, form)
             if form.storage == "segments":
                 keys = [f"t{track}_c{n:04d}" for n in range(len(samples) - HOPS + 1)]
-                add(samples, [ClipPlace(key, n) for n, key in enumerate(keys)])
+                add(samples, [ClipStart(key, n) for n, key in enumerate(keys)])
             else:
                 for sample in samples:
-                    add([sample], [ClipPlace(sample.key, 0)])
+                    add([sample], [ClipStart(sample.key, 0)])
         written = writer.close()
     return write_index(corpus.index, written, form)
 

@@ -26,7 +26,7 @@ from training.config import DeliveryConfig, SeparateConfig, TrainConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do one job; return the exit code, having said in one line what went wrong if it did."""
+    """Do one job; print what went wrong in one line, and return the exit code."""
     parsed = _parser().parse_args(arguments)
     run = Run(parsed.run) if parsed.verb in get_args(Verb) else None
     # The process that asks what fits reads the reason beside the recipe.
@@ -92,7 +92,7 @@ def _leads() -> bool:
 
 
 def _separate(parsed: argparse.Namespace) -> None:
-    from training.jobs.progress import songs_progress
+    from training.jobs.progress_rows import songs_progress
     from training.jobs.separate_songs import separate_songs
 
     config = SeparateConfig(
@@ -126,11 +126,15 @@ def _parser() -> argparse.ArgumentParser:
     fit = verbs.add_parser("fit", help="find the largest micro-batch of a recipe; print JSON")
     fit.add_argument("recipe", type=Path, help="a training recipe as JSON")
     fit.add_argument("--memory-gb", type=float, default=0.0, help="try it on the CPU, in so much")
-    foreign = verbs.add_parser("import", help="turn somebody else's checkpoint into a model")
+    foreign = verbs.add_parser("import", help="turn a foreign checkpoint into a model")
     foreign.add_argument("checkpoint", type=Path, help="a PyTorch file, or .safetensors")
     foreign.add_argument("model", type=Path, help="the model's folder, to be written")
     foreign.add_argument("--settings", type=Path, help="the YAML published beside it")
-    foreign.add_argument("--form", default="", help="published or community; told by --settings")
+    foreign.add_argument(
+        "--form",
+        default="",
+        help="published or community; community by default where --settings is given",
+    )
     return parser
 
 
@@ -170,7 +174,7 @@ def _rank() -> str:
 
 
 def _configure_logging(level: int, run: Run | None = None) -> None:
-    """Log to standard error for people and, of a run, to its events for whoever waits for it."""
+    """Log to standard error for people and, of a run, to its events for the waiting process."""
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines())
     events = [EventLog(run, _rank())] if run and run.root.is_dir() else []

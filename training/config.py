@@ -109,7 +109,7 @@ class SeparateConfig(Config):
     """Framings of the song that are averaged. Spread evenly over a hop, they are the chunks of a
     hop so many times shorter, and that is how they are computed."""
     swap_channels: bool = False
-    """Average with what comes of left and right exchanged; takes twice as long."""
+    """Average with the result for left and right exchanged; takes twice as long."""
     sum_to_mixture: bool = False
     """Share out what is left of the mixture equally, so that the stems add up to it."""
     batch_size: PositiveInt = 4

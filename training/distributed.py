@@ -1,4 +1,4 @@
-"""This process's place among the processes of a job: rank, device, precision, sums over all."""
+"""This process among the processes of a job: rank, device, precision, sums over all."""
 
 import contextlib
 import datetime
@@ -23,7 +23,7 @@ PATIENCE = datetime.timedelta(minutes=10)
 LOST = re.compile(
     r"connection (was )?(closed|reset|refused)|broken pipe|timed out|NCCL|gloo|ProcessGroup", re.I
 )
-"""What torch's back ends say when a process that they wait for is gone."""
+"""What torch's back ends say when a process that they wait for has died."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class ProcessRank:
         return torch.autocast(self.device.type, self.autocast_dtype, enabled=enabled)
 
     def in_precision(self, model: nn.Module) -> Callable[[Tensor], Tensor]:
-        """Return a model's forward pass in this place's precision."""
+        """Return a model's forward pass in this process's precision."""
 
         def forward(x_BICT: Tensor) -> Tensor:
             with self.autocast():
@@ -105,7 +105,7 @@ class ProcessRank:
 
 @contextlib.contextmanager
 def join(runtime: RuntimeConfig, precision: Precision = "auto") -> Iterator[ProcessRank]:
-    """Take this process's place, as torchrun's environment (or its absence) says.
+    """Join the processes of a job, as torchrun's environment (or its absence) says.
 
     Raises:
         MachineError: a CUDA device is asked for and there is none for this process.
@@ -117,21 +117,21 @@ def join(runtime: RuntimeConfig, precision: Precision = "auto") -> Iterator[Proc
     if device.type == "cuda":
         torch.cuda.set_device(device)
     half = precision == "bf16" or (precision == "auto" and device.type == "cuda")
-    place = ProcessRank(rank, world, device, torch.bfloat16 if half else None)
+    process = ProcessRank(rank, world, device, torch.bfloat16 if half else None)
     if world == 1:
-        yield place
+        yield process
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
     distributed.init_process_group(backend, timeout=PATIENCE)
     try:
-        yield place
+        yield process
     finally:
         distributed.destroy_process_group()
 
 
 @contextlib.contextmanager
-def naming_the_lost(place: ProcessRank) -> Iterator[None]:
-    """Turn the back end's complaint that a process is gone into one that says what to do.
+def naming_the_lost(process: ProcessRank) -> Iterator[None]:
+    """Turn the back end's complaint that a process has died into one that says what to do.
 
     Raises:
         RunError: another process of the job ended or was cut off.
@@ -139,20 +139,20 @@ def naming_the_lost(place: ProcessRank) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if place.world == 1 or not LOST.search(str(error)):
+        if process.world == 1 or not LOST.search(str(error)):
             raise
         raise RunError(
-            f"process {place.rank} lost another of the job's {place.world} processes, which ended "
-            "or was cut off: look above for its own error, or in the kernel's log for one that was "
-            "killed; run again, and training goes on from its last checkpoint"
+            f"process {process.rank} lost another of the job's {process.world} processes, which "
+            "ended or was cut off: look above for its own error, or in the kernel's log for one "
+            "that was killed; run it again to resume training from its last checkpoint"
         ) from error
 
 
-def require_examples(place: ProcessRank, batch_size: int) -> None:
+def require_examples(process: ProcessRank, batch_size: int) -> None:
     """Raise `ConfigError` unless every process has at least one example of a batch."""
-    if place.world > batch_size:
+    if process.world > batch_size:
         raise ConfigError(
-            f"data.batch_size {batch_size} leaves some of {place.world} processes without an "
+            f"data.batch_size {batch_size} leaves some of {process.world} processes without an "
             f"example; set runtime.processes to {batch_size} or less, or raise the batch size"
         )
 

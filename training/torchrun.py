@@ -1,8 +1,8 @@
 """`python -m training.torchrun WORDS...`: torchrun, which ends with the exit code of its worker.
 
-Torchrun's own is 1 whatever became of its workers. Who started it has to know: a worker that was
-killed or told to stop resumes when tried again, one that failed by itself does not. A signal's
-number is told as shells do, as 128 and more.
+Torchrun's own is 1 however its workers ended. The process that starts it has to know: a worker
+that was killed or asked to stop resumes when tried again, one that failed does not. A signal is
+reported as shells do, as 128 plus its number.
 """
 
 import sys

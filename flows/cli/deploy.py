@@ -26,12 +26,12 @@ DatabaseName = Literal["postgresql", "sqlite"]
 
 @dataclass(frozen=True)
 class DeploySpec:
-    """Flows of one study to deploy, and when they run by themselves."""
+    """Flows of one study to deploy, and their schedules."""
 
     request: RunRequest
     """Of the whole study; the flows to deploy differ from it only in which flow they are."""
     flows: Sequence[str]
-    """Empty: all, of which only the whole study runs by itself."""
+    """Empty: all, of which only the whole study is scheduled."""
     timing: Timing
 
     @classmethod
@@ -43,7 +43,7 @@ class DeploySpec:
 
     @property
     def timed(self) -> list[tuple[RunRequest, Timing]]:
-        """Each flow to deploy, and when it runs by itself.
+        """Each flow to deploy, with its schedule.
 
         Raises:
             ConfigError: a flow, the recipe or a setting is unknown.

@@ -20,7 +20,7 @@ from storage.home.runs import Run
 from storage.manifests import read_rows
 from storage.records import SongScore
 from training.report import card, score_table
-from training.report.tables import ScoreTable
+from training.report.score_tables import ScoreTable
 
 app = typer.Typer()
 WEIGHTS, EXPLANATION, CARD, LINEAGE = (

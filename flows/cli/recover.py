@@ -1,4 +1,4 @@
-"""Runs and tracks that need somebody: crashed, to cancel, to approve, to retry."""
+"""Runs and tracks that need an operator: crashed, to cancel, to approve, to retry."""
 
 import os
 import time
@@ -63,7 +63,7 @@ def cancel(
     run: Annotated[str, typer.Argument(help="Its name or id; none: the only one.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Cancel a run. Its jobs write checkpoints; run again, it resumes from them."""
+    """Cancel a run. Its jobs write checkpoints, from which a later run resumes."""
     cancel_run(run, stdout_view(as_json))
 
 
@@ -75,7 +75,7 @@ def cancel_run(which: str, view: View) -> None:
         RunError: it did not end in time.
     """
     connect()
-    # A run whose process is gone cannot be cancelled.
+    # A run whose process has died cannot be cancelled.
     report_crashes()
     from prefect.client.orchestration import get_client
     from prefect.states import Cancelling

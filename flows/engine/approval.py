@@ -45,7 +45,7 @@ class ApprovalGate:
         """Let a GPU job begin, given its inputs; where these failed, the next job asks.
 
         Raises:
-            RunError: the cost was refused, or nobody answered in time.
+            RunError: the cost was refused, or no answer came in time.
         """
         if self._open:
             return
@@ -65,7 +65,7 @@ def ask(gates: GatesConfig, gpu_hours: float, plan: str) -> None:
     """Pause the present flow run until the cost of its GPU jobs is approved.
 
     Raises:
-        RunError: it was refused, or nobody answered in time.
+        RunError: it was refused, or no answer came in time.
     """
     limit = gates.approval_gpu_hours
     if limit is None or gpu_hours <= max(limit, _approved()):
@@ -101,7 +101,7 @@ def _answer(gates: GatesConfig, cost: str, plan: str) -> Approval:
         )
     except FlowPauseTimeout as error:
         raise RunError(
-            f"nobody approved {cost} within {gates.approval_wait_hours:g} hours; run it again and "
+            f"{cost} was not approved within {gates.approval_wait_hours:g} hours; run it again and "
             "approve it, or raise gates.approval_gpu_hours"
         ) from error
     return answer

@@ -11,7 +11,7 @@ from flows.engine.task_policy import MarkFuture, Outcome, as_task
 from flows.jobs.deadlines import TimeLimit, within
 from flows.stage_id import PackId, Role, StageId
 from flows.stages.units import Units, batched, merge_marks
-from flows.ui.progress import Board, StageWatch, Standing
+from flows.ui.progress import Board, StageProgress, StageWatch
 from storage.home.marks import Mark
 
 
@@ -42,7 +42,9 @@ class Packing:
         left = [name for name in self.units.works if name not in self.done]
         if self.done and left:
             before = merge_marks([*self.done], self.done)
-            state = Standing(Role.PACKING, "cached", note=f"{len(self.done)} units", mark=before)
+            state = StageProgress(
+                Role.PACKING, "cached", note=f"{len(self.done)} units", mark=before
+            )
             self.board.conclude(PackId.earlier(self.corpus), state)
         batches: dict[StageId, MarkFuture] = {
             PackId.batch(names, self.corpus): self._pack(names, archive, plan)

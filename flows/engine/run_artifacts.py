@@ -20,7 +20,7 @@ from flows.studies.study import Results, report_link
 from flows.ui import metrics, run_card
 from flows.ui.artifacts import Artifact
 from flows.ui.events import announce
-from flows.ui.run_card import RunCard, Standings
+from flows.ui.run_card import RunCard, StagesProgress
 from storage.errors import StemworksError
 from storage.home.layout import Home
 from storage.home.marks import Mark
@@ -101,37 +101,37 @@ class RunArtifacts:
             get_run_logger().warning("the run's card is not up to date: %r", error)
 
     def _publish(self, state: run_card.State, error: str) -> None:
-        standings = self._runner.board.standings()
-        made = {what: one.mark for what, one in standings.items() if one.mark}
+        progress = self._runner.board.stages()
+        made = {what: one.mark for what, one in progress.items() if one.mark}
         results = self._shown.results(made)
         self._card.show(
             RunCard(
                 title=self._title,
                 state=state,
                 stages=list(self._runner.futures),
-                standings=standings,
-                curves=self._curves(standings),
+                progress=progress,
+                curves=self._curves(progress),
                 scores=_scores_of(results),
                 links=self._links(results.report),
                 error=error,
             ).markdown()
         )
-        if facts := run_card.census_of(standings):
+        if facts := run_card.census_of(progress):
             self._census.show(run_card.census_rows(facts))
         if results.scores.rows:
             self._scores.show(results.scores.records())
         if results.report:
             self._report.show(report_link(self._home, results.report))
-        self._announce(standings)
-        states = {what.label: one for what, one in standings.items()}
+        self._announce(progress)
+        states = {what.label: one for what, one in progress.items()}
         metrics.keep(self._home, self._shown.study, states)
 
-    def _curves(self, standings: Standings) -> dict[StageId, Run]:
+    def _curves(self, progress: StagesProgress) -> dict[StageId, Run]:
         """Return the training jobs whose metrics are here; a bucket's are fetched once."""
         runs = {}
-        # In the study's order: standings are in that of their beginning.
-        for what in (what for what in self._runner.futures if what in standings):
-            one = standings[what]
+        # In the study's order: `progress` is in that of their beginning.
+        for what in (what for what in self._runner.futures if what in progress):
+            one = progress[what]
             run = one.run
             if run is None and one.mark and one.role is Role.TRAINING:
                 run = Run(self._home.run("train", one.mark.key))
@@ -150,10 +150,10 @@ class RunArtifacts:
         links.append(f"[All deployments]({PREFECT_UI_URL.value()}/deployments)")
         return links
 
-    def _announce(self, standings: Standings) -> None:
+    def _announce(self, progress: StagesProgress) -> None:
         """Report stages that stall, once each time, and what the census and the gate found."""
         limit = self._runner.limits.stall_minutes * 60
-        for what, one in standings.items():
+        for what, one in progress.items():
             silent = time.monotonic() - one.moved
             stalls = one.state == "running" and silent >= limit
             if stalls and self._stalled.get(what) != one.moved:

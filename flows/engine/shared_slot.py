@@ -1,7 +1,7 @@
 """One hold of a machine's slot for all tasks of a run that take turns under it.
 
 To give the slot back and ask for it again between two packing tasks took 2 s on SQLite, whose
-server refuses where somebody else writes at that moment, and whose client then waits: a run has up
+server refuses while another client writes, and whose client then waits: a run has up
 to 150 of them.
 """
 
@@ -31,7 +31,7 @@ class SharedSlot:
         """Wait for one's turn, and for the slot; one task at a time has it.
 
         Raises:
-            Exception: the slot cannot be had; whoever comes next asks again.
+            Exception: the slot cannot be had; the next task asks again.
         """
         with self._counting:
             self._wanting += 1
@@ -74,7 +74,7 @@ class _Holder:
             with hold():
                 begun.set_result(None)
                 self._over.wait()
-        except BaseException as error:  # noqa: BLE001  handed to whoever asked for the slot
+        except BaseException as error:  # noqa: BLE001  handed to the task that asked for the slot
             if not begun.done():
                 begun.set_exception(error)
             else:

@@ -100,6 +100,7 @@ def slots(kind: str, count: int = 1) -> Iterator[None]:
             except TimeoutError:
                 if stopping.is_set():
                     raise StoppedError(
-                        f"stopped with its flow, while waiting for {limit}; run again, it continues"
+                        f"stopped with its flow, while waiting for {limit}; "
+                        "run it again to continue"
                     ) from None
         yield

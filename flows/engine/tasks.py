@@ -163,5 +163,5 @@ def wait_for_lock(work: Callable[[], Performed], log: Callable[[str], None]) -> 
                 logged = True
         if stopping.wait(LOCK_SECONDS):
             raise StoppedError(
-                "stopped with its flow, while another run did this; run again, it continues"
+                "stopped with its flow, while another run did this; run it again to continue"
             )

@@ -95,7 +95,7 @@ def within(limit: TimeLimit, what: str) -> Iterator[None]:
             f"{limit.setting} and run again: it continues from what is done"
         ) from None
     except _Stopped:
-        raise StoppedError(f"{what} was stopped with its flow; run again, it continues") from None
+        raise StoppedError(f"{what} was stopped with its flow; run it again to continue") from None
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """A GPU job as a supervised child: `torchrun -m training train RUN`, or another verb alone.
 
-The child runs in its own session, so that a signal to us is ours to pass on; the kernel ends it
-when we die. What it reports it appends to a file in its run directory, and what it prints goes to
-another: never to a pipe that dies with us.
+The child runs in its own session, so that this process decides which signals it passes on; the
+kernel ends it when this process dies. What it reports it appends to a file in its run directory,
+and what it prints goes to another: never to a pipe that breaks when this process dies.
 """
 
 import os
@@ -35,10 +35,10 @@ ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": str(16 << 30),
 }
 """Keep freed memory in the process: training on a CPU asks for the same large blocks at each step,
-and having the kernel clear them anew costs a third of its time (see BENCHMARKS.md)."""
+and having the kernel clear them again costs a third of its time (see BENCHMARKS.md)."""
 
 PREEMPTED = (75, 130, 143, -signal.SIGINT, -signal.SIGTERM)
-"""Exit codes of a job that was told to stop, not by us, and wrote a checkpoint if it could."""
+"""Exit codes of a job that another process asked to stop; it wrote a checkpoint if it could."""
 KILLED = (137, -signal.SIGKILL)
 
 
@@ -50,9 +50,9 @@ def launch(
     Raises:
         ConfigError: it is to train on several hosts, and no launcher is set.
         LaunchError: the job failed; has its last lines, and its own exit code where that is one of
-            ours.
+            Stemworks'.
         MachineError: it failed, and the disk is too full for it to say why.
-        PreemptedError: it was stopped from outside: tried again, it resumes from its last
+        PreemptedError: it was stopped from outside: when retried, it resumes from its last
             checkpoint.
     """
     run.root.mkdir(parents=True, exist_ok=True)
@@ -97,8 +97,8 @@ def _child(
 
 
 def _end(child: "subprocess.Popen[bytes]", workers: list[int]) -> None:
-    # Torchrun, told to stop, kills its workers half a minute later, checkpoint or not. So they are
-    # told themselves, and it ends when they have.
+    # Torchrun, asked to stop, kills its workers half a minute later, checkpoint or not. So the
+    # workers are asked directly, and torchrun ends when they have.
     for worker in workers or [child.pid]:
         with suppress(ProcessLookupError):
             os.kill(worker, signal.SIGTERM)
@@ -129,9 +129,9 @@ def _failure(run: Run, verb: str, code: int, begin: int, out_of_memory: bool) ->
             "less at once (runtime.micro_batch, runtime.workers)", code, tail
         )  # fmt: skip
     if code in PREEMPTED or code in KILLED:
-        how = "was killed" if code in KILLED else "was told to stop"
+        how = "was killed" if code in KILLED else "was asked to stop"
         return PreemptedError(
-            f"{name}: it {how} from outside; run again, it resumes from its last checkpoint",
+            f"{name}: it {how} from outside; run it again to resume from its last checkpoint",
             code,
             tail,
         )

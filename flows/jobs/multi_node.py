@@ -40,8 +40,8 @@ def torchrun(run: Run, processes: int, hosts: int) -> list[str]:
     Raises:
         ConfigError: several hosts are asked for, and no launcher is named.
     """
-    # When the threads of its parent die one after the other, torchrun is told to stop as often, and
-    # gives up ending its workers: so the kernel ends them with it.
+    # When the threads of its parent die one after the other, torchrun is asked to stop as often,
+    # and gives up ending its workers: so the kernel ends them with it.
     job = ["--nproc-per-node", str(processes), *BOUND_BELOW, "-m", "training", "train"]
     job.append(str(run.root))
     if hosts == 1:

@@ -149,7 +149,7 @@ def _close_run(client: SyncPrefectClient, heartbeat: RunHeartbeat) -> CrashedRun
         return None
     crashed = None
     if state is None or state.is_scheduled() or state.is_pending():
-        _close_card(client, run, "lost", f"{DIED} It restarts automatically.")
+        _close_card(client, run, "crashed", f"{DIED} It restarts automatically.")
     elif state.is_running() and _is_after(state, heartbeat):
         # Another process executes it now, perhaps on another machine.
         pass
@@ -208,7 +208,7 @@ def _crash(client: SyncPrefectClient, run: FlowRun, reason: str, command: str) -
     if run.state is None or not run.state.is_crashed():
         _set_state(client, run, Crashed(message=why))
         notifications.notify("crashed", run.name, why, str(run.id))
-    _close_card(client, run, "lost", why)
+    _close_card(client, run, "crashed", why)
     # The automation restarts no run that was never `Running`.
     if may_resume(run, times) and not (run.run_count and restarts_are_automated(client)):
         resume(client, run, times)
@@ -216,7 +216,7 @@ def _crash(client: SyncPrefectClient, run: FlowRun, reason: str, command: str) -
 
 
 def _close_card(
-    client: SyncPrefectClient, run: FlowRun, state: Literal["stopped", "lost"], why: str
+    client: SyncPrefectClient, run: FlowRun, state: Literal["stopped", "crashed"], why: str
 ) -> None:
     artifacts.amend_artifact(
         client, run.id, run_card.KEY, lambda text: run_card.closed(text, state, why)

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal, NamedTuple
 from flows.config import SourceConfig
 from flows.stages.stage import Built, Inputs, Site, Stage, Watch
 from pipelines.archives.folder_digest import check_folder, folder_state
-from pipelines.archives.published import Published, published
+from pipelines.archives.known_archives import Published, published
 from storage.config import Config, Json
 from storage.errors import ConfigError, DataError
 from storage.files import write_json

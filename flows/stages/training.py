@@ -29,7 +29,7 @@ class JobInput(NamedTuple):
     folder: bool = False
     """The job is given the folder that the output lies in."""
     corpus: bool = False
-    """The folder is a corpus of shards, whose place in the home the job is told, too."""
+    """The folder is a corpus of shards; the job is also given its path within the home."""
 
 
 JOB_INPUTS: Mapping[str, JobInput] = {

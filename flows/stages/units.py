@@ -128,7 +128,7 @@ class Units:
 
 
 def merge_marks(ids: Sequence[str], done: Done) -> Mark:
-    """Return one mark for several units, never written; it changes when one of theirs does.
+    """Return one mark for several units, never written; it changes when one of their marks does.
 
     A census has thousands of units, but is keyed, logged and drawn as having one input.
     """

@@ -1,4 +1,4 @@
-"""Which studies a home holds: the configuration that each name stands for, and what was run."""
+"""Which studies a home holds: the configuration of each name, and what was run."""
 
 import json
 from collections.abc import Iterator

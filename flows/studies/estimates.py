@@ -14,7 +14,7 @@ from flows.stage_id import PackId
 from flows.stages.archives import DOWNLOAD, RemoteConfig
 from flows.studies.runner import StageStatus
 from pipelines.archives.folder_digest import folder_state
-from pipelines.archives.published import published
+from pipelines.archives.known_archives import published
 from pipelines.config import FmaConfig, ShardConfig
 from pipelines.workers.fan_out import cores
 from storage.home import marks
@@ -35,7 +35,7 @@ WRITTEN_PER_BYTE = {
 ROUGHLY = {"fma_full.zip": 879 << 30}
 """Bytes of archives whose publisher gives a rounded size."""
 RECENT = 200
-"""Units by whose times the present rate of packing is told."""
+"""Number of latest units whose times give the current rate of packing."""
 IDLE_SECONDS = 120.0
 """Nothing was packed between two units that lie further apart than this and the latter's time."""
 
@@ -128,7 +128,7 @@ def progress_of(status: StageStatus) -> Progress | None:
 
 
 def archive_bytes(name: str, path: Path | None = None) -> int:
-    """Return the size of an archive that is here, or as it is published; 0 if nobody knows."""
+    """Return the size of an archive that is here, or as it is published; 0 if unknown."""
     if path and path.is_file():
         return path.stat().st_size
     if path and path.is_dir():
@@ -163,7 +163,7 @@ def _latest(spans: Sequence[_Span]) -> list[_Span]:
 def _hours(spans: Sequence[_Span]) -> float:
     if not spans:
         return 0.0
-    # Marks tell whole seconds.
+    # Marks hold whole seconds.
     seconds = max(span.finished for span in spans) - min(span.started for span in spans)
     return max(seconds, 1.0) / 3600
 

@@ -13,7 +13,7 @@ from flows.studies.runner import Product, Runner
 from storage.config import Json
 from storage.home.layout import Home
 from storage.home.marks import Mark
-from training.report.tables import ScoreTable
+from training.report.score_tables import ScoreTable
 
 ConfigOfStudy = TypeVar("ConfigOfStudy", bound=StudyConfig)
 

@@ -60,7 +60,7 @@ class Artifact:
 def amend_artifact(
     client: SyncPrefectClient, run: UUID, key: str, amended: Callable[[str], str]
 ) -> None:
-    """Change the artifacts of one key of a run whose own process is gone.
+    """Change the artifacts of one key of a run whose own process has died.
 
     If the server does not answer, the pages are out of date; the caller continues.
     """
@@ -73,7 +73,7 @@ def amend_artifact(
             if artifact.id and (changed := amended(text)) != text:
                 _change(client, artifact.id, {"data": changed})
     except (httpx.HTTPError, OSError) as error:
-        logger.warning("artifact '%s' of a lost run is not up to date: %s", key, error)
+        logger.warning("artifact '%s' of a crashed run is not up to date: %s", key, error)
 
 
 def _change(client: SyncPrefectClient, artifact: UUID, what: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from pydantic import ValidationError
 
-from flows.ui.progress import Standing
+from flows.ui.progress import StageProgress
 from flows.ui.run_card import JOBS
 from storage.config import Json
 from storage.errors import StemworksError
@@ -137,13 +137,13 @@ class _Families(Collector):
         return self._families
 
 
-def keep(home: Home, study: str, standings: Mapping[str, Standing]) -> None:
+def keep(home: Home, study: str, stages: Mapping[str, StageProgress]) -> None:
     """Write a run's numbers to the file that STEMWORKS_METRICS names, if it names one."""
     file = os.environ.get(FILE, "")
     if not file:
         return
     numbers = _known.setdefault(home.url, Numbers(home))
-    states = {(study, label): one.state for label, one in standings.items()}
+    states = {(study, label): one.state for label, one in stages.items()}
     write(Path(file), numbers.exposition(states))
 
 

@@ -31,7 +31,7 @@ LOG_SECONDS = 20.0
 
 
 @dataclass
-class Standing:
+class StageProgress:
     """The state of one stage of a run."""
 
     role: Role = Role.OTHER
@@ -48,7 +48,7 @@ class Standing:
 
 
 class Terminal(Console):
-    """A console that survives its reader: a run whose output nobody reads any more continues."""
+    """A console that survives its reader: a run continues when its output is no longer read."""
 
     def on_broken_pipe(self) -> None:
         """Stop printing; rich would end the process."""
@@ -64,7 +64,7 @@ class Board:
         self._lock = threading.Lock()
         self._bars: dict[StageId, TaskID] = {}
         self._printed: dict[StageId, float] = {}
-        self._standings: dict[StageId, Standing] = {}
+        self._stages: dict[StageId, StageProgress] = {}
         self._progress = Progress(
             TextColumn("{task.description:<24}"),
             BarColumn(bar_width=24),
@@ -86,8 +86,8 @@ class Board:
     def advance(self, what: StageId, share: float, note: str) -> None:
         """Move a stage's bar; `share` is from 0 to 1."""
         with self._lock:
-            standing = self._of(what)
-            standing.share, standing.note, standing.moved = share, note, time.monotonic()
+            stage = self._of(what)
+            stage.share, stage.note, stage.moved = share, note, time.monotonic()
             if not self._console.is_terminal:
                 self._print(what, share, note)
                 return
@@ -103,13 +103,13 @@ class Board:
             line = f"{what.label:<28} {share:.0%} {note}"
             self._console.print(line, highlight=False, soft_wrap=True)
 
-    def _of(self, what: StageId) -> Standing:
-        return self._standings.setdefault(what, Standing())
+    def _of(self, what: StageId) -> StageProgress:
+        return self._stages.setdefault(what, StageProgress())
 
     def begin(self, what: StageId, role: Role = Role.OTHER) -> None:
         """Count a stage as running from now."""
         with self._lock:
-            self._standings[what] = Standing(role)
+            self._stages[what] = StageProgress(role)
 
     def touch(self, what: StageId) -> None:
         """Note that a stage reported something."""
@@ -121,18 +121,18 @@ class Board:
         with self._lock:
             self._of(what).run = run
 
-    def conclude(self, what: StageId, end: Standing) -> None:
+    def conclude(self, what: StageId, end: StageProgress) -> None:
         """Keep how a stage ended, and its mark."""
         with self._lock:
-            standing = self._of(what)
-            standing.role, standing.state = end.role, end.state
-            standing.note, standing.mark = end.note, end.mark
-            standing.moved = time.monotonic()
+            stage = self._of(what)
+            stage.role, stage.state = end.role, end.state
+            stage.note, stage.mark = end.note, end.mark
+            stage.moved = time.monotonic()
 
-    def standings(self) -> dict[StageId, Standing]:
+    def stages(self) -> dict[StageId, StageProgress]:
         """Return the state of each stage that began or was found done, in that order."""
         with self._lock:
-            return dict(self._standings)
+            return dict(self._stages)
 
     def settle(self, what: StageId, outcome: str) -> None:
         """Print how a stage ended, and remove its bar."""
@@ -195,7 +195,7 @@ class StageWatch:
             yield
         except BaseException as error:
             why = str(error) or type(error).__name__
-            self.board.conclude(self.id, Standing(self.role, "failed", note=why))
+            self.board.conclude(self.id, StageProgress(self.role, "failed", note=why))
             announce("stemworks.stage.failed", self.label, {"error": why[:2000]})
             raise
 
@@ -204,13 +204,15 @@ class StageWatch:
         if self._bar:
             self._publish(1.0, f"{self.label}: {outcome}")
         self._draw()
-        self.board.conclude(self.id, Standing(self.role, "done", note=outcome, mark=mark))
+        self.board.conclude(self.id, StageProgress(self.role, "done", note=outcome, mark=mark))
         self.board.settle(self.id, outcome)
         announce("stemworks.stage.done", self.label, {"outcome": outcome})
 
     def reuse(self, mark: Mark | None = None) -> None:
         """Report that an earlier run did the stage."""
-        self.board.conclude(self.id, Standing(self.role, "cached", note="done before", mark=mark))
+        self.board.conclude(
+            self.id, StageProgress(self.role, "cached", note="done before", mark=mark)
+        )
         self.board.settle(self.id, "cached")
 
     def _pace(self) -> float:

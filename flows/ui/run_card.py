@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 from flows.stage_id import PackId, Role, StageId
 from flows.ui import svg, training_page
-from flows.ui.progress import Standing
+from flows.ui.progress import StageProgress
 from storage.config import Json
 from storage.home.marks import Mark
 from storage.home.runs import Run
 from storage.tally import Tally
 from training.report.formats import duration
 
-Standings = Mapping[StageId, Standing]
+StagesProgress = Mapping[StageId, StageProgress]
 State = Literal["running", "done", "failed", "stopped"]
 
 KEY = "run-card"
@@ -35,7 +35,7 @@ class RunCard:
     state: State
     stages: Sequence[StageId]
     """All that were submitted, in order."""
-    standings: Standings
+    progress: StagesProgress
     curves: Mapping[StageId, Run] = field(default_factory=dict)
     """Training jobs whose metrics are on this machine."""
     scores: str = ""
@@ -56,9 +56,9 @@ class RunCard:
         return "\n\n".join(part for part in parts if part)
 
     def _failures(self) -> str:
-        failed = {what: one.note for what, one in self.standings.items() if one.state == "failed"}
+        failed = {what: one.note for what, one in self.progress.items() if one.state == "failed"}
         if self.state == "stopped":
-            return "It was stopped; run again, it continues from here."
+            return "It was stopped; run it again to continue from here."
         if self.state != "failed":
             return ""
         whys = [f"- **{what.label}**: {_one_line(why)}" for what, why in failed.items()]
@@ -73,14 +73,14 @@ class RunCard:
             if batches and what == batches[0]:
                 rows.append(self._batches(batches))
             elif not (batches and isinstance(what, PackId)):
-                rows.append(_row(what, self.standings.get(what)))
-        hours = gpu_hours([one.mark for one in self.standings.values() if one.mark])
+                rows.append(_row(what, self.progress.get(what)))
+        hours = gpu_hours([one.mark for one in self.progress.values() if one.mark])
         spent = f"\n\nGPU jobs took {hours:.3g} GPU-hours, all attempts counted." if hours else ""
         return "### Stages\n\n" + "\n".join(rows) + spent
 
     def _batches(self, packs: Sequence[StageId]) -> str:
         """Return the state of packing as one row: it has up to hundreds of tasks."""
-        known = [self.standings[what] for what in packs if what in self.standings]
+        known = [self.progress[what] for what in packs if what in self.progress]
         done = [one for one in known if one.mark]
         state = "failed" if any(one.state == "failed" for one in known) else "running"
         state = "done" if len(done) == len(packs) else state if known else "waiting"
@@ -88,7 +88,7 @@ class RunCard:
         return f"| packing | {state} | {took} | {len(done)} of {len(packs)} tasks |"
 
     def _sound(self) -> str:
-        facts = census_of(self.standings)
+        facts = census_of(self.progress)
         if not facts:
             return ""
         lost = {reason: hours for reason, hours in facts.get("hours_lost", {}).items() if hours}
@@ -104,8 +104,8 @@ class RunCard:
         return "\n\n".join(part for part in (heading, summary, picture) if part)
 
 
-def closed(card: str, state: Literal["stopped", "lost"], why: str) -> str:
-    """Return the card of a process that is gone; one that shows the run's end is left alone."""
+def closed(card: str, state: Literal["stopped", "crashed"], why: str) -> str:
+    """Return the card of a process that has died; one that shows the run's end is left alone."""
     heading, _, rest = card.partition("\n")
     if not heading.endswith(RUNNING):
         return card
@@ -113,9 +113,9 @@ def closed(card: str, state: Literal["stopped", "lost"], why: str) -> str:
     return f"{heading.removesuffix(RUNNING)}: {state}\n\n{_one_line(why)}\n{stages}"
 
 
-def census_of(standings: Standings) -> Json:
+def census_of(progress: StagesProgress) -> Json:
     """Return what became of the tracks; of those packed so far where there is no census yet."""
-    done = [(what, one) for what, one in standings.items() if one.mark]
+    done = [(what, one) for what, one in progress.items() if one.mark]
     censuses = [one.mark.facts for _, one in done if one.mark and one.role is Role.CENSUS]
     if censuses:
         return dict(censuses[-1])
@@ -146,13 +146,13 @@ def gpu_hours(marks: Sequence[Mark]) -> float:
     return float(seconds) / 3600
 
 
-def _row(what: StageId, standing: Standing | None) -> str:
-    if standing is None:
+def _row(what: StageId, stage: StageProgress | None) -> str:
+    if stage is None:
         return f"| {what.label} | waiting | | |"
-    took = duration(standing.mark.seconds) if standing.mark else ""
-    running = standing.state == "running"
-    state = f"running, {standing.share:.0%}" if running else standing.state
-    note = standing.note if running else ""
+    took = duration(stage.mark.seconds) if stage.mark else ""
+    running = stage.state == "running"
+    state = f"running, {stage.share:.0%}" if running else stage.state
+    note = stage.note if running else ""
     return f"| {what.label} | {state} | {took} | {_one_line(note)[:80]} |"
 
 

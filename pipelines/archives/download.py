@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from pipelines.archives.published import Published
+from pipelines.archives.known_archives import Published
 from pipelines.archives.remote_file import Head, RemoteFile
 from pipelines.archives.zip_archive import Progress, check_archive
 from storage.errors import IntegrityError

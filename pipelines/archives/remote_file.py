@@ -200,7 +200,7 @@ class RemoteFile:
             headers["If-Match"] = self._etag
         with self._request("GET", headers) as response:
             self._require_asked(response, start, end, size)
-            # As they come: blocks of a set size would lose what had come of the last one.
+            # As they arrive: blocks of a fixed size would lose what arrived of the last one.
             for block in response.iter_raw():
                 if len(block) > end - start:
                     raise SourceError(f"{self.name} sent more than it was asked for; {ELSEWHERE}")

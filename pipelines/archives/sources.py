@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Literal, NamedTuple, Self
 
 from pipelines.archives.byte_ranges import Slice
-from pipelines.archives.published import Published
+from pipelines.archives.known_archives import Published
 from pipelines.archives.remote_file import ELSEWHERE, RemoteFile
 from pipelines.archives.zip_members import (
     HEADER,
@@ -120,10 +120,10 @@ class Fetcher:
         """Yield where a track's stored bytes are; what was fetched for it is removed afterwards.
 
         Local archives are read where they are. Remote members come in one range, into a file
-        under `scratch` that is named `.<track>.*.arriving` while it lasts.
+        under `scratch` that is named `.<track>.*.arriving` as long as it exists.
 
         Raises:
-            SourceError: the server does not deliver; or the archive or file is gone, or is not
+            SourceError: the server does not deliver; or the archive or file is missing, or is not
                 the one that was planned.
             MachineError: the disk is full or forbidden.
         """

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from pipelines.archives.byte_ranges import RangeStream, Slice
-from pipelines.archives.published import require_final
+from pipelines.archives.known_archives import require_final
 from pipelines.archives.remote_file import RemoteFile
 from pipelines.archives.sources import Source
 from pipelines.archives.zip_members import (
@@ -279,8 +279,8 @@ def _require_safe(path: str, info: zipfile.ZipInfo) -> None:
 
 def _require_apart(path: str, members: dict[str, Member], size: int) -> None:
     """Refuse members that share bytes, as a small archive of enormous content has them."""
-    places = sorted((member.offset, member.packed_bytes, name) for name, member in members.items())
-    for (begin, packed, name), (following, *_) in itertools.pairwise([*places, (size, 0, "")]):
+    extents = sorted((member.offset, member.packed_bytes, name) for name, member in members.items())
+    for (begin, packed, name), (following, *_) in itertools.pairwise([*extents, (size, 0, "")]):
         if begin < 0 or begin + HEADER.size + packed > following:
             raise IntegrityError(
                 f"{name} in {path} reaches into what follows it; fetch the archive from its "

@@ -164,7 +164,7 @@ def piece_seconds(config: ClipConfig) -> int:
 
 
 def key_of(track: str, clip: Clip) -> str:
-    """Return the name that one sound bears everywhere, such as `t000002_c0003`."""
+    """Return the name that one sound has everywhere, such as `t000002_c0003`."""
     return f"t{track}_c{clip.number:04d}"
 
 
@@ -177,7 +177,7 @@ def second_powers(sound: Waveform, sample_rate: int) -> npt.NDArray[np.float64]:
 
 def clipped(sound: Waveform) -> int:
     """Return how many samples are beyond full scale."""
-    # Most sound has none, and its extremes tell that at a third of the cost.
+    # Most sound has none, and its extremes show that at a third of the cost.
     if sound.max() <= 1 and sound.min() >= -1:
         return 0
     return int(np.count_nonzero(np.abs(sound) > 1))

@@ -194,6 +194,6 @@ def _require_ours(mark: Mark, request: PackRequest, key: str) -> None:
 
 def _scheduler_is_gone() -> RunError:
     return RunError(
-        "the Dask scheduler is gone; start it and its workers again, then run again: finished "
+        "the Dask scheduler has died; start it and its workers again, then run again: finished "
         "units are kept"
     )

@@ -45,7 +45,7 @@ def duplicate(track: Track, config: FmaConfig) -> Rejection | None:
 
 
 def rate_below(song: Form, config: FmaConfig) -> Rejection | None:
-    """Reject what was sampled below the corpus's rate: its treble is gone for good."""
+    """Reject what was sampled below the corpus's rate: its treble cannot be restored."""
     rate = config.filters.sample_rate
     if song.sample_rate >= rate:
         return None

@@ -1,6 +1,7 @@
 """One unit end to end: fetch and process every track, shard, account for each, mark as done.
 
-The same unit gives the same bytes, whoever packs it, when, and after how many interruptions.
+The same unit gives the same bytes, wherever and whenever it is packed, and however often that is
+interrupted.
 """
 
 import tempfile
@@ -75,7 +76,7 @@ def pack_unit(request: PackRequest, process: ProcessTrack = process_track) -> Ma
 
     Raises:
         LockedError: another process is packing this unit.
-        SourceError: the archive is gone, not delivered, or not the one that was planned.
+        SourceError: the archive is missing, not delivered, or not the one that was planned.
         MachineError: the disk is full or forbidden.
         ConfigError: the configuration contradicts itself.
     """

@@ -17,7 +17,7 @@ from storage.audio.wav_headers import wav_file
 from storage.audio.waveforms import quantise
 from storage.config import Json
 from storage.files import write_at
-from storage.shards.writer import ClipPlace
+from storage.shards.writer import ClipStart
 
 
 class SampleExtent(NamedTuple):
@@ -34,7 +34,7 @@ class Group(NamedTuple):
     """Samples that stay together, and the clips that they make."""
 
     samples: list[SampleExtent]
-    clips: list[ClipPlace]
+    clips: list[ClipStart]
 
 
 class StagingFile:
@@ -108,7 +108,7 @@ class ClipWriter:
             extent = self._staging.put(
                 key_of(self._track, clip), self._encoder.file(clip.pieces), note
             )
-            self.groups.append(Group([extent], [ClipPlace(extent.key, 0)]))
+            self.groups.append(Group([extent], [ClipStart(extent.key, 0)]))
 
     def _write_pieces(self, clip: Clip, about: Json) -> None:
         """Stage those pieces of a clip that are not staged yet; a gap before it begins a group."""
@@ -123,7 +123,7 @@ class ClipWriter:
             key = f"t{self._track}_b{piece.number:04d}"
             samples.append(self._staging.put(key, self._encoder.file([piece]), note))
         self._next = clip.pieces[-1].number + 1
-        clips.append(ClipPlace(key_of(self._track, clip), begin - (self._next - len(samples))))
+        clips.append(ClipStart(key_of(self._track, clip), begin - (self._next - len(samples))))
 
 
 def _describe(start_seconds: int, pieces: Sequence[Piece]) -> Json:

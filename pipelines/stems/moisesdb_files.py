@@ -114,8 +114,8 @@ class Library:
             song = _Song.model_validate_json(self._metadata(entry))
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            detail = f"{METADATA} says nothing useful at '{place}' ({first['msg']})"
+            location = ".".join(map(str, first["loc"]))
+            detail = f"{METADATA} says nothing useful at '{location}' ({first['msg']})"
             return Finding(reason="metadata", detail=detail)
         except (IntegrityError, OSError) as error:
             detail = str(error).replace(str(self.source), self.source.name)

@@ -77,7 +77,7 @@ def unpack(
 
 
 def missing_validation(songs: list[StemSong], config: MusdbConfig) -> list[str]:
-    """Return the validation titles that no song bears, in the list's order."""
+    """Return the validation titles that no song has, in the list's order."""
     titles = {song.name for song in songs if song.split == "validation"}
     return [title for title in config.validation if title not in titles]
 

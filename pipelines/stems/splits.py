@@ -1,4 +1,4 @@
-"""Which songs train, validate and test, where nobody has published it: whole artists are taken."""
+"""Which songs train, validate and test, where no split is published: whole artists are taken."""
 
 import hashlib
 from collections import Counter

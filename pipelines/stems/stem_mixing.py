@@ -27,7 +27,7 @@ from storage.files import read_json, remove_arriving, write_json
 NOTE = "mixed.json"
 """Written last into a song's folder: a song without it is not done."""
 OTHERS = ""
-"""Stands for the recordings that are in no stem."""
+"""The recordings that are in no stem."""
 
 
 class Mix(NamedTuple):

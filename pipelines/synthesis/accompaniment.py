@@ -153,8 +153,8 @@ def _strike(frame: Frame, bar: int, attack: Attack, voiced: tuple[int, ...]) -> 
     if token == "u":
         tones, velocity = voiced[:0:-1], 66
     elif token.isdigit():
-        octave, place = divmod(int(token), len(voiced))
-        tones, velocity = (voiced[place] + 12 * octave,), 80
+        octave, tone = divmod(int(token), len(voiced))
+        tones, velocity = (voiced[tone] + 12 * octave,), 80
     for number, pitch in enumerate(tones):
         note = _held(frame, bar, attack, pitch, velocity)
         # Strings are struck one after the other.

@@ -63,9 +63,9 @@ def _keyboards(frame: Frame, rng: Generator) -> list[Part]:
 def _lead(frame: Frame, rng: Generator) -> list[Part]:
     style = frame.style
     program = int(rng.choice(style.leads))
-    place = melody.Range(int(rng.integers(68, 76)), LEAD_LENGTHS, rest=0.12)
+    register = melody.Range(int(rng.integers(68, 76)), LEAD_LENGTHS, rest=0.12)
     pan = rng.uniform(0.4, 0.72)
-    tune = melody.write_tune(frame, "lead", place, rng)
+    tune = melody.write_tune(frame, "lead", register, rng)
     parts = [Part("other", program, tune, pan=pan, vibrato=rng.uniform(0, 0.2))]
     if style.arpeggio:
         arpeggio = melody.write_arpeggio(frame, 66, rng)
@@ -78,9 +78,9 @@ def _vocals(frame: Frame, rng: Generator) -> tuple[Singer | None, tuple[Note, ..
     """Draw who sings: a singer, a choir of the SoundFont, or both in choruses."""
     high = rng.random() < 0.5
     singer = _draw_singer(high, rng)
-    place = melody.Range(int(rng.integers(62, 70) if high else rng.integers(51, 59)),
+    register = melody.Range(int(rng.integers(62, 70) if high else rng.integers(51, 59)),
                          VOCAL_LENGTHS, rest=0.15)  # fmt: skip
-    line = melody.write_tune(frame, "voice", place, rng)
+    line = melody.write_tune(frame, "voice", register, rng)
     program = int(rng.choice(CHOIRS))
     draw = rng.random()
     if draw < 0.18:

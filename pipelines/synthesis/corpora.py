@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pipelines.config import SynthesisConfig
 from pipelines.synthesis import fma_corpus, musdb_corpus
-from pipelines.synthesis.archives import add_member, new_archive
 from pipelines.synthesis.ordered_pool import OrderedPool, open_pool
 from pipelines.synthesis.soundfont import soundfont_path
+from pipelines.synthesis.synthetic_archives import add_member, new_archive
 
 SUBSET = "demo"
 
@@ -46,17 +46,17 @@ def synthesise(
     tracks, songs = fma_corpus.plan_tracks(config), musdb_corpus.plan_songs(config)
     soundfont_path()
     tick = _counter(len(tracks) + len(songs), progress)
-    with open_pool(config.workers) as crew:
-        _write_fma(corpora, tracks, crew, tick)
-        _write_musdb(corpora.musdb, songs, crew, tick)
+    with open_pool(config.workers) as pool:
+        _write_fma(corpora, tracks, pool, tick)
+        _write_musdb(corpora.musdb, songs, pool, tick)
     return corpora
 
 
 def _write_fma(
-    corpora: Corpora, tracks: tuple[fma_corpus.Track, ...], crew: OrderedPool, tick: Tick
+    corpora: Corpora, tracks: tuple[fma_corpus.Track, ...], pool: OrderedPool, tick: Tick
 ) -> None:
     with new_archive(corpora.fma) as archive:
-        files = crew.in_order(fma_corpus.make_file, tracks)
+        files = pool.in_order(fma_corpus.make_file, tracks)
         for _ in fma_corpus.write_fma(archive, corpora.fma.stem, tracks, files):
             tick()
     table = fma_corpus.tracks_table(tracks, SUBSET)
@@ -65,10 +65,10 @@ def _write_fma(
 
 
 def _write_musdb(
-    path: Path, songs: tuple[musdb_corpus.StemSong, ...], crew: OrderedPool, tick: Tick
+    path: Path, songs: tuple[musdb_corpus.StemSong, ...], pool: OrderedPool, tick: Tick
 ) -> None:
     with new_archive(path) as archive:
-        made = crew.in_order(musdb_corpus.make_stems, songs)
+        made = pool.in_order(musdb_corpus.make_stems, songs)
         for song, stems in zip(songs, made, strict=True):
             musdb_corpus.write_song(archive, song, stems)
             tick()

@@ -13,11 +13,11 @@ import soundfile
 import soxr
 
 from pipelines.config import SynthesisConfig
-from pipelines.synthesis.archives import add_member
 from pipelines.synthesis.catalogue import Credit, draw_credits
 from pipelines.synthesis.score import SAMPLE_RATE, Sound
 from pipelines.synthesis.songs import SongPlan, draw_seconds, render_mixture
 from pipelines.synthesis.styles import STYLES
+from pipelines.synthesis.synthetic_archives import add_member
 from storage.errors import ConfigError
 
 CORPUS = 1

@@ -85,8 +85,8 @@ class Frame:
 
     def pitch(self, degree: int) -> int:
         """Return the pitch of a scale degree that may run beyond the octave, tonic near 0."""
-        octave, place = divmod(degree, len(self.scale))
-        return self.key + 12 * octave + self.scale[place]
+        octave, step = divmod(degree, len(self.scale))
+        return self.key + 12 * octave + self.scale[step]
 
     def chord(self, degree: int) -> tuple[int, ...]:
         """Return the chord on a degree as pitches from the tonic near 0, root first."""

@@ -30,7 +30,7 @@ class Range:
     """Chance of a rest after a note."""
 
 
-def write_tune(frame: Frame, role: str, place: Range, rng: Generator) -> tuple[Note, ...]:
+def write_tune(frame: Frame, role: str, register: Range, rng: Generator) -> tuple[Note, ...]:
     """Write a voice or lead line: the same motif whenever its kind of section comes back."""
     motifs: dict[Kind, tuple[Motif, Motif]] = {}
     notes: list[Note] = []
@@ -38,28 +38,31 @@ def write_tune(frame: Frame, role: str, place: Range, rng: Generator) -> tuple[N
         if role not in section.roles:
             continue
         if section.kind not in motifs:
-            motifs[section.kind] = _draw_motif(frame, place, rng), _draw_motif(frame, place, rng)
+            motifs[section.kind] = (
+                _draw_motif(frame, register, rng),
+                _draw_motif(frame, register, rng),
+            )
         lift = 2 if section.kind == "chorus" else 0
         for bar in range(section.first, section.first + section.bars, MOTIF_BARS):
             # A a A b: the second motif answers every other time.
             answer = (bar - section.first) // MOTIF_BARS % 4 == 3
             motif = motifs[section.kind][answer]
-            notes += _bend(frame, section, bar, motif, place.centre + lift)
+            notes += _bend(frame, section, bar, motif, register.centre + lift)
     return tuple(humanise(note, rng, 7.0) for note in notes)
 
 
-def _draw_motif(frame: Frame, place: Range, rng: Generator) -> Motif:
+def _draw_motif(frame: Frame, register: Range, rng: Generator) -> Motif:
     """Draw two bars: a walk over the scale that breathes before its end."""
     end = frame.steps * MOTIF_BARS - int(rng.integers(2, 7))
     step = int(rng.choice([0, 0, 2, 4]))
     degree = int(rng.integers(-1, 3))
     steps, lengths, degrees = [], [], []
     while step < end:
-        length = min(int(rng.choice(place.lengths)), end - step)
+        length = min(int(rng.choice(register.lengths)), end - step)
         steps.append(step)
         lengths.append(length)
         degrees.append(degree)
-        step += length + (2 if rng.random() < place.rest else 0)
+        step += length + (2 if rng.random() < register.rest else 0)
         leap = int(rng.choice([-3, -2, -1, -1, 0, 1, 1, 2, 4]))
         degree += leap if abs(degree + leap) <= 4 else -leap
     return Motif(tuple(steps), tuple(lengths), tuple(degrees))
@@ -93,8 +96,8 @@ def write_arpeggio(frame: Frame, centre: int, rng: Generator) -> tuple[Note, ...
         for bar in range(section.first, section.first + section.bars):
             voiced = voice_chord(frame.chord(frame.degree(section, bar)), centre)
             for step, _, token in attacks(frame.style.arpeggio):
-                octave, place = divmod(int(token), len(voiced))
+                octave, tone = divmod(int(token), len(voiced))
                 start = frame.at(bar, step)
-                pitch = voiced[place] + 12 * octave
+                pitch = voiced[tone] + 12 * octave
                 notes.append(Note(start, 0.8 * frame.bar_seconds / frame.steps, pitch, 78))
     return tuple(humanise(note, rng, 2.0) for note in notes)

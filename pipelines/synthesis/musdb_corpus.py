@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.config import MUSDB_VALIDATION, SynthesisConfig
-from pipelines.synthesis.archives import add_member
 from pipelines.synthesis.catalogue import artist_names, song_titles
 from pipelines.synthesis.mixer import quantise
 from pipelines.synthesis.score import SAMPLE_RATE, Pcm, Stem
 from pipelines.synthesis.songs import SongPlan, draw_seconds, render
 from pipelines.synthesis.styles import STYLES
+from pipelines.synthesis.synthetic_archives import add_member
 from storage.audio.wav_headers import wav_file
 from storage.errors import ConfigError
 

@@ -46,7 +46,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Singer:
-    """One voice of ours: its vocal tract, its habits, where it stands."""
+    """One synthesised voice: its vocal tract, its habits, its position in the stereo field."""
 
     tract: float
     """Formant frequencies, as a multiple of an adult male's."""

@@ -1,4 +1,4 @@
-"""One song by its number: what to compose, and the stems that come of it."""
+"""One song by its number: what to compose, and the resulting stems."""
 
 from dataclasses import dataclass
 

@@ -36,11 +36,11 @@ THREADS = 4
 
 log = logging.getLogger(__name__)
 
-Say = Callable[[str], None]
+Warn = Callable[[str], None]
 
 
 def read_folder(
-    root: Path, progress: Progress | None = None, say: Say = log.warning
+    root: Path, progress: Progress | None = None, warn: Warn = log.warning
 ) -> list[Track]:
     """Return a track for each audio file under a folder, by path; each file is read once.
 
@@ -52,7 +52,7 @@ def read_folder(
     Args:
         root: the folder.
         progress: called with the bytes of each file as it is read.
-        say: called with a sentence for each file that is left out or cannot be read.
+        warn: called with a sentence for each file that is left out or cannot be read.
 
     Raises:
         DataError: there is no such folder, or no audio in it.
@@ -62,14 +62,14 @@ def read_folder(
         raise DataError(
             f"{root} is no folder; put the audio there, or name its folder with --set data.root=DIR"
         )
-    paths = sorted(_audio(root, say))
+    paths = sorted(_audio(root, warn))
     if not paths:
         raise DataError(
             f"{root} holds no audio (files named {', '.join(sorted(SUFFIXES))}); name the folder "
             "that does with --set data.root=DIR"
         )
-    described = _described(root, set(paths), say)
-    tracks = list(_tracks(root, paths, described, progress, say))
+    described = _described(root, set(paths), warn)
+    tracks = list(_tracks(root, paths, described, progress, warn))
     _require_distinct(tracks)
     return mark_duplicates(tracks)
 
@@ -79,24 +79,24 @@ def _tracks(
     paths: list[str],
     described: dict[str, dict[str, str]],
     progress: Progress | None,
-    say: Say,
+    warn: Warn,
 ) -> Iterator[Track]:
     """Hash files in a few threads; yield their tracks in order."""
     with ThreadPoolExecutor(THREADS) as threads:
         hashes = threads.map(lambda path: _hash(root / path), paths)
         for path, (size, sha1) in zip(paths, hashes, strict=True):
             if isinstance(sha1, OSError):
-                say(f"{root / path} cannot be read ({sha1.strerror}); check its permissions")
+                warn(f"{root / path} cannot be read ({sha1.strerror}); check its permissions")
             known = None if isinstance(sha1, OSError) else sha1
             yield _track(path, size, known, described.get(path, {}))
             if progress:
                 progress(size)
 
 
-def _audio(root: Path, say: Say) -> Iterator[str]:
-    """Yield the relative paths of audio files; say what is passed over."""
+def _audio(root: Path, warn: Warn) -> Iterator[str]:
+    """Yield the relative paths of audio files; report what is passed over."""
     passed: Counter[str] = Counter()
-    for folder, folders, names in os.walk(root, onerror=lambda error: say(_unreadable(error))):
+    for folder, folders, names in os.walk(root, onerror=lambda error: warn(_unreadable(error))):
         for name in [*folders]:
             # What a link inside the root leads to is found there; anything else is left out.
             if name.startswith(".") or (Path(folder) / name).is_symlink():
@@ -109,16 +109,16 @@ def _audio(root: Path, say: Say) -> Iterator[str]:
             elif path.suffix.lower() not in SUFFIXES:
                 passed["files that are no audio by their name"] += path != root / TABLE
             elif fault := _fault(root, path):
-                say(f"{path.relative_to(root).as_posix()!r} is left out: {fault}")
+                warn(f"{path.relative_to(root).as_posix()!r} is left out: {fault}")
             else:
                 yield path.relative_to(root).as_posix()
     for what, count in sorted(passed.items()):
         if count:
-            say(f"{count} {what} in {root} are left out")
+            warn(f"{count} {what} in {root} are left out")
 
 
 def _fault(root: Path, path: Path) -> str:
-    """Say why a file cannot be a track; empty if it can."""
+    """Return why a file cannot be a track; empty if it can."""
     if not path.relative_to(root).as_posix().isprintable():
         return "its name cannot be written down; rename it"
     if not path.resolve().is_relative_to(root.resolve()):
@@ -165,7 +165,7 @@ def _require_distinct(tracks: list[Track]) -> None:
             )
 
 
-def _described(root: Path, paths: set[str], say: Say) -> dict[str, dict[str, str]]:
+def _described(root: Path, paths: set[str], warn: Warn) -> dict[str, dict[str, str]]:
     """Return the cells of `tracks.csv` by path; nothing without the file."""
     table = root / TABLE
     if not table.is_file():
@@ -187,7 +187,7 @@ def _described(root: Path, paths: set[str], say: Say) -> dict[str, dict[str, str
                 f"{table} line {line} does not have as many cells as the first; correct it"
             )
         if path not in paths:
-            say(f"{table} line {line} names {path!r}, which is no audio file in the folder")
+            warn(f"{table} line {line} names {path!r}, which is no audio file in the folder")
         described[path] = {name: cell for name, cell in row.items() if cell}
     return described
 

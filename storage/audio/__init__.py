@@ -1,1 +1,1 @@
-"""Sound at rest: decoding, encoding, windows of it."""
+"""Stored sound: decoding, encoding, windows of it."""

@@ -1,8 +1,8 @@
 """FLAC by pieces: sound is encoded once, and files are put together from whole frames of it.
 
-Clips overlap, so encoding each by itself would do most of the work twice. A FLAC frame stands for
-itself but for its number, which two checksums cover; both are linear, so a frame is given another
-number without touching its sound (RFC 9639, sections 8 and 9).
+Clips overlap, so encoding each separately would do most of the work twice. A FLAC frame depends
+on no other but for its number, which two checksums cover; both are linear, so a frame is given
+another number without touching its sound (RFC 9639, sections 8 and 9).
 """
 
 from collections.abc import Sequence

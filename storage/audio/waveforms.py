@@ -1,4 +1,4 @@
-"""Waveforms at rest: encode, and read a window without reading the rest.
+"""Stored waveforms: encode, and read a window without reading the rest.
 
 A waveform is float32 of shape [channels, frames], full scale at ±1.
 """

@@ -1,4 +1,4 @@
-"""What a job reports while it runs: typed events in its run directory, read by whoever waits.
+"""What a job reports while it runs: typed events in its run directory, for the process that waits.
 
 ::
 

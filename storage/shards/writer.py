@@ -50,7 +50,7 @@ class Sample(NamedTuple):
         return cls(key, info, len(audio), lambda: audio)
 
 
-class ClipPlace(NamedTuple):
+class ClipStart(NamedTuple):
     """Where a clip is among the samples that it is added with."""
 
     key: str
@@ -191,7 +191,7 @@ class ShardWriter:
             self._arrival.__exit__(kind, error, trace)
 
     def add(
-        self, track: str, split: str, samples: Sequence[Sample], clips: Sequence[ClipPlace]
+        self, track: str, split: str, samples: Sequence[Sample], clips: Sequence[ClipStart]
     ) -> None:
         """Add one group: samples of one track, and the clips that they make.
 
@@ -224,7 +224,7 @@ class ShardWriter:
         if len(audio) != sample.size:
             raise IntegrityError(
                 f"sample {sample.key} has {len(audio)} bytes, not {sample.size} as announced; "
-                "its spool is damaged: run again"
+                "its staging file is damaged; run again"
             )
         self._columns.add_sample(self._offset + BLOCK, audio)
         for suffix, data in ((self._codec, audio), ("json", note)):
@@ -256,7 +256,7 @@ class _Columns:
         self._clips: list[tuple[str, int, int]] = []
         self._tracks: dict[str, tuple[int, str]] = {}
 
-    def add_clips(self, track: str, split: str, clips: Sequence[ClipPlace]) -> None:
+    def add_clips(self, track: str, split: str, clips: Sequence[ClipStart]) -> None:
         number, known = self._tracks.setdefault(track, (len(self._tracks), split))
         assert known == split, f"track {track} is of one split"
         begin = len(self._samples)

@@ -17,7 +17,7 @@ from pipelines.archives.sources import Source
 from pipelines.config import FmaConfig, SynthesisConfig
 from pipelines.packing.unit_work import PackRequest, corpus_key
 from pipelines.synthesis import fma_corpus
-from pipelines.synthesis.archives import new_archive
+from pipelines.synthesis.synthetic_archives import new_archive
 from pipelines.tracks.fma import read_tracks
 from pipelines.tracks.plan import make_plan
 from storage.home.layout import Home

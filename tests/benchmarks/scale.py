@@ -235,7 +235,7 @@ def _look(home: Home, config: MixitStudyConfig) -> Json:
 def _resume(home: Home, config: MixitStudyConfig) -> Json:
     dry_run = DryRun(home)
     build_graph(dry_run, config, home, "fma")
-    seen = {outlook.label: outlook for outlook in dry_run.statuses}
+    seen = {status.label: status for status in dry_run.statuses}
     plan = seen["plan fma"].mark
     assert plan
     lost = [unit.work for unit in seen["pack"].units[::2] if unit.work]

@@ -70,10 +70,10 @@ class Scene:
         """Undo stages, so that they are yet to do; the bytes of packed units stay behind."""
         order = self.ground.order(self.url)
         home = open_home(self.url)
-        for outlook in [one for one in order.look() if one.label in labels]:
-            if outlook.stage and outlook.work:
-                forget(home, outlook.stage, outlook.work)
-            for unit in outlook.units:
+        for status in [one for one in order.look() if one.label in labels]:
+            if status.stage and status.work:
+                forget(home, status.stage, status.work)
+            for unit in status.units:
                 for output in unit.mark.outputs if unit.mark else ():
                     home.remove(home.path(output.path))
                 if unit.work:

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.archives import download as downloading
 from pipelines.archives.download import Download, download
-from pipelines.archives.published import Published
+from pipelines.archives.known_archives import Published
 from pipelines.archives.zip_archive import ArchiveReader
 from pipelines.config import MusdbConfig, SynthesisConfig
 from pipelines.stems import moisesdb as mixing

@@ -15,7 +15,7 @@ from storage.home.mirror import Mirror
 from storage.manifests import write_rows
 from storage.records import LedgerRow, ShardInfo
 from storage.shards.cache import ShardCache
-from storage.shards.writer import ClipPlace, Sample, ShardWriter
+from storage.shards.writer import ClipStart, Sample, ShardWriter
 from storage.stores.base import FolderStore
 from tests.small_disk import PAGE, on_small_disks, small_disk, survives
 
@@ -27,7 +27,7 @@ def shards(folder: Path) -> None:
     with ShardWriter(lambda n: folder / f"{n}.tar", 200_000, "flac") as writer:
         for number in range(12):
             sample = Sample.of(f"t{number}", bytes([number]) * 40_000, {"n": number})
-            writer.add(f"{number}", "training", [sample], [ClipPlace(f"t{number}", 0)])
+            writer.add(f"{number}", "training", [sample], [ClipStart(f"t{number}", 0)])
         assert len(writer.close()) == 3
 
 

@@ -12,7 +12,7 @@ from storage.audio.waveforms import Waveform, encode
 from storage.home.runs import Job, Run
 from storage.manifests import write_rows
 from storage.records import STEMS, ActiveWindows, StemSong
-from storage.shards.writer import ClipPlace, Sample, ShardWriter
+from storage.shards.writer import ClipStart, Sample, ShardWriter
 from tests.shards import Form
 from tests.shards import write_index as write_shard_index
 from tests.synthesised import write_audio
@@ -90,7 +90,7 @@ def write_index(
         for clip in range(clips_each):
             sound = tone(100 * number + clip, seconds, 80 + 53 * number)
             sample = Sample.of(f"t{track}_c{clip:04d}", encode(sound, RATE), {"track": track})
-            writer.add(track, split, [sample], [ClipPlace(sample.key, 0)])
+            writer.add(track, split, [sample], [ClipStart(sample.key, 0)])
     return write_shard_index(root / "index.json", writer.close(), form)
 
 

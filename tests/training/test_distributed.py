@@ -7,17 +7,17 @@ from training.settings.runtime import RuntimeConfig
 
 
 def test_alone() -> None:
-    with join(RuntimeConfig(device="cpu", threads=1)) as place:
-        assert (place.rank, place.world, place.leads) == (0, 1, True)
-        assert place.sum(1.5, 2) == [1.5, 2]
-        assert place.agree(7) == 7
+    with join(RuntimeConfig(device="cpu", threads=1)) as process:
+        assert (process.rank, process.world, process.leads) == (0, 1, True)
+        assert process.sum(1.5, 2) == [1.5, 2]
+        assert process.agree(7) == 7
         model = torch.nn.Linear(1, 1)
-        assert place.wrap(model) is model
+        assert process.wrap(model) is model
 
 
 def test_precision() -> None:
     for precision, expected in (("auto", torch.float32), ("bf16", torch.bfloat16)):
-        with join(RuntimeConfig(device="cpu"), precision) as place, place.autocast():  # type: ignore[arg-type]
+        with join(RuntimeConfig(device="cpu"), precision) as process, process.autocast():  # type: ignore[arg-type]
             assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == expected
 
 

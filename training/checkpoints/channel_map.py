@@ -1,4 +1,4 @@
-"""A channel map at rest: which output of a model plays which stem."""
+"""A stored channel map: which output of a model plays which stem."""
 
 from pathlib import Path
 

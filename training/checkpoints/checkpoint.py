@@ -137,7 +137,8 @@ class Checkpoints:
                 changes = "; ".join(differences(note["identity"], self._identity))
                 raise CheckpointError(
                     f"checkpoint {self._path(step)} is of another configuration or of other data "
-                    f"({changes}); delete {self._folder} to begin anew, or use another run"
+                    f"({changes}); delete {self._folder} to start again from step 0, or use "
+                    "another run"
                 )
             return step
         return None
@@ -252,7 +253,7 @@ def _restore(model: nn.Module, optimizer: Adam, moments: dict[str, Tensor], sour
         if number is None:
             raise CheckpointError(
                 f"{source} has moments of '{name}', which this run does not train; delete the "
-                "checkpoints to begin anew"
+                "checkpoints to start again from step 0"
             )
         state.setdefault(number, {})[kind] = tensor
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -62,7 +62,7 @@ class MovingAverage:
         if shapes != {name: value.shape for name, value in self._average.items()}:
             raise CheckpointError(
                 f"{source} holds an average of other parameters than this run trains; delete the "
-                "checkpoints to begin anew"
+                "checkpoints to start again from step 0"
             )
         for name, value in weights.items():
             self._average[name].copy_(value)

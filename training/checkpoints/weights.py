@@ -1,4 +1,4 @@
-"""Weights at rest: safetensors beside JSON that explains them. Nothing is ever unpickled.
+"""Stored weights: safetensors beside JSON that explains them. Nothing is ever unpickled.
 
 A model is a folder: `model.safetensors`, and `model.json` with the model's config, the recipe it
 was trained by, digests of what it was trained on, the step, and the weights' own sha256.
@@ -39,7 +39,7 @@ def write_weights(path: Path, weights: Weights) -> str:
         try:
             save_file(plain, temporary)
         except SafetensorError as error:
-            # A full disk is told in words only.
+            # A full disk is reported in words only, not by an error number.
             number = re.search(r"os error (\d+)", str(error))
             if number is None:
                 raise

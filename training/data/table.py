@@ -19,4 +19,4 @@ if TYPE_CHECKING:
     DataConfig = DataSettings
 else:
     DataConfig = union_of(SOURCES)
-    """Any source's settings, told apart by their `kind`."""
+    """Any source's settings, distinguished by their `kind`."""

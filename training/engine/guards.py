@@ -1,4 +1,4 @@
-"""What stops a run in good order: a signal, losses that are not finite, memory that is full."""
+"""What stops a run cleanly: a signal, losses that are not finite, memory that is full."""
 
 import logging
 import math
@@ -88,5 +88,5 @@ def is_exhaustion(error: BaseException) -> bool:
     # torch reports what malloc refuses on a CPU as a plain RuntimeError.
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError)
-        and any(said in str(error) for said in ("can't allocate memory", "bad_alloc"))
+        and any(phrase in str(error) for phrase in ("can't allocate memory", "bad_alloc"))
     )

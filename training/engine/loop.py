@@ -31,7 +31,7 @@ class Work:
     """Everything that the loop puts together."""
 
     config: TrainConfig
-    place: ProcessRank
+    process: ProcessRank
     state: State
     objective: Objective
     data: Loader
@@ -51,7 +51,7 @@ class Work:
 
 
 class Step(NamedTuple):
-    """What came of one step, the same on every process but for its logs."""
+    """The outcome of one step, the same on every process but for its logs."""
 
     loss: float
     grad_norm: float
@@ -71,15 +71,15 @@ def fit(work: Work) -> None:
 
     Raises:
         RunError: losses or gradients are not finite too often, or a validation loss is not, or
-            another process of the job is gone.
+            another process of the job has died.
         MachineError: memory is full; says how many examples fit.
         CheckpointError: checkpoints of another configuration are in the way.
         SystemExit: SIGTERM (code 143) or Ctrl-C (130) came; a checkpoint was written first.
     """
-    with Interruption() as interruption, work.telemetry, naming_the_lost(work.place):
+    with Interruption() as interruption, work.telemetry, naming_the_lost(work.process):
         progress = _take_up(work)
         work.telemetry.begin(progress.step, progress.unjudged)
-        forward = work.place.wrap(work.model)
+        forward = work.process.wrap(work.model)
         _conclude(work, progress, interruption)
         batches = work.data.training(progress.step)
         while progress.step < work.config.loop.steps:
@@ -93,12 +93,12 @@ def fit(work: Work) -> None:
 
 def _take_up(work: Work) -> Progress:
     """Resume, every process from the checkpoint that the leader finds good."""
-    found = work.checkpoints.latest() if work.place.leads else None
-    step = work.place.agree(-1 if found is None else found)
+    found = work.checkpoints.latest() if work.process.leads else None
+    step = work.process.agree(-1 if found is None else found)
     if step < 0:
         return Progress()
     progress = work.checkpoints.resume(step, work.state)
-    if work.place.leads:
+    if work.process.leads:
         logger.info("resuming after step %d of %d", step, work.config.loop.steps)
     return progress
 
@@ -116,13 +116,13 @@ def _step_within_memory(
     except (MemoryError, RuntimeError) as error:
         if not guards.is_exhaustion(error):
             raise
-        said = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:200]
     # Only here, with the error gone, are the failed step's tensors free.
     piece = _pieces(work, batch)[0]
     beside = [] if work.state.optimizer.state else memory.moments(work.model)
-    advice = memory.advice(work.model, work.objective, work.place, piece)
+    advice = memory.advice(work.model, work.objective, work.process, piece)
     del beside
-    raise MachineError(f"{advice} ({said})")
+    raise MachineError(f"{advice} ({reason})")
 
 
 def _step(
@@ -133,14 +133,15 @@ def _step(
     interruption: Interruption,
 ) -> Step:
     """Take the step after `progress`, unless its loss or gradient is not finite."""
-    config, place, optimizer, number = work.config, work.place, work.state.optimizer, progress.step
+    config, process, number = work.config, work.process, progress.step
+    optimizer = work.state.optimizer
     work.model.train()
-    seeds.seed_torch(config.loop.seed, "step", number, place.rank)
+    seeds.seed_torch(config.loop.seed, "step", number, process.rank)
     optim.set_learning_rate(optimizer, _rate(work, progress, number))
     loss, logs = _accumulate(work, forward, batch, _is_logged(work, number + 1))
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
-    total, *votes = place.sum(float(loss), *interruption.votes())
+    total, *votes = process.sum(float(loss), *interruption.votes())
     step = Step(total, float(norm), guards.elected(votes), logs)
     if step.finite:
         clip_grads_with_norm_(parameters, config.optim.clip_norm, norm)
@@ -158,17 +159,17 @@ def _accumulate(
 
     Every example weighs the same however the batch is cut, over micro-batches and processes.
     """
-    place, statistics = work.place, work.objective.statistics() if logged else None
+    process, statistics = work.process, work.objective.statistics() if logged else None
     pieces = _pieces(work, batch)
-    total = torch.zeros((), device=place.device)
+    total = torch.zeros((), device=process.device)
     logs: dict[str, Tensor] = {}
     for number, piece in enumerate(pieces):
         last = number == len(pieces) - 1
         weight = piece.size / work.data.batch_size
-        with nullcontext() if last else place.unsynchronised(forward):
-            outcome = work.objective(place.in_precision(forward), piece)
+        with nullcontext() if last else process.unsynchronised(forward):
+            outcome = work.objective(process.in_precision(forward), piece)
             # Gradients are averaged over processes, and the weights add up to 1 over all.
-            (outcome.loss * (weight * place.world)).backward()
+            (outcome.loss * (weight * process.world)).backward()
         total += outcome.loss.detach() * weight
         share = piece.size / batch.size
         logs = {name: logs.get(name, 0.0) + share * value for name, value in outcome.logs.items()}
@@ -194,7 +195,7 @@ def _account(work: Work, progress: Progress, step: Step) -> None:
     number = progress.step
     if guards.account(progress, step.loss, step.grad_norm):
         return
-    if work.place.leads:
+    if work.process.leads:
         logger.warning(
             "step %d is skipped: loss %g, gradient norm %g",
             progress.step, step.loss, step.grad_norm,
@@ -211,7 +212,7 @@ def _milestones(work: Work, progress: Progress, step: Step, interruption: Interr
         _log(work, progress, step)
     progress.unjudged = done % loop.validate_every == 0 or done == loop.steps
     if progress.unjudged or done % loop.checkpoint_every == 0 or step.signal:
-        if work.place.leads:
+        if work.process.leads:
             work.checkpoints.save(progress, work.state)
         work.telemetry.pause()
     if step.signal:
@@ -220,20 +221,20 @@ def _milestones(work: Work, progress: Progress, step: Step, interruption: Interr
 
 
 def _conclude(work: Work, progress: Progress, interruption: Interruption) -> None:
-    """Do what is due after a step; what is interrupted comes first when the run goes on."""
+    """Do what is due after a step; what is interrupted comes first when the run resumes."""
     if progress.unjudged:
         loss = validate(work, progress, interruption)
         progress.unjudged = False
         progress.validation_losses.append(loss)
-        if work.place.leads:
+        if work.process.leads:
             work.checkpoints.judge(progress, loss)
         work.telemetry.pause()
-    if work.place.leads and work.snapshots.due(progress.step):
+    if work.process.leads and work.snapshots.due(progress.step):
         _snapshot(work, progress.step)
 
 
 def _leave(work: Work, progress: Progress, number: int) -> NoReturn:
-    if work.place.leads:
+    if work.process.leads:
         logger.info(
             "stopped by a signal after step %d; run again to go on from there", progress.step
         )
@@ -249,7 +250,7 @@ def _log(work: Work, progress: Progress, step: Step) -> None:
     progress.window = []
     rate = _rate(work, progress, progress.step - 1)
     norm, logs = (step.grad_norm, step.logs) if step.finite else (-1.0, {})
-    if peak := work.place.peak_memory():
+    if peak := work.process.peak_memory():
         logs = {**logs, "gpu_memory_gb": peak / 1e9}
     work.telemetry.train(TrainRow(progress.step, loss, rate, norm, progress.skipped, logs))
 
@@ -258,7 +259,7 @@ def _log(work: Work, progress: Progress, step: Step) -> None:
 def _snapshot(work: Work, step: int) -> None:
     work.model.eval()
     with work.judged():
-        snapshot = work.snapshots.take(step, work.place.in_precision(work.model), work.objective)
+        snapshot = work.snapshots.take(step, work.process.in_precision(work.model), work.objective)
     work.telemetry.snapshot(step, snapshot)
     work.telemetry.pause()
 
@@ -279,12 +280,12 @@ def validate(work: Work, progress: Progress, interruption: Interruption) -> floa
             if number := interruption.signal:
                 _leave(work, progress, number)
             for piece in _pieces(work, batch):
-                outcome = work.objective(work.place.in_precision(work.model), piece)
+                outcome = work.objective(work.process.in_precision(work.model), piece)
                 total, count = total + float(outcome.loss) * piece.size, count + piece.size
                 if statistics is not None:
                     statistics.add(outcome)
     sums = [] if statistics is None else statistics.sums()
-    total, examples, *sums = work.place.sum(total, count, *sums)
+    total, examples, *sums = work.process.sum(total, count, *sums)
     loss = total / examples
     if not math.isfinite(loss):
         raise RunError(

@@ -20,14 +20,14 @@ Trial = Callable[[int], None]
 """Does what a step does with so many examples, and leaves no trace."""
 
 
-def rehearse(model: nn.Module, objective: Objective, place: ProcessRank, batch: Batch) -> None:
+def rehearse(model: nn.Module, objective: Objective, process: ProcessRank, batch: Batch) -> None:
     """Do what a step does with a micro-batch, and leave no trace.
 
     Twice, because the second one's activations come on top of the first one's gradients.
     """
     try:
         for _ in range(2):
-            objective(place.in_precision(model), batch).loss.backward()
+            objective(process.in_precision(model), batch).loss.backward()
     finally:
         model.zero_grad(set_to_none=True)
 
@@ -68,16 +68,16 @@ def halved(trial: Trial, examples: int) -> int:
     return 0
 
 
-def advice(model: nn.Module, objective: Objective, place: ProcessRank, batch: Batch) -> str:
+def advice(model: nn.Module, objective: Objective, process: ProcessRank, batch: Batch) -> str:
     """Say which part of a micro-batch that did not fit would have, having tried it."""
     model.zero_grad(set_to_none=True)
-    if place.world > 1:
+    if process.world > 1:
         # The wrapped model's gradients call for the other processes; its copy's do not.
         model = copy.deepcopy(model)
     release()
 
     def trial(examples: int) -> None:
-        rehearse(model, objective, place, batch.first(examples))
+        rehearse(model, objective, process, batch.first(examples))
 
     most = halved(trial, batch.size)
     if most:

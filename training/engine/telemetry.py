@@ -174,7 +174,7 @@ class Telemetry(AbstractContextManager["Telemetry"]):
         trace: TracebackType | None,
     ) -> None:
         if self._writer is not None:
-            # What ended the run is to be told, and not that its end could not be drawn.
+            # Report what ended the run, not that its end could not be drawn.
             with suppress(OSError) if error else disk_errors(self._run.tensorboard):
                 self._writer.close()
             self._writer = None
@@ -200,7 +200,7 @@ class Telemetry(AbstractContextManager["Telemetry"]):
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as people say them: `45s`, `1m20s`, `3h05m`."""
+    """Return seconds as people write them: `45s`, `1m20s`, `3h05m`."""
     minutes, rest = divmod(round(seconds), 60)
     if not minutes:
         return f"{rest}s"

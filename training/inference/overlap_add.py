@@ -42,7 +42,7 @@ def separate(
         model: in evaluation mode, on the device to work on.
         waveform_CT: [C, T], T >= 1, at the model's sample rate.
         config: chunk and hop in seconds, chunks per forward pass.
-        progress: told of every forward pass.
+        progress: called after every forward pass.
     """
     signal = Signal(
         lambda start, samples: waveform_CT[:, start : start + samples].float(),
@@ -157,7 +157,7 @@ def _level(mean_square_C: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def _outputs(model: Separator, chunks_KCT: Tensor, level_C1: Tensor, swap: bool) -> Tensor:
-    """Return what comes of each chunk, levelled; a silent one is shared out equally."""
+    """Return each chunk's outputs, levelled; a silent one is shared out equally."""
     outputs = model.config.outputs
     loud_K = (chunks_KCT.abs() > SILENT_PEAK).any(-1).any(-1)
     levelled_KCT = chunks_KCT / level_C1

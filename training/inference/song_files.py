@@ -41,7 +41,7 @@ class StagingFile:
         self.sample_rate, self.channels, self.frames = sample_rate, channels, 0
         self._square_C = np.zeros(channels)
         self._stream = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
-        # A damaged song begins a second spool, and only the garbage collector sees the first go.
+        # A damaged song begins a second staging file; only the garbage collector closes the first.
         weakref.finalize(self, self._stream.close)
 
     def take(self, block: Waveform) -> None:
@@ -86,22 +86,22 @@ def read_song(path: Path, folder: Path) -> StagingFile:
     def begin(form: Form) -> StagingFile:
         return StagingFile(folder, form.sample_rate, form.channels)
 
-    _, spool = decode_into(path, str(path), LONGEST_SECONDS, begin)
-    assert spool
-    return spool
+    _, staging = decode_into(path, str(path), LONGEST_SECONDS, begin)
+    assert staging
+    return staging
 
 
 def resampled(song: StagingFile, sample_rate: int, folder: Path) -> StagingFile:
     """Return the song at another rate (soxr HQ); the song itself where it is at that rate."""
     if song.sample_rate == sample_rate:
         return song
-    spool = StagingFile(folder, sample_rate, song.channels)
+    staging = StagingFile(folder, sample_rate, song.channels)
     for block in resample(song.blocks(), song.sample_rate, sample_rate):
-        spool.take(block)
-    if not spool.frames:
+        staging.take(block)
+    if not staging.frames:
         # A song of a sample or two may resample to none.
-        spool.take(np.zeros((song.channels, 1), np.float32))
-    return spool
+        staging.take(np.zeros((song.channels, 1), np.float32))
+    return staging
 
 
 def resample(blocks: Iterator[Waveform], rate: int, wanted: int) -> Iterator[Waveform]:
@@ -192,7 +192,7 @@ def _open(path: Path, shape: Shape) -> soundfile.SoundFile:
     try:
         return soundfile.SoundFile(str(path), "w", rate, channels, subtype, format=container)
     except soundfile.LibsndfileError as error:
-        # What the disk refuses is told in the system's own words.
+        # What the disk refuses is reported in the system's own words.
         path.open("ab").close()
         raise ConfigError(
             f"{shape.format} cannot hold {channels} channels at {rate} Hz ({error.error_string}); "

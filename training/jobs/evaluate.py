@@ -42,8 +42,8 @@ def evaluate(run: Run) -> None:
     """
     job = run.job()
     config = EvaluateConfig.parse(job.recipe)
-    with join(RuntimeConfig()) as place:
-        model = load_model(job.path("model")).to(place.device)
+    with join(RuntimeConfig()) as process:
+        model = load_model(job.path("model")).to(process.device)
         require_outputs(model.config.outputs, config)
         rate = model.config.sample_rate
         corpus = StemCorpus.open(job.path("songs"), job.home().root, rate, config.stems)

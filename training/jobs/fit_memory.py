@@ -77,15 +77,15 @@ def probe(config: TrainConfig, memory_bytes: int = 0) -> Json:
     wanted = "cpu" if memory_bytes else config.runtime.device
     runtime = config.runtime.model_copy(update={"device": wanted})
     # One process measures, whatever started it.
-    with join(runtime, config.precision) as place:
-        if place.device.type == "cpu" and not memory_bytes:
+    with join(runtime, config.precision) as process:
+        if process.device.type == "cpu" and not memory_bytes:
             raise MachineError(
                 "there is no GPU here to fit a micro-batch to; '--memory-gb 8' tries it on the "
                 "CPU, in so much"
             )
         share = -(-config.data.batch_size // runtime.processes)
-        tried = largest(Rehearsal(config, place, memory_bytes).attempt, share)
-        device, total = _device(place, memory_bytes)
+        tried = largest(Rehearsal(config, process, memory_bytes).attempt, share)
+        device, total = _device(process, memory_bytes)
     most = max((attempt.examples for attempt in tried if attempt.fits), default=0)
     if not most:
         raise MachineError(
@@ -108,37 +108,37 @@ def probe(config: TrainConfig, memory_bytes: int = 0) -> Json:
 class Rehearsal:
     """What training holds in memory, ready to try steps of any size."""
 
-    def __init__(self, config: TrainConfig, place: ProcessRank, memory_bytes: int) -> None:
+    def __init__(self, config: TrainConfig, process: ProcessRank, memory_bytes: int) -> None:
         job = Job(verb="train", inputs={}, recipe={})
-        self._config, self._place, self._memory_bytes = config, place, memory_bytes
-        self._model = initial_model(config, job).to(place.device).train()
-        accelerate(self._model, config.runtime, place.device)
+        self._config, self._process, self._memory_bytes = config, process, memory_bytes
+        self._model = initial_model(config, job).to(process.device).train()
+        accelerate(self._model, config.runtime, process.device)
         self._objective = build(config.objective, config.model)
         self._moments = moments(self._model)
         decay = config.loop.ema_decay
         self._average = MovingAverage(self._model, decay) if decay else None
-        if place.device.type == "cuda":
-            torch.cuda.set_per_process_memory_fraction(GPU_SHARE, place.device)
+        if process.device.type == "cuda":
+            torch.cuda.set_per_process_memory_fraction(GPU_SHARE, process.device)
 
     def attempt(self, examples: int) -> Attempt:
         """Try so many examples. The first attempt must be of one."""
-        if examples == 1 and self._place.device.type == "cpu":
+        if examples == 1 and self._process.device.type == "cpu":
             # Libraries settle in before memory is walled in: refused there, they crash.
             self._trial(1)
             if not _wall_in(self._memory_bytes):
                 return Attempt(1, False, 0)
-        self._place.peak_memory()
-        return Attempt(examples, fits(self._trial, examples), self._place.peak_memory())
+        self._process.peak_memory()
+        return Attempt(examples, fits(self._trial, examples), self._process.peak_memory())
 
     def _trial(self, examples: int) -> None:
         config = self._config
         frames = round(config.data.segment_seconds * config.model.sample_rate)
         shape = (config.model.audio_channels, frames)
         inputs, references = (
-            0.1 * torch.randn(examples, signals, *shape, device=self._place.device)
+            0.1 * torch.randn(examples, signals, *shape, device=self._process.device)
             for signals in (config.data.inputs, config.data.references)
         )
-        rehearse(self._model, self._objective, self._place, Batch(inputs, references))
+        rehearse(self._model, self._objective, self._process, Batch(inputs, references))
 
 
 def _wall_in(memory_bytes: int) -> bool:
@@ -158,8 +158,8 @@ def _wall_in(memory_bytes: int) -> bool:
     return True
 
 
-def _device(place: ProcessRank, memory_bytes: int) -> tuple[str, int]:
-    if place.device.type == "cuda":
-        found = torch.cuda.get_device_properties(place.device)
+def _device(process: ProcessRank, memory_bytes: int) -> tuple[str, int]:
+    if process.device.type == "cuda":
+        found = torch.cuda.get_device_properties(process.device)
         return found.name, found.total_memory
     return "CPU", memory_bytes

@@ -1,4 +1,4 @@
-"""The verb `import`: somebody else's checkpoint in, a model's folder out."""
+"""The verb `import`: a foreign checkpoint in, a model's folder out."""
 
 from pathlib import Path
 from typing import cast

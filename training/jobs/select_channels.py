@@ -38,8 +38,8 @@ def select(run: Run) -> None:
     """
     job = run.job()
     config = SelectConfig.parse(job.recipe)
-    with join(RuntimeConfig()) as place:
-        model = load_model(job.path("model")).to(place.device)
+    with join(RuntimeConfig()) as process:
+        model = load_model(job.path("model")).to(process.device)
         rate = model.config.sample_rate
         corpus = StemCorpus.open(job.path("songs"), job.home().root, rate, config.stems)
         songs = corpus.of("validation")

@@ -35,7 +35,7 @@ from training.settings.runtime import RuntimeConfig
 logger = logging.getLogger(__name__)
 
 Watch = Callable[[int, int, str], Progress]
-"""Called with a song's number, the number of songs and its name; told of its chunks then."""
+"""Called with a song's number, the number of songs and its name; returns its chunks' callback."""
 
 
 class SongOptions(NamedTuple):
@@ -59,7 +59,7 @@ def separate_songs(
     """Write <destination>/<song's stem>/<stem>.wav for every song.
 
     Stems have the song's own sample rate, channels and length, whatever the model works at. A song
-    that cannot be separated is told of and left out; the others are done.
+    that cannot be separated is reported and left out; the others are done.
 
     Raises:
         CheckpointError: the folder holds no readable model.
@@ -75,8 +75,8 @@ def separate_songs(
         stems_of(model_folder),
     )
     failed: list[DataError] = []
-    with join(RuntimeConfig()) as place:
-        model = load_model(model_folder).to(place.device)
+    with join(RuntimeConfig()) as process:
+        model = load_model(model_folder).to(process.device)
         for number, path in enumerate(songs, 1):
             progress = options.watch(number, len(songs), path.name)
             try:
@@ -124,7 +124,7 @@ def separated_song(
 
     Channels are separated as many at a time as the model takes, in their order: a stereo model
     takes a surround recording pair by pair. Where too few are left (mono, for one), the last is
-    given several times over, and the mean of what comes of its copies is its stem.
+    given several times over, and the mean of its copies' outputs is its stem.
     """
     rate, own = model.config.sample_rate, song.sample_rate
     quiet = config.model_copy(update={"sum_to_mixture": False})
@@ -158,10 +158,10 @@ def _separated_channels(
         list(range(first, min(first + wanted, song.channels)))
         for first in range(0, song.channels, wanted)
     ]
-    told = [progress if group is groups[-1] else None for group in groups]
+    callbacks = [progress if group is groups[-1] else None for group in groups]
     streams = [
-        separated(model, _signal(song, group, wanted), config, tell)
-        for group, tell in zip(groups, told, strict=True)
+        separated(model, _signal(song, group, wanted), config, callback)
+        for group, callback in zip(groups, callbacks, strict=True)
     ]
     for pieces in zip(*streams, strict=True):
         kept = [

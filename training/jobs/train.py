@@ -35,25 +35,25 @@ def train(run: Run) -> None:
     """
     job = run.job()
     config = TrainConfig.parse(job.recipe)
-    with join(config.runtime, config.precision) as place:
-        require_examples(place, config.data.batch_size)
-        work = assemble(run, job, config, place)
+    with join(config.runtime, config.precision) as process:
+        require_examples(process, config.data.batch_size)
+        work = assemble(run, job, config, process)
         fit(work)
-        if place.leads:
+        if process.leads:
             export(work, run, job)
 
 
-def assemble(run: Run, job: Job, config: TrainConfig, place: ProcessRank) -> Work:
+def assemble(run: Run, job: Job, config: TrainConfig, process: ProcessRank) -> Work:
     """Put model, data, objective, optimiser and records together."""
-    model = initial_model(config, job).to(place.device)
-    accelerate(model, config.runtime, place.device)
+    model = initial_model(config, job).to(process.device)
+    accelerate(model, config.runtime, process.device)
     decay = config.loop.ema_decay
     identity = {"config": config.digest(), **{f"input.{k}": v for k, v in digests(job).items()}}
-    batches = loader(config, job, place)
+    batches = loader(config, job, process)
     objective = build(config.objective, config.model)
     return Work(
         config=config,
-        place=place,
+        process=process,
         state=State(
             model,
             optim.build(model.parameters(), config.optim),
@@ -62,7 +62,7 @@ def assemble(run: Run, job: Job, config: TrainConfig, place: ProcessRank) -> Wor
         objective=objective,
         data=batches,
         checkpoints=Checkpoints(run.checkpoints, identity, config.loop.keep_best),
-        telemetry=Telemetry(run, config.loop.steps, config.data.batch_size, place.leads),
+        telemetry=Telemetry(run, config.loop.steps, config.data.batch_size, process.leads),
         snapshots=Snapshots(run.root / "snapshots", config, batches),
     )
 

@@ -1,4 +1,4 @@
-"""What models of attention share: calls that every kernel bears, and activations recomputed.
+"""What models of attention share: calls that every kernel accepts, and activations recomputed.
 
 Tensors: A sequences, H heads, L tokens of a sequence, d features of a head.
 """
@@ -58,7 +58,7 @@ def _attend_at_once(query: Tensor, key: Tensor, value: Tensor, dropout: float) -
 
 
 def recomputed(function: Callable[..., Tensor], *given: Any, mode: Recompute) -> Tensor:
-    """Call a function whose activations the backward pass computes anew, as `mode` says."""
+    """Call a function whose activations the backward pass recomputes, as `mode` says."""
     if mode == "nothing" or not torch.is_grad_enabled():
         return function(*given)
     kept = list(KEPT) if mode == "cheap" else []

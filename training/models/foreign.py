@@ -18,7 +18,7 @@ from training.models.settings import ModelSettings
 
 
 class Imported(NamedTuple):
-    """A model read of somebody else's checkpoint."""
+    """A model read from a foreign checkpoint."""
 
     config: ModelSettings
     weights: dict[str, Tensor]

@@ -16,7 +16,7 @@ from training.models.settings import ModelSettings
 from training.models.table import MODELS
 
 Recompute = Literal["nothing", "cheap", "everything"]
-"""Activations that a backward pass computes anew, to save memory."""
+"""Activations that a backward pass recomputes, to save memory."""
 
 
 class Separation(NamedTuple):
@@ -64,7 +64,7 @@ class Separator(nn.Module, ABC):
         return ()
 
     def set_recompute(self, mode: Recompute) -> None:
-        """Choose which activations the backward pass computes anew; by default there is no choice.
+        """Choose which activations the backward pass recomputes; by default there is no choice.
 
         What is computed stays the same.
         """

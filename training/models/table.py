@@ -1,6 +1,6 @@
 """Every model, once: its settings, and where its class is. To add a model, add a line.
 
-The class is imported when a model is built, so that whoever reads a configuration needs no torch.
+The class is imported when a model is built, so that reading a configuration needs no torch.
 """
 
 from typing import TYPE_CHECKING
@@ -30,4 +30,4 @@ if TYPE_CHECKING:
     ModelConfig = ModelSettings
 else:
     ModelConfig = union_of(MODELS)
-    """Any model's settings, told apart by their `kind`."""
+    """Any model's settings, distinguished by their `kind`."""

@@ -19,4 +19,4 @@ if TYPE_CHECKING:
     ObjectiveConfig = ObjectiveSettings
 else:
     ObjectiveConfig = union_of(OBJECTIVES)
-    """Any objective's settings, told apart by their `kind`."""
+    """Any objective's settings, distinguished by their `kind`."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from training.report.comparison import Comparison, Findings
 from training.report.material import Curve, Lineage, Material, Row
-from training.report.tables import (
+from training.report.score_tables import (
     ScoreLine,
     ScoreTable,
     gain_line,
@@ -49,7 +49,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> Findings:
     """Write one of the paper's tables as <table>.html and <table>.json; return what they show.
 
     Raises:
-        ManifestError: a row's scores are gone or unreadable.
+        ManifestError: a row's scores are missing or unreadable.
     """
     from training.report.pages import comparison as table  # noqa: PLC0415
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from storage.config import Json
 from storage.records import STEMS
-from training.report.tables import ScoreTable
+from training.report.score_tables import ScoreTable
 
 LOADING = """\
 from pathlib import Path

@@ -10,10 +10,10 @@ from typing import Any, Literal, NamedTuple
 from storage.config import Change, Json
 from storage.manifests import read_rows
 from storage.records import Record, SongScore
-from training.report import published
+from training.report import published_scores
 from training.report.gains import Gain, Pairing, gain_of, paper_gain
 from training.report.material import Lineage
-from training.report.tables import ScoreTable, score_table
+from training.report.score_tables import ScoreTable, score_table
 
 
 class Entry(Record):
@@ -60,7 +60,7 @@ def find(comparison: Comparison) -> Findings:
     """Read and sum up every row's scores.
 
     Raises:
-        ManifestError: a row's scores are gone or unreadable.
+        ManifestError: a row's scores are missing or unreadable.
     """
     scored = {one.name: read_rows(one.scores, SongScore) for one in comparison.entries}
     table = score_table(list(scored.items()), with_ends=True, stems=comparison.stems)
@@ -99,7 +99,7 @@ def _gains(
 
 
 def _record(table_name: str, entry: Entry, scores: ScoreTable) -> Json:
-    csdr, usdr = published.beside(table_name, entry.variant, entry.start)
+    csdr, usdr = published_scores.beside(table_name, entry.variant, entry.start)
     lines = {line.metric: line for line in scores.lines if line.model == entry.name}
     metrics: dict[str, Any] = {
         metric: {

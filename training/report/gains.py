@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from storage.records import Record, SongScore
-from training.report import published
+from training.report import published_scores
 from training.report.formats import count, decibels, signed
+from training.report.score_tables import FEW_SONGS, Ends, by_song, ends_of, mean_of_all
 from training.report.stems import stem_order
-from training.report.tables import FEW_SONGS, Ends, by_song, ends_of, mean_of_all
 
 PAPER_GAINS = (0.31, 0.51, 0.55)
 """dB of uSDR that the paper's small, large and medium rows gain (its Table 1)."""
@@ -70,8 +70,8 @@ def paper_gain(table: str, variant: str) -> Ends | None:
     """Return what the paper's rows of a table gain in uSDR, all sizes' range for a seed."""
     if table == "mixit_gain":
         return min(PAPER_GAINS), max(PAPER_GAINS)
-    scratch = published.beside(table, variant, "from scratch")[1]
-    tuned = published.beside(table, variant, "MixIT")[1]
+    scratch = published_scores.beside(table, variant, "from scratch")[1]
+    tuned = published_scores.beside(table, variant, "MixIT")[1]
     if scratch is None or tuned is None:
         return None
     return tuned - scratch, tuned - scratch

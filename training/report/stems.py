@@ -28,7 +28,7 @@ def stem_order(scores: Iterable[SongScore], configured: Sequence[str] = ()) -> t
     Args:
         scores: of all models that a table holds.
         configured: the stems of the study, where they are known. Without them the stems are those
-            of the scores: all four of MUSDB18 if there are no others, as a stem that nobody scored
+            of the scores: all four of MUSDB18 if there are no others, as a stem without scores
             is to show as missing there.
     """
     found = dict.fromkeys(configured or (score.stem for score in scores))

@@ -43,4 +43,4 @@ class AdamConfig(AdamSettings):
 
 
 OptimConfig = Annotated[AdamWConfig | AdamConfig, Field(discriminator="kind")]
-"""Any optimiser, told apart by its `kind`."""
+"""Any optimiser, distinguished by its `kind`."""

@@ -24,7 +24,7 @@ class RuntimeConfig(Config):
     compile: Literal["auto", "on", "off"] = "auto"
     """Compile the model's bodies (a minute at the start); `auto` does so on CUDA."""
     recompute: Literal["nothing", "cheap", "everything"] = "nothing"
-    """Activations computed anew in the backward pass, for memory: `cheap` keeps what products,
+    """Activations recomputed in the backward pass, for memory: `cheap` keeps what products,
     convolutions and attention return; `everything` keeps the tokens between paths alone."""
     gpu_tflops: PositiveFloat = 150.0
     """TFLOP/s that a training step is taken to sustain on one GPU: an assumption, 15 % of an H200's

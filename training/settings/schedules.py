@@ -121,4 +121,4 @@ ScheduleConfig = Annotated[
     ExponentialSchedule | CosineSchedule | PlateauSchedule | ConstantSchedule,
     Field(discriminator="kind"),
 ]
-"""Any schedule, told apart by its `kind`."""
+"""Any schedule, distinguished by its `kind`."""

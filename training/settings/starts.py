@@ -36,4 +36,4 @@ class PrefixesStart(Config):
 
 
 StartConfig = Annotated[InputsStart | PrefixesStart, Field(discriminator="kind")]
-"""Any start, told apart by its `kind`."""
+"""Any start, distinguished by its `kind`."""

@@ -14,7 +14,15 @@ from storage.home import marks
 from storage.home.layout import Home
 from storage.home.marks import Mark
 from storage.home.runs import Run
-from training.report import Curve, Material, Row, gain_line, published, score_table, write_report
+from training.report import (
+    Curve,
+    Material,
+    Row,
+    gain_line,
+    published_scores,
+    score_table,
+    write_report,
+)
 
 CURVES = (PRETRAIN_ID, *(one.training for one in SEPARATORS))
 """Trainings whose losses the report draws."""
@@ -47,7 +55,7 @@ def results(home: Home, made: Mapping[StageId, Mark]) -> Results:
     done = made.get(REPORT_ID)
     tuned = scores.get(FINETUNED)
     # The study's own numbers beside the published ones, once the study is whole.
-    beside = Page("table", "published-scores", published.CAUTION, published.records())
+    beside = Page("table", "published-scores", published_scores.CAUTION, published_scores.records())
     return Results(
         scores=score_table([(one.title, rows) for one, rows in scores.items()], with_ends=True),
         headline=gain_line("Fine-tuned separator", tuned) if tuned else "",

@@ -43,21 +43,21 @@ def conditions(address: BucketAddress) -> Conditions:
         return _answers[key]
 
 
-def _asked(place: S3Address) -> Conditions:
-    with answered(place.url):
+def _asked(address: S3Address) -> Conditions:
+    with answered(address.url):
         try:
-            client().put_object(Bucket=place.bucket, Key=place.key, Body=b"")
+            client().put_object(Bucket=address.bucket, Key=address.key, Body=b"")
             return Conditions(
-                absent=_refuses(place, {"IfNoneMatch": "*"}),
-                same=_refuses(place, {"IfMatch": quoted("0" * 32)}),
+                absent=_refuses(address, {"IfNoneMatch": "*"}),
+                same=_refuses(address, {"IfMatch": quoted("0" * 32)}),
             )
         finally:
-            client().delete_object(Bucket=place.bucket, Key=place.key)
+            client().delete_object(Bucket=address.bucket, Key=address.key)
 
 
-def _refuses(place: S3Address, condition: dict[str, str]) -> bool:
+def _refuses(address: S3Address, condition: dict[str, str]) -> bool:
     try:
-        client().put_object(Bucket=place.bucket, Key=place.key, Body=b"", **condition)  # type: ignore[arg-type]
+        client().put_object(Bucket=address.bucket, Key=address.key, Body=b"", **condition)  # type: ignore[arg-type]
     except ClientError as error:
         if says(error, REFUSED):
             return True

@@ -51,9 +51,9 @@ class Reading:
     """
 
     def __init__(
-        self, place: S3Address, start: int = 0, length: int = -1, version: str = ""
+        self, address: S3Address, start: int = 0, length: int = -1, version: str = ""
     ) -> None:
-        self._place = place
+        self._address = address
         self.position = start
         self.version = version
         self.sha256 = ""
@@ -65,13 +65,13 @@ class Reading:
         self.end = total if length < 0 else start + length
         if total < self.end:
             raise IntegrityError(
-                f"{place.url} ends at byte {total}, before {self.end}; run the stage "
+                f"{address.url} ends at byte {total}, before {self.end}; run the stage "
                 "that makes it again"
             )
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the bytes in order."""
-        attempts = Attempts(self._place.url, RETRIES, REMEDY)
+        attempts = Attempts(self._address.url, RETRIES, REMEDY)
         while True:
             reason = "too few bytes"
             try:
@@ -85,21 +85,21 @@ class Reading:
                 self._answer["Body"].close()
             if self.position >= self.end:
                 return
-            logger.debug("%s broke off at byte %d", self._place.url, self.position)
+            logger.debug("%s broke off at byte %d", self._address.url, self.position)
             attempts.failed(
                 TransientError(f"broke off at byte {self.position} of {self.end} ({reason})")
             )
             self._answer = self._asked()
 
     def _asked(self) -> "GetObjectOutputTypeDef":
-        wanted: GetObjectRequestTypeDef = {"Bucket": self._place.bucket, "Key": self._place.key}
+        wanted: GetObjectRequestTypeDef = {"Bucket": self._address.bucket, "Key": self._address.key}
         part = self.position > 0 or self._last is not None
         if part:
             last = "" if self._last is None else self._last
             wanted["Range"] = f"bytes={self.position}-{last}"
         if self.version:
             wanted["IfMatch"] = quoted(self.version)
-        with answered(self._place.url):
+        with answered(self._address.url):
             try:
                 answer = self._opened(wanted)
             except ClientError as error:
@@ -108,8 +108,8 @@ class Reading:
                 raise
         if part and not answer.get("ContentRange"):
             raise SourceError(
-                f"the server of {self._place.url} ignores range requests and sends whole objects; "
-                "use a server that supports HTTP ranges"
+                f"the server of {self._address.url} ignores range requests and sends whole "
+                "objects; use a server that supports HTTP ranges"
             )
         # A server that ignores conditions sends the new object silently.
         if self.version and unquoted(answer["ETag"]) != self.version:
@@ -118,7 +118,7 @@ class Reading:
 
     def _opened(self, wanted: "GetObjectRequestTypeDef") -> "GetObjectOutputTypeDef":
         """Send the request; retry if an error response breaks off, which boto3 does not."""
-        attempts = Attempts(self._place.url, RETRIES, REMEDY)
+        attempts = Attempts(self._address.url, RETRIES, REMEDY)
         while True:
             try:
                 return client().get_object(**wanted)
@@ -127,8 +127,8 @@ class Reading:
 
     def _changed(self) -> IntegrityError:
         return IntegrityError(
-            f"{self._place.url} was replaced while it was read; stop other runs on this home, then "
-            "run again"
+            f"{self._address.url} was replaced while it was read; stop other runs on this home, "
+            "then run again"
         )
 
     def _total(self) -> int:
@@ -136,11 +136,11 @@ class Reading:
         return int(total) if total else self._answer["ContentLength"]
 
 
-def read(place: S3Address, start: int = 0, length: int = -1) -> bytes:
+def read(address: S3Address, start: int = 0, length: int = -1) -> bytes:
     """Return an object's bytes from `start` on; a whole object is compared with its digest."""
     for _ in range(TRIES):
         try:
-            reading = Reading(place, start, length)
+            reading = Reading(address, start, length)
         except IntegrityError as error:
             # As with a folder's file, nothing lies beyond the end.
             beyond = isinstance(error.__cause__, ClientError) and says(error.__cause__, SHORT)
@@ -151,10 +151,10 @@ def read(place: S3Address, start: int = 0, length: int = -1) -> bytes:
         whole = start == 0 and len(data) == reading.end and length < 0
         if not whole or reading.sha256 in ("", hashlib.sha256(data).hexdigest()):
             return data
-    raise _altered(place, reading.sha256)
+    raise _altered(address, reading.sha256)
 
 
-def fetch(place: S3Address, path: Path, sha256: str = "") -> None:
+def fetch(address: S3Address, path: Path, sha256: str = "") -> None:
     """Download an object to a file, which appears only when complete and checked.
 
     Raises:
@@ -164,20 +164,20 @@ def fetch(place: S3Address, path: Path, sha256: str = "") -> None:
     """
     with arriving(path) as temporary:
         for _ in range(TRIES):
-            recorded = _filled(place, temporary)
+            recorded = _filled(address, temporary)
             promised = sha256 or recorded
             if promised in ("", hash_file(temporary)):
                 return
-        raise _altered(place, promised)
+        raise _altered(address, promised)
 
 
-def _filled(place: S3Address, path: Path) -> str:
+def _filled(address: S3Address, path: Path) -> str:
     """Download an object to a file, a large one in parts; return its recorded digest."""
-    reading = Reading(place)
+    reading = Reading(address)
     with path.open("wb") as stream, ThreadPoolExecutor(CONNECTIONS) as pool:
         descriptor = stream.fileno()
         rest = [
-            pool.submit(_part, place, descriptor, start, reading)
+            pool.submit(_part, address, descriptor, start, reading)
             for start in range(PART_BYTES, reading.end, PART_BYTES)
         ]
         try:
@@ -190,9 +190,9 @@ def _filled(place: S3Address, path: Path) -> str:
     return reading.sha256
 
 
-def _part(place: S3Address, descriptor: int, start: int, whole: Reading) -> None:
+def _part(address: S3Address, descriptor: int, start: int, whole: Reading) -> None:
     length = min(PART_BYTES, whole.end - start)
-    _write(descriptor, Reading(place, start, length, whole.version), start + length)
+    _write(descriptor, Reading(address, start, length, whole.version), start + length)
 
 
 def _write(descriptor: int, reading: Reading, end: int) -> None:
@@ -203,8 +203,8 @@ def _write(descriptor: int, reading: Reading, end: int) -> None:
             return
 
 
-def _altered(place: S3Address, sha256: str) -> IntegrityError:
+def _altered(address: S3Address, sha256: str) -> IntegrityError:
     return IntegrityError(
-        f"{place.url} has been altered: its sha256 is not {sha256}; run the stage that "
+        f"{address.url} has been altered: its sha256 is not {sha256}; run the stage that "
         "makes it again"
     )

@@ -66,8 +66,8 @@ class Found(NamedTuple):
 class Lease:
     """One claim on a lease object."""
 
-    def __init__(self, place: S3Address, what: str, kept: Conditions) -> None:
-        self._place, self._what, self._kept = place, what, kept
+    def __init__(self, address: S3Address, what: str, kept: Conditions) -> None:
+        self._address, self._what, self._kept = address, what, kept
         self._holder = {
             **identity(),
             "host": socket.gethostname(),
@@ -107,8 +107,8 @@ class Lease:
         try:
             found = self._look()
             if found and self._is_ours(found):
-                with answered(self._place.url):
-                    client().delete_object(Bucket=self._place.bucket, Key=self._place.key)
+                with answered(self._address.url):
+                    client().delete_object(Bucket=self._address.bucket, Key=self._address.key)
         except StemworksError as error:
             logger.warning("cannot release a lease; it expires in %g s: %s", EXPIRY_SECONDS, error)
 
@@ -154,9 +154,9 @@ class Lease:
         condition = Condition(
             version=version if self._kept.same else "", absent=self._kept.absent and not version
         )
-        with answered(self._place.url):
+        with answered(self._address.url):
             try:
-                self._version = send_bytes(self._place, data, condition)
+                self._version = send_bytes(self._address, data, condition)
             except ClientError as error:
                 if says(error, REFUSED | MISSING):
                     return False
@@ -166,7 +166,7 @@ class Lease:
     def _look(self) -> Found | None:
         while True:
             try:
-                reading = Reading(self._place)
+                reading = Reading(self._address)
                 data = b"".join(reading.blocks())
             except ManifestError:
                 return None
@@ -189,13 +189,13 @@ class Lease:
 
 
 @contextmanager
-def leased(place: S3Address, what: str, kept: Conditions) -> Iterator[None]:
+def leased(address: S3Address, what: str, kept: Conditions) -> Iterator[None]:
     """Hold a lease.
 
     Raises:
         LockedError: another process holds it.
     """
-    lease = Lease(place, what, kept)
+    lease = Lease(address, what, kept)
     lease.claim()
     owner = os.getpid()
     try:

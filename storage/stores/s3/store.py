@@ -101,9 +101,9 @@ class BucketStore:
 
     def write(self, name: str, data: bytes) -> Seen:
         """Store bytes under a name in one request, replacing an earlier object."""
-        place = self._address.at(name)
-        with answered(place.url):
-            return Seen(len(data), upload.send_bytes(place, data))
+        address = self._address.at(name)
+        with answered(address.url):
+            return Seen(len(data), upload.send_bytes(address, data))
 
     def put(self, name: str, path: Path, sha256: str) -> Seen:
         """Store a finished file under a name.
@@ -116,7 +116,7 @@ class BucketStore:
             LockedError: another process stored other bytes under the name meanwhile.
             IntegrityError: the file no longer has this digest.
         """
-        place = self._address.at(name)
+        address = self._address.at(name)
         first = current = self._head(name)
         size = path.stat().st_size
         for failures in range(1, RETRIES.attempts + 1):
@@ -124,15 +124,15 @@ class BucketStore:
                 return current.seen
             if _version(current) != _version(first):
                 break
-            with answered(place.url):
+            with answered(address.url):
                 try:
                     condition = _unchanged(current, conditions(self._address))
-                    return Seen(size, upload.send_file(place, path, sha256, condition))
+                    return Seen(size, upload.send_file(address, path, sha256, condition))
                 except ClientError as error:
                     self._again(error, failures)
             current = self._head(name)
         raise LockedError(
-            f"{place.url} is written or removed by another process at the same time",
+            f"{address.url} is written or removed by another process at the same time",
             "stop one of the two runs, then run again",
         )
 
@@ -147,9 +147,9 @@ class BucketStore:
 
     def remove(self, name: str) -> None:
         """Delete an object; a missing one is no error."""
-        place = self._address.at(name)
-        with answered(place.url):
-            client().delete_object(Bucket=place.bucket, Key=place.key)
+        address = self._address.at(name)
+        with answered(address.url):
+            client().delete_object(Bucket=address.bucket, Key=address.key)
 
     def unfinished(self, older_seconds: float) -> list[Unfinished]:
         """List multipart uploads of killed processes: hidden from listings, but paid for.
@@ -163,10 +163,10 @@ class BucketStore:
 
     def discard(self, left: Unfinished) -> None:
         """Delete the parts of an incomplete upload."""
-        place = self._address.at(left.name)
-        with answered(place.url):
+        address = self._address.at(left.name)
+        with answered(address.url):
             client().abort_multipart_upload(
-                Bucket=place.bucket, Key=place.key, UploadId=left.upload
+                Bucket=address.bucket, Key=address.key, UploadId=left.upload
             )
 
     @contextmanager
@@ -180,10 +180,10 @@ class BucketStore:
             yield
 
     def _head(self, name: str) -> Head | None:
-        place = self._address.at(name)
-        with answered(place.url):
+        address = self._address.at(name)
+        with answered(address.url):
             try:
-                answer = client().head_object(Bucket=place.bucket, Key=place.key)
+                answer = client().head_object(Bucket=address.bucket, Key=address.key)
             except ClientError as error:
                 if says(error, MISSING):
                     return None

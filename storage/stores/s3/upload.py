@@ -59,12 +59,12 @@ def encoded(sha256: str) -> str:
     return base64.b64encode(bytes.fromhex(sha256)).decode()
 
 
-def send_bytes(place: S3Address, data: bytes, condition: Condition = ALWAYS) -> str:
+def send_bytes(address: S3Address, data: bytes, condition: Condition = ALWAYS) -> str:
     """Store bytes and return their version; a condition that fails raises botocore's error."""
     sha256 = hashlib.sha256(data).hexdigest()
     answer = client().put_object(
-        Bucket=place.bucket,
-        Key=place.key,
+        Bucket=address.bucket,
+        Key=address.key,
         Body=data,
         ChecksumSHA256=encoded(sha256),
         Metadata={SHA256: sha256},
@@ -73,7 +73,7 @@ def send_bytes(place: S3Address, data: bytes, condition: Condition = ALWAYS) -> 
     return unquoted(answer["ETag"])
 
 
-def send_file(place: S3Address, path: Path, sha256: str, condition: Condition = ALWAYS) -> str:
+def send_file(address: S3Address, path: Path, sha256: str, condition: Condition = ALWAYS) -> str:
     """Store a file without reading it whole into memory; return its version.
 
     A condition that fails raises botocore's error.
@@ -83,11 +83,11 @@ def send_file(place: S3Address, path: Path, sha256: str, condition: Condition = 
     """
     size = path.stat().st_size
     if size > SINGLE_BYTES:
-        return _in_parts(place, path, sha256, condition)
+        return _in_parts(address, path, sha256, condition)
     with path.open("rb") as stream:
         answer = client().put_object(
-            Bucket=place.bucket,
-            Key=place.key,
+            Bucket=address.bucket,
+            Key=address.key,
             Body=stream,
             ContentLength=size,
             ChecksumSHA256=encoded(sha256),
@@ -97,9 +97,9 @@ def send_file(place: S3Address, path: Path, sha256: str, condition: Condition = 
     return unquoted(answer["ETag"])
 
 
-def _in_parts(place: S3Address, path: Path, sha256: str, condition: Condition) -> str:
-    with _upload(place, sha256) as upload:
-        parts, found = _sent(place, path, upload)
+def _in_parts(address: S3Address, path: Path, sha256: str, condition: Condition) -> str:
+    with _upload(address, sha256) as upload:
+        parts, found = _sent(address, path, upload)
         # The server checks only the digests of the parts.
         if found != sha256:
             raise IntegrityError(
@@ -107,8 +107,8 @@ def _in_parts(place: S3Address, path: Path, sha256: str, condition: Condition) -
                 "it again"
             )
         done = client().complete_multipart_upload(
-            Bucket=place.bucket,
-            Key=place.key,
+            Bucket=address.bucket,
+            Key=address.key,
             UploadId=upload,
             MultipartUpload={"Parts": parts},
             **condition.headers(),  # type: ignore[arg-type]
@@ -116,7 +116,7 @@ def _in_parts(place: S3Address, path: Path, sha256: str, condition: Condition) -
     return unquoted(done["ETag"])
 
 
-def _sent(place: S3Address, path: Path, upload: str) -> tuple[list["CompletedPartTypeDef"], str]:
+def _sent(address: S3Address, path: Path, upload: str) -> tuple[list["CompletedPartTypeDef"], str]:
     """Upload all parts, several at a time; return them, and the sha256 of the bytes read.
 
     When this returns or raises, no part is being uploaded any more, so an abort leaves none.
@@ -128,18 +128,18 @@ def _sent(place: S3Address, path: Path, upload: str) -> tuple[list["CompletedPar
             whole.update(data)
             yield number, data
 
-    send = partial(_send_part, place, upload)
+    send = partial(_send_part, address, upload)
     with ThreadPoolExecutor(PARTS_AT_ONCE, thread_name_prefix="upload") as pool:
         sent = list(ordered_results(pool, send, read(), PARTS_AT_ONCE - 1))
     return sent, whole.hexdigest()
 
 
-def _send_part(place: S3Address, upload: str, part: tuple[int, bytes]) -> "CompletedPartTypeDef":
+def _send_part(address: S3Address, upload: str, part: tuple[int, bytes]) -> "CompletedPartTypeDef":
     number, data = part
     digest = encoded(hashlib.sha256(data).hexdigest())
     answer = client().upload_part(
-        Bucket=place.bucket,
-        Key=place.key,
+        Bucket=address.bucket,
+        Key=address.key,
         UploadId=upload,
         PartNumber=number,
         Body=data,
@@ -164,16 +164,21 @@ def unfinished(bucket: str, prefix: str, older_seconds: float) -> list[tuple[str
 
 
 @contextmanager
-def _upload(place: S3Address, sha256: str) -> Iterator[str]:
+def _upload(address: S3Address, sha256: str) -> Iterator[str]:
     upload = client().create_multipart_upload(
-        Bucket=place.bucket, Key=place.key, ChecksumAlgorithm="SHA256", Metadata={SHA256: sha256}
+        Bucket=address.bucket,
+        Key=address.key,
+        ChecksumAlgorithm="SHA256",
+        Metadata={SHA256: sha256},
     )["UploadId"]
     try:
         yield upload
     except BaseException:
         try:
-            with answered(place.url):
-                client().abort_multipart_upload(Bucket=place.bucket, Key=place.key, UploadId=upload)
+            with answered(address.url):
+                client().abort_multipart_upload(
+                    Bucket=address.bucket, Key=address.key, UploadId=upload
+                )
         except StemworksError as error:
             logger.warning(
                 "the parts of an upload could not be deleted and take paid space; delete them: %s",

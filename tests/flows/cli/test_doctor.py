@@ -148,7 +148,7 @@ def test_what_torch_says(
 
 def test_the_port_is_anothers(quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STEMWORKS_SERVER_PORT", "4321")
-    monkeypatch.setattr(server, "port_taken", lambda place: place.port == 4321)
+    monkeypatch.setattr(server, "port_taken", lambda settings: settings.port == 4321)
     row = findings(tmp_path)["Prefect server"]
     assert row["verdict"] == "wrong"
     assert "port 4321" in row["found"]

@@ -58,8 +58,8 @@ def damaged(copied: Path) -> Home:
 
 
 def test_plan(home: Home) -> None:
-    config, outlooks = look(home)
-    plan = json_of(lambda view: views.show_plan(config, home, outlooks, view))
+    config, statuses = look(home)
+    plan = json_of(lambda view: views.show_plan(config, home, statuses, view))
     assert plan.keys() == {"study", "digest", "stages", "remaining"}
     assert plan["digest"] == config.digest()
     assert plan["remaining"] == dict.fromkeys(COST, 0)
@@ -67,7 +67,7 @@ def test_plan(home: Home) -> None:
         units = {field.name for field in fields(Progress)} if stage["stage"] == "pack" else set()
         assert stage.keys() == {"stage", "state", "why"} | COST | units
         assert stage["state"] == "done"
-    table = text_of(lambda view: views.show_plan(config, home, outlooks, view))
+    table = text_of(lambda view: views.show_plan(config, home, statuses, view))
     assert "Plan of 'smoke'" in table
     assert "in all" in table
 
@@ -76,8 +76,8 @@ def test_plan_of_what_is_left(damaged: Home) -> None:
     """One of five units is gone: a fifth of the archive is to be read again."""
     mark = next(mark for mark in all_marks(damaged) if mark.stage == "pack")
     damaged.mark(mark.stage, mark.key).unlink()
-    config, outlooks = look(damaged)
-    plan = json_of(lambda view: views.show_plan(config, damaged, outlooks, view))
+    config, statuses = look(damaged)
+    plan = json_of(lambda view: views.show_plan(config, damaged, statuses, view))
     archive = Path(config.data.root) / config.fma.archive
     pack = next(stage for stage in plan["stages"] if stage["stage"] == "pack")
     assert (pack["state"], pack["units_done"], pack["units"]) == ("missing", 4, 5)
@@ -85,7 +85,7 @@ def test_plan_of_what_is_left(damaged: Home) -> None:
     assert 0 < pack["size"] < pack["bytes"] <= archive.stat().st_size
     assert pack["written"] > pack["size"]
     assert "pack: 4 of 5 units" in text_of(
-        lambda view: views.show_plan(config, damaged, outlooks, view)
+        lambda view: views.show_plan(config, damaged, statuses, view)
     )
     for name in COST:
         assert plan["remaining"][name] == pytest.approx(sum(s[name] for s in plan["stages"]))

@@ -102,7 +102,7 @@ def test_the_commands_work_from_anywhere(second: Machine, url: str) -> None:
     census = json.loads(second("census", "--home", url, "--json"))
     assert census["tracks"] == synthesised.FMA_CLIPS
     assert "0 at fault" in second("verify", "--deep", "--home", url)
-    litter = json.loads(second("janitor", "--home", url, "--json"))
+    litter = json.loads(second("gc", "--home", url, "--json"))
     assert {piece["why"] for piece in litter["litter"]} <= {"checkpoint of a finished job"}
     assert "1 units" in second("retry", "--reason", "not_audio", "--home", url)
     states = second.run(url, "fma")

@@ -45,7 +45,7 @@ print("step 2 " * 1000 + "\\nerror: cannot write a checkpoint", flush=True)
 @pytest.mark.parametrize("code", [75, 130, 143, -signal.SIGTERM])
 def test_whoever_was_told_to_stop_may_go_on(run: Run, code: int) -> None:
     end = f"os.kill(os.getpid(), {-code})" if code < 0 else f"raise SystemExit({code})"
-    with pytest.raises(PreemptedError, match=f"exit code {code}: it was told to stop") as caught:
+    with pytest.raises(PreemptedError, match=f"exit code {code}: it was asked to stop") as caught:
         do(run, f"import os\n{end}")
     assert caught.value.returncode == code
 

@@ -119,7 +119,7 @@ def test_a_crashed_deployed_run_restarts_and_is_cancelled_from_the_ui(
         owned = {"key": {"any_": [KEY]}, "flow_run_id": {"any_": [run]}}
         cards = works.api("artifacts/filter", {"artifacts": owned, "sort": "CREATED_DESC"})
         headings = [card["data"].partition("\n")[0] for card in cards]
-        assert headings == ["## pretrain crashed: running", "## pretrain crashed: lost"]
+        assert headings == ["## pretrain crashed: running", "## pretrain crashed: crashed"]
         # What the UI's Cancel button sends.
         works.api(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
         wait_for(lambda: _row(works, run)["state"]["name"] == "Cancelled", server)

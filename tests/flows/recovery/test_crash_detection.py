@@ -11,7 +11,7 @@ import pytest
 from flows.recovery.crash_detection import mark_crashed
 from flows.recovery.heartbeats import run_heartbeat
 from flows.stage_id import StageId
-from flows.ui.progress import Standing
+from flows.ui.progress import StageProgress
 from flows.ui.run_card import KEY, RunCard
 from storage.files import read_json
 from storage.processes import is_alive
@@ -160,8 +160,8 @@ PRETRAIN = StageId("pretrain")
 
 def carded(server: Server, run: UUID, state: Any = "running") -> str:
     """Put a card on a run; return its artifact."""
-    standings = {PRETRAIN: Standing(share=0.4)}
-    text = RunCard("study x", state, [PRETRAIN], standings).markdown()
+    progress = {PRETRAIN: StageProgress(share=0.4)}
+    text = RunCard("study x", state, [PRETRAIN], progress).markdown()
     body = {"key": KEY, "type": "markdown", "data": text, "flow_run_id": str(run)}
     return str(server.ask("POST", "artifacts/", body)["id"])
 
@@ -171,16 +171,16 @@ def carded(server: Server, run: UUID, state: Any = "running") -> str:
     [
         (
             "RUNNING",
-            "lost",
+            "crashed",
             "Its process has died. Run the same command again: finished work is kept.",
         ),
         # As its runner, its worker or the server marks it.
         (
             "CRASHED",
-            "lost",
+            "crashed",
             "Its process has died. Run the same command again: finished work is kept.",
         ),
-        ("SCHEDULED", "lost", "Its process has died. It restarts automatically."),
+        ("SCHEDULED", "crashed", "Its process has died. It restarts automatically."),
         ("CANCELLING", "stopped", "It was cancelled. Its process has died."),
         ("CANCELLED", "stopped", "It was marked Cancelled. Its process has died."),
     ],
@@ -220,9 +220,9 @@ def test_the_card_of_a_killed_study(works: Works, tmp_path: Path) -> None:
     assert answer.returncode == 0, answer.stderr
     text = card()
     assert text.startswith(
-        "## pretrain killed: lost\n\nIts process has died. Resume it with: stemworks run"
+        "## pretrain killed: crashed\n\nIts process has died. Resume it with: stemworks run"
     )
-    assert "| pretrain | lost, " in text
+    assert "| pretrain | crashed, " in text
     assert "running" not in text
 
 

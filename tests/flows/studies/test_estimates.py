@@ -217,8 +217,8 @@ def test_packing_at_the_rate_of_this_machine(tmp_path: Path) -> None:
     done = [unit(True, facts, 1800.0, written=2_000_000)]
     left = [replace(unit(False, {}, 0.0), size=250_000)] * 4
     config = FmaConfig(workers=4)
-    outlook = StageStatus(PackId.whole(), "missing", config=config, units=(*done, *left))
-    cost = cost_of(Home(tmp_path), outlook)
+    status = StageStatus(PackId.whole(), "missing", config=config, units=(*done, *left))
+    cost = cost_of(Home(tmp_path), status)
     assert cost.size == 1_000_000
     assert cost.core_hours == pytest.approx(2 * 1200 / 3600)
     assert cost.wall_hours == pytest.approx(2 * 1800 / 3600 / 4)

@@ -56,7 +56,7 @@ class Sequence(Runner[Mark]):
 
 
 @dataclass(frozen=True)
-class Place:
+class StudyHome:
     """A home and the study in it."""
 
     home: Home
@@ -68,15 +68,15 @@ class Place:
         return {status.label: status for status in dry_run.statuses}
 
     def states(self, part: str = "fma") -> dict[str, str]:
-        return {label: outlook.state for label, outlook in self.look(part).items()}
+        return {label: status.state for label, status in self.look(part).items()}
 
     def run(self, part: str = "fma") -> Sequence:
         runner = Sequence(self.home)
         build_graph(runner, self.config, self.home, part)
         return runner
 
-    def but(self, *settings: str) -> "Place":
-        return Place(self.home, self.config.override(settings))
+    def but(self, *settings: str) -> "StudyHome":
+        return StudyHome(self.home, self.config.override(settings))
 
 
 @pytest.fixture(scope="module")
@@ -96,27 +96,27 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> MixitStudyConfig:
 
 
 @pytest.fixture(scope="module")
-def done(study: MixitStudyConfig, tmp_path_factory: pytest.TempPathFactory) -> Place:
+def done(study: MixitStudyConfig, tmp_path_factory: pytest.TempPathFactory) -> StudyHome:
     """A home in which the data side is done."""
-    place = Place(Home(tmp_path_factory.mktemp("done")), study)
-    place.run("fma")
-    place.run("musdb")
-    return place
+    study_home = StudyHome(Home(tmp_path_factory.mktemp("done")), study)
+    study_home.run("fma")
+    study_home.run("musdb")
+    return study_home
 
 
 @pytest.fixture
-def empty(study: MixitStudyConfig, tmp_path: Path) -> Place:
-    return Place(Home(tmp_path), study)
+def empty(study: MixitStudyConfig, tmp_path: Path) -> StudyHome:
+    return StudyHome(Home(tmp_path), study)
 
 
-def test_an_empty_home_waits_for_its_archives(empty: Place) -> None:
+def test_an_empty_home_waits_for_its_archives(empty: StudyHome) -> None:
     seen = empty.look("study")
-    assert [label for label, outlook in seen.items() if outlook.state == "missing"] == [
+    assert [label for label, status in seen.items() if status.state == "missing"] == [
         "check musdb",
         "check fma",
         "check metadata",
     ]
-    assert {outlook.state for outlook in seen.values()} == {"missing", "waiting"}
+    assert {status.state for status in seen.values()} == {"missing", "waiting"}
     assert seen["pack"].why == "needs plan fma"
     assert seen["census"].why == "needs plan fma, pack"
     assert seen["plan fma"].why == "needs check fma, check metadata"
@@ -124,12 +124,12 @@ def test_an_empty_home_waits_for_its_archives(empty: Place) -> None:
     assert not list(empty.home.root.iterdir()), "looking leaves nothing behind"
 
 
-def test_all_done(done: Place) -> None:
+def test_all_done(done: StudyHome) -> None:
     assert done.states("fma") == dict.fromkeys(DATA, "done")
     assert done.states("musdb") == dict.fromkeys(STEMS, "done")
-    for outlook in done.look("fma", deep=True).values():
-        assert outlook.why == ""
-        assert all(unit.state == "done" for unit in outlook.units)
+    for status in done.look("fma", deep=True).values():
+        assert status.why == ""
+        assert all(unit.state == "done" for unit in status.units)
     assert done.run("fma").worked == []
     states = done.states("study")
     assert states["pretrain"] == "missing"
@@ -141,7 +141,7 @@ def test_all_done(done: Place) -> None:
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(lost=st.sets(st.sampled_from([*DATA, "0000", "0002"]), min_size=1))
-def test_a_run_does_what_was_foreseen(done: Place, lost: set[str]) -> None:
+def test_a_run_does_what_was_foreseen(done: StudyHome, lost: set[str]) -> None:
     """Missing is done, done is not; what waits is done only if what it needs came out other."""
     with tempfile.TemporaryDirectory() as aside:
         line = done.run("fma")
@@ -163,7 +163,7 @@ def test_a_run_does_what_was_foreseen(done: Place, lost: set[str]) -> None:
     assert done.states() == dict.fromkeys(DATA, "done")
 
 
-def test_a_failure_is_foreseen_with_its_reason_until_it_is_gone(done: Place) -> None:
+def test_a_failure_is_foreseen_with_its_reason_until_it_is_gone(done: StudyHome) -> None:
     strict = done.but("fma.error_budget=0.1")
     assert strict.states()["census"] == "missing"
     with pytest.raises(DataError, match="3 of 9 tracks are quarantined"):
@@ -174,7 +174,7 @@ def test_a_failure_is_foreseen_with_its_reason_until_it_is_gone(done: Place) -> 
     assert done.states()["census"] == "done", "the other study's is another"
 
 
-def test_a_stale_note_does_not_spoil_what_is_done(done: Place) -> None:
+def test_a_stale_note_does_not_spoil_what_is_done(done: StudyHome) -> None:
     """Killed between its mark and the end of its note, a stage is done."""
     mark = done.run().marks["census"]
     note = done.home.mark(mark.stage, mark.key).with_suffix(".failed")
@@ -184,7 +184,7 @@ def test_a_stale_note_does_not_spoil_what_is_done(done: Place) -> None:
     note.unlink()
 
 
-def test_missing_units_are_counted_and_named(done: Place) -> None:
+def test_missing_units_are_counted_and_named(done: StudyHome) -> None:
     shard = next(iter(sorted(done.home.root.glob("fma/*/shards/*.tar"))))
     data, time = shard.read_bytes(), shard.stat()
     shard.unlink()
@@ -203,25 +203,25 @@ def test_missing_units_are_counted_and_named(done: Place) -> None:
 
 def test_corpora_of_equal_settings_are_told_apart_by_their_plans(tmp_path: Path) -> None:
     """Scales of synthesised music differ by nothing else."""
-    place = Place(Home(tmp_path), RECIPES["smoke"]().override(["synthesis.tracks=2"]))
+    study_home = StudyHome(Home(tmp_path), RECIPES["smoke"]().override(["synthesis.tracks=2"]))
     scales = [{"name": "s", "settings": ["synthesis.tracks=1"]}, {"name": "l"}]
-    place = place.but(f"tables.scales={json.dumps(scales)}")
-    seen = place.look("table3")
+    study_home = study_home.but(f"tables.scales={json.dumps(scales)}")
+    seen = study_home.look("table3")
     assert seen["census s"].why == "needs plan fma s, pack"
-    dry_run = DryRun(place.home)
-    build_graph(dry_run, place.config, place.home, "table3")
+    dry_run = DryRun(study_home.home)
+    build_graph(dry_run, study_home.config, study_home.home, "table3")
     assert [one.why for one in dry_run.statuses if isinstance(one.id, PackId)] == [
         "needs plan fma s",
         "needs plan fma l",
     ]
 
 
-def test_an_archive_that_is_not_there(empty: Place, tmp_path: Path) -> None:
+def test_an_archive_that_is_not_there(empty: StudyHome, tmp_path: Path) -> None:
     astray = empty.but(f"data.root={tmp_path}/nowhere")
     seen = astray.look("study")
-    lacking = {label: outlook.lacks for label, outlook in seen.items() if outlook.lacks}
+    lacking = {label: status.lacks for label, status in seen.items() if status.lacks}
     assert lacking.keys() == {"check musdb", "check fma", "check metadata"}
     assert f"archive {tmp_path}/nowhere/fma_tiny.zip is missing" in lacking["check fma"]
-    assert not any(outlook.lacks for outlook in empty.look("study").values())
+    assert not any(status.lacks for status in empty.look("study").values())
     with pytest.raises((StemworksError, OSError)):
         astray.run()

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from flows.ui import metrics
 from flows.ui.metrics import Numbers
-from flows.ui.progress import Standing
+from flows.ui.progress import StageProgress
 from flows.ui.run_card import JOBS
 from storage.home.layout import Home
 from storage.home.marks import all_marks
@@ -205,11 +205,11 @@ def test_a_run_keeps_a_file(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, file = Home(finished), tmp_path / "works.prom"
-    standings = {'odd "name"\\': Standing(), "census": Standing(state="failed")}
-    metrics.keep(home, "smoke", standings)
+    stages = {'odd "name"\\': StageProgress(), "census": StageProgress(state="failed")}
+    metrics.keep(home, "smoke", stages)
     assert not list(tmp_path.iterdir()), "nobody asked for it"
     monkeypatch.setenv(metrics.FILE, str(file))
-    metrics.keep(home, "smoke", standings)
+    metrics.keep(home, "smoke", stages)
     states = set(read(file.read_text())["stemworks_stage_state"])
     assert states == {('odd "name"\\', "running", "smoke"), ("census", "failed", "smoke")}
     assert list(tmp_path.iterdir()) == [file], "nothing half written is left"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flows.stage_id import PackId, Role, StageId
 from flows.ui import svg, training_page
-from flows.ui.progress import Standing
+from flows.ui.progress import StageProgress
 from flows.ui.run_card import RunCard, census_of, census_rows, closed, gpu_hours
 from storage.config import Json
 from storage.home.marks import Mark
@@ -35,30 +35,30 @@ def pictured(markdown: str) -> list[ElementTree.Element]:
     return [ElementTree.fromstring(base64.b64decode(code)) for code in codes]
 
 
-def packed(unit: str, **facts: Any) -> tuple[StageId, Standing]:
+def packed(unit: str, **facts: Any) -> tuple[StageId, StageProgress]:
     known = {"tracks": 2, "kept": 1, "clips": 3, "hours": 0.5, "filtered": {}, "quarantined": {}}
     made = mark("pack", unit, 3600.0, **(known | facts))
-    return PackId.batch([unit]), Standing(Role.PACKING, "done", mark=made)
+    return PackId.batch([unit]), StageProgress(Role.PACKING, "done", mark=made)
 
 
 def test_while_it_runs() -> None:
-    standings = dict(
+    progress = dict(
         [
             packed("0000", filtered={"silent": 1}),
             packed("0001", filtered={"silent": 1}, quarantined={"truncated": 1}),
-            (PRETRAIN, Standing(share=0.25, note="loss -3 | eta 5m")),
+            (PRETRAIN, StageProgress(share=0.25, note="loss -3 | eta 5m")),
         ]
     )
     batches = [PackId.batch([f"000{unit}"]) for unit in range(3)]
     stages = [StageId("plan fma"), *batches, PRETRAIN]
-    text = RunCard("study x", "running", stages, standings).markdown()
+    text = RunCard("study x", "running", stages, progress).markdown()
     assert "| packing | running | 2 h 00 min | 2 of 3 tasks |" in text
     assert "pack 0001" not in text, "a corpus has hundreds of them"
     assert r"| pretrain | running, 25% |  | loss -3 \| eta 5m |" in text
     assert "| plan fma | waiting | | |" in text
     assert "4 tracks in, 2 kept, 6 clips, 1.00 h. Dropped: 2 silent, 1 truncated." in text
     assert len(pictured(text)) == 1
-    facts = census_of(standings)
+    facts = census_of(progress)
     assert [row["tracks"] for row in census_rows(facts)] == [2, 2, 1]
 
 
@@ -71,19 +71,19 @@ def test_the_census_takes_the_place_of_what_was_counted_so_far() -> None:
         "clips": 1,
         "hours": 1.0,
     }
-    standings = dict(
-        [packed("0000"), (CENSUS, Standing(Role.CENSUS, "done", mark=mark("census", **facts)))]
+    progress = dict(
+        [packed("0000"), (CENSUS, StageProgress(Role.CENSUS, "done", mark=mark("census", **facts)))]
     )
-    assert census_of(standings) == facts
+    assert census_of(progress) == facts
     assert census_of({}) == {}
 
 
 def test_when_it_fails() -> None:
-    standings = {
-        CENSUS: Standing(Role.CENSUS, "failed", note="3 of 4 tracks\nare quarantined"),
-        StageId("plan fma"): Standing(state="cached", mark=mark("plan-fma")),
+    progress = {
+        CENSUS: StageProgress(Role.CENSUS, "failed", note="3 of 4 tracks\nare quarantined"),
+        StageId("plan fma"): StageProgress(state="cached", mark=mark("plan-fma")),
     }
-    text = RunCard("study x", "failed", list(standings), standings, error="stage failed").markdown()
+    text = RunCard("study x", "failed", list(progress), progress, error="stage failed").markdown()
     assert "## study x: failed" in text
     assert "- **census**: 3 of 4 tracks are quarantined" in text
     assert "only the rest is done" in text
@@ -91,26 +91,26 @@ def test_when_it_fails() -> None:
     assert "- the name is taken" in early
 
 
-def test_when_its_process_is_gone() -> None:
+def test_when_its_process_has_died() -> None:
     """Nothing runs any more, and what is done stays done."""
-    standings = dict(
+    progress = dict(
         [
             packed("0000"),
-            (StageId("unpack musdb"), Standing(state="cached", mark=mark("unpack"))),
-            (StageId("detect activity"), Standing(note="running | running, 5%")),
-            (PRETRAIN, Standing(share=0.4, note="loss -3")),
+            (StageId("unpack musdb"), StageProgress(state="cached", mark=mark("unpack"))),
+            (StageId("detect activity"), StageProgress(note="running | running, 5%")),
+            (PRETRAIN, StageProgress(share=0.4, note="loss -3")),
         ]
     )
     stages: list[StageId] = [PackId.batch(["0000"]), PackId.batch(["0001"])]
     stages += map(StageId, ("unpack musdb", "detect activity", "pretrain", "finetune"))
-    card = RunCard("study running: x", "running", stages, standings, scores="| running |")
-    text = closed(card.markdown(), "lost", "Its process is gone. Go on with: run --set a=[1]")
+    card = RunCard("study running: x", "running", stages, progress, scores="| running |")
+    text = closed(card.markdown(), "crashed", "Its process has died. Resume with: run --set a=[1]")
     lines = text.splitlines()
-    assert lines[0] == "## study running: x: lost"
-    assert lines[2] == r"Its process is gone. Go on with: run --set a=\[1]"
-    assert "| packing | lost | 1 h 00 min | 1 of 2 tasks |" in lines
-    assert "| pretrain | lost, 40% |  | loss -3 |" in lines
-    assert r"| detect activity | lost, 0% |  | running \| running, 5% |" in lines
+    assert lines[0] == "## study running: x: crashed"
+    assert lines[2] == r"Its process has died. Resume with: run --set a=\[1]"
+    assert "| packing | crashed | 1 h 00 min | 1 of 2 tasks |" in lines
+    assert "| pretrain | crashed, 40% |  | loss -3 |" in lines
+    assert r"| detect activity | crashed, 0% |  | running \| running, 5% |" in lines
     for untouched in ("unpack musdb", "finetune"):
         [row] = [line for line in lines if line.startswith(f"| {untouched} |")]
         assert row in card.markdown().splitlines()
@@ -120,14 +120,14 @@ def test_when_its_process_is_gone() -> None:
 
 @pytest.mark.parametrize("state", ["done", "failed", "stopped"])
 def test_a_card_that_says_how_it_ended_stays(state: Any) -> None:
-    standings = {PRETRAIN: Standing(share=0.4)}
-    text = RunCard("study x", state, [PRETRAIN], standings, error="why").markdown()
-    assert closed(text, "lost", "Its process is gone.") == text
+    progress = {PRETRAIN: StageProgress(share=0.4)}
+    text = RunCard("study x", state, [PRETRAIN], progress, error="why").markdown()
+    assert closed(text, "crashed", "Its process has died.") == text
 
 
 def test_a_strangers_names_are_no_markup() -> None:
     hostile = "song '<iframe src=//x> ![](http://x/y) [here](http://x) |' is damaged"
-    noted = {StageId("a"): Standing(state="failed", note=hostile)}
+    noted = {StageId("a"): StageProgress(state="failed", note=hostile)}
     for failed in (
         RunCard("x", "failed", list(noted), noted),
         RunCard("x", "failed", [], {}, error=hostile),

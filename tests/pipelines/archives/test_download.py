@@ -17,7 +17,7 @@ import pytest
 
 from pipelines.archives import download as module
 from pipelines.archives.download import Download, download
-from pipelines.archives.published import Published
+from pipelines.archives.known_archives import Published
 from storage.errors import IntegrityError, LockedError, MachineError, SourceError
 from storage.files import only_one
 from storage.retry_policy import RetryPolicy
@@ -243,7 +243,7 @@ import sys
 from pathlib import Path
 from pipelines.archives import download as module
 from pipelines.archives.download import Download, download
-from pipelines.archives.published import Published
+from pipelines.archives.known_archives import Published
 module.PART = 100_000
 order = Download(Published(name="a.zip", url=sys.argv[1]), Path(sys.argv[2]))
 print(download(order, 3))

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.archives.download import Download, download
-from pipelines.archives.published import Published
+from pipelines.archives.known_archives import Published
 from pipelines.archives.sources import Extent, Fetcher, Source, extract, pinned
 from pipelines.archives.zip_archive import ArchiveReader
 from storage.errors import IntegrityError, MachineError, SourceError

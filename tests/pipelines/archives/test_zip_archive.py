@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.archives import zip_archive
-from pipelines.archives.published import BETA
+from pipelines.archives.known_archives import BETA
 from pipelines.archives.sources import Fetcher, Source, extract
 from pipelines.archives.zip_archive import ArchiveReader, check_archive
 from storage.errors import DataError, IntegrityError, SourceError

@@ -17,7 +17,7 @@ from storage.home.layout import Corpus, Home, shard_offsets
 from storage.home.marks import Mark, commit
 from storage.manifests import read_rows, write_rows
 from storage.records import LedgerRow, Track
-from storage.shards.writer import ClipPlace, Sample, ShardIndex, ShardWriter
+from storage.shards.writer import ClipStart, Sample, ShardIndex, ShardWriter
 
 CONFIG = FmaConfig(unit_tracks=2)
 ROWS: dict[str, dict[str, Any]] = {
@@ -40,7 +40,7 @@ def build(root: Path, config: FmaConfig = CONFIG) -> tuple[Corpus, Plan, list[Ma
             for number in range(row.clips):
                 key = f"t{row.track}_c{number:04d}"
                 sample = Sample.of(key, b"sound", {"track": row.track, "split": "training"})
-                writer.add(row.track, "training", [sample], [ClipPlace(key, 0)])
+                writer.add(row.track, "training", [sample], [ClipStart(key, 0)])
         shards = writer.close()
         write_rows(corpus.ledger(unit.id), rows)
         outputs = {f"shard-{number:04d}": shard.path for number, shard in enumerate(shards)}

@@ -171,7 +171,7 @@ def test_all_workers_lost(
 def test_the_scheduler_lost(tmp_path: Path, archives: Archives, dask: Cluster) -> None:
     dask.work("--no-nanny", "--death-timeout", "5")
     study = begin(tmp_path, archives, ONE_EACH)
-    with pytest.raises(RunError, match="the Dask scheduler is gone"):
+    with pytest.raises(RunError, match="the Dask scheduler has died"):
         pack_all(study.requests, dask.config, lambda _: dask.processes[0].kill())
 
 

@@ -33,10 +33,10 @@ def fill(root: Path, files: dict[str, bytes]) -> Path:
 
 def test_each_audio_file_is_a_track(tmp_path: Path) -> None:
     came: list[int] = []
-    said: list[str] = []
-    tracks = read_folder(fill(tmp_path, FILES), came.append, said.append)
+    warnings: list[str] = []
+    tracks = read_folder(fill(tmp_path, FILES), came.append, warnings.append)
     assert [track.member for track in tracks] == sorted(FILES)
-    assert said == []
+    assert warnings == []
     assert sum(came) == sum(map(len, FILES.values()))
     for track in tracks:
         assert re.fullmatch(r"[A-Za-z0-9_-]+", track.id)
@@ -82,10 +82,10 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     (root / "linked").symlink_to(outside)
     os.mkfifo(root / "pipe.mp3")
     (root / os.fsdecode(b"latin\xe9.mp3")).write_bytes(b"")
-    said: list[str] = []
-    tracks = read_folder(root, say=said.append)
+    warnings: list[str] = []
+    tracks = read_folder(root, warn=warnings.append)
     assert [track.member for track in tracks] == ["a.mp3", "in.mp3", "sub/c.mp3"]
-    text = "\n".join(said)
+    text = "\n".join(warnings)
     for words in (
         "'out.mp3' is left out: it is a link out of",
         "'broken.mp3' is left out: it is no file",
@@ -97,7 +97,7 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
         "1 files that are no audio by their name",
     ):
         assert words in text
-    assert len(said) == 8
+    assert len(warnings) == 8
 
 
 def test_unreadable_files_stay_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,10 +113,10 @@ def test_unreadable_files_stay_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             return real(stream, kind)
 
         monkeypatch.setattr(hashlib, "file_digest", refuse)
-    said: list[str] = []
-    tracks = read_folder(root, say=said.append)
+    warnings: list[str] = []
+    tracks = read_folder(root, warn=warnings.append)
     assert [(track.bytes, track.sha1 is None) for track in tracks] == [(1, False), (2, True)]
-    assert len(said) == 1 and "b.mp3 cannot be read (Permission denied)" in said[0]
+    assert len(warnings) == 1 and "b.mp3 cannot be read (Permission denied)" in warnings[0]
 
 
 def test_a_table_tells_better(tmp_path: Path) -> None:
@@ -125,14 +125,14 @@ def test_a_table_tells_better(tmp_path: Path) -> None:
         "\ufeffpath,artist,title,licence,split\n"
         'a.mp3,"Ada, Bo",,CC BY,validation\nb/c.mp3,,Tune,,\nnone.mp3,x,x,x,test\n'
     )
-    said: list[str] = []
-    first, second, third = read_folder(root, say=said.append)
+    warnings: list[str] = []
+    first, second, third = read_folder(root, warn=warnings.append)
     assert (first.artist, first.title, first.licence, first.split) == (
         "Ada, Bo", "a", "CC BY", "validation",
     )  # fmt: skip
     assert (second.artist, second.title, second.split) == ("b", "Tune", "training")
     assert (third.artist, third.title) == ("", "d")
-    assert len(said) == 1 and "line 4 names 'none.mp3'" in said[0]
+    assert len(warnings) == 1 and "line 4 names 'none.mp3'" in warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from storage.audio.waveforms import Waveform
 from storage.errors import IntegrityError, ManifestError
 from storage.home.layout import Corpus, shard_offsets
-from storage.shards.writer import ClipPlace, Sample, ShardIndex, ShardWriter, Sidecar, Written
+from storage.shards.writer import ClipStart, Sample, ShardIndex, ShardWriter, Sidecar, Written
 from tests.shards import Form, cut_song, digest, write_corpus
 from tests.synthesised import tune
 
@@ -38,7 +38,7 @@ def write_groups(folder: Path, groups: list[list[int]], max_bytes: int) -> list[
             samples = [
                 Sample.of(f"g{number:03d}_{n:03d}", bytes(size), {}) for n, size in enumerate(sizes)
             ]
-            writer.add(f"{number:06d}", "training", samples, [ClipPlace(f"c{number}", 0)])
+            writer.add(f"{number:06d}", "training", samples, [ClipStart(f"c{number}", 0)])
         return writer.close()
 
 
@@ -145,7 +145,7 @@ def test_a_clip_beyond_its_group_is_our_mistake(tmp_path: Path, first: int) -> N
     writer = ShardWriter(partial(Corpus(tmp_path).shard, "0000"), 10**6, "wav", 2)
     pair = [Sample.of(f"s{n}", b"x", {}) for n in range(2)]
     with pytest.raises(AssertionError):
-        writer.add("000001", "training", pair, [ClipPlace("c", first)])
+        writer.add("000001", "training", pair, [ClipStart("c", first)])
 
 
 def test_an_index_of_clips_that_samples_do_not_make_is_refused() -> None:

@@ -72,7 +72,7 @@ def test_a_damaged_checkpoint_is_passed_over(
 
 def test_another_configuration_is_refused(tmp_path: Path) -> None:
     saved(tmp_path, {1: None})
-    with pytest.raises(CheckpointError, match=r'config: "a" -> "b".*to begin anew'):
+    with pytest.raises(CheckpointError, match=r'config: "a" -> "b".*to start again'):
         Checkpoints(tmp_path, {"config": "b"}, 1).latest()
 
 

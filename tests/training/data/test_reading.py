@@ -1,4 +1,4 @@
-"""Batches of a whole job: the same for any number of processes, from any step, from any place."""
+"""Batches of a whole job: the same for any number of processes, from any step, from any process."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -36,10 +36,10 @@ def job_of(index: Path, **inputs: str) -> Job:
 
 
 def batches(
-    config: TrainConfig, job: Job, first: int, count: int, place: ProcessRank
+    config: TrainConfig, job: Job, first: int, count: int, process: ProcessRank
 ) -> list[Tensor]:
     """Return the references of so many batches."""
-    made = loader(config, job, place)
+    made = loader(config, job, process)
     try:
         return [batch.references for batch in islice(made.training(first), count)]
     finally:

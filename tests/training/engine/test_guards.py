@@ -90,8 +90,8 @@ class Named(Loader):
 
 def work_of(make_run: MakeRun, recipe: TrainConfig, objective: Any) -> Work:
     run = make_run("guarded", "train", recipe)
-    with join(recipe.runtime) as place:
-        work = assemble(run, run.job(), recipe, place)
+    with join(recipe.runtime) as process:
+        work = assemble(run, run.job(), recipe, process)
     return dataclasses.replace(work, objective=objective(work.objective), data=Named(work.data))
 
 
@@ -180,8 +180,8 @@ def test_a_lost_process_is_told_from_other_errors() -> None:
         naming_the_lost(two),
     ):
         raise RuntimeError(lost)
-    for place, said in ((two, "shapes cannot be multiplied"), (ProcessRank(), lost)):
-        with pytest.raises(RuntimeError, match=re.escape(said)), naming_the_lost(place):
+    for process, said in ((two, "shapes cannot be multiplied"), (ProcessRank(), lost)):
+        with pytest.raises(RuntimeError, match=re.escape(said)), naming_the_lost(process):
             raise RuntimeError(said)
 
 

@@ -41,7 +41,7 @@ def noise(channels: int, frames: int, seed: int = 0) -> Waveform:
     return np.random.default_rng(seed).normal(0, 0.1, (channels, frames)).astype(np.float32)
 
 
-def spooled(waveform: Waveform, rate: int, folder: Path) -> StagingFile:
+def staged(waveform: Waveform, rate: int, folder: Path) -> StagingFile:
     staging = StagingFile(folder, rate, len(waveform))
     for block in np.array_split(waveform, 3, axis=1):
         staging.take(block)
@@ -66,7 +66,7 @@ def test_at_the_models_rate_equal_masks_give_every_channel_back(
     channels: int, tmp_path: Path
 ) -> None:
     wave = noise(channels, 730)
-    stems = whole(spooled(wave, MODEL_RATE, tmp_path), tmp_path)
+    stems = whole(staged(wave, MODEL_RATE, tmp_path), tmp_path)
     assert stems.shape == (4, channels, 730)
     assert np.array_equal(stems.sum(0), wave)
 
@@ -79,7 +79,7 @@ def test_songs_keep_their_rate_channels_and_length(
     frames = max(1, round(seconds * rate))
     time = np.arange(frames) / rate
     wave = np.stack([0.5 * np.sin(2 * np.pi * 3 * time)] * channels).astype(np.float32)
-    stems = whole(spooled(wave, rate, tmp_path), tmp_path)
+    stems = whole(staged(wave, rate, tmp_path), tmp_path)
     assert stems.shape == (4, channels, frames)
     middle = slice(rate, 4 * rate)
     assert np.allclose(stems.sum(0)[:, middle], wave[:, middle], atol=2e-2)
@@ -88,7 +88,7 @@ def test_songs_keep_their_rate_channels_and_length(
 @pytest.mark.parametrize("rate", [MODEL_RATE, 8000])
 def test_stems_add_up_to_the_song_as_it_came(rate: int, tmp_path: Path) -> None:
     wave = noise(3, 5 * rate + 3)
-    song = spooled(wave, rate, tmp_path)
+    song = staged(wave, rate, tmp_path)
     stems = whole(song, tmp_path, CONFIG.override(["sum_to_mixture=true"]))
     assert np.allclose(stems.sum(0, dtype=np.float64), wave, atol=1e-7)
     if rate != MODEL_RATE:
@@ -108,8 +108,8 @@ def test_resampling_in_pieces_is_resampling_at_once(rates: tuple[int, int], tmp_
     assert abs(pieces.shape[1] - at_once.shape[1]) <= 1
     common = min(pieces.shape[1], at_once.shape[1])
     assert np.allclose(pieces[:, :common], at_once[:, :common], atol=1e-6)
-    spool = resampled(spooled(wave[:, :1], rate, tmp_path), wanted, tmp_path)
-    assert spool.frames >= 1
+    staging = resampled(staged(wave[:, :1], rate, tmp_path), wanted, tmp_path)
+    assert staging.frames >= 1
 
 
 def encoded(path: Path, codec: str, rate: int, layout: str, form: str = "fltp") -> None:

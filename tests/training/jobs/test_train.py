@@ -255,8 +255,8 @@ class Diverging(Altered):
 
 def diverging_work(make_run: MakeRun, recipe: TrainConfig, every: int) -> tuple[Run, Any]:
     run = make_run("diverging", "train", recipe)
-    with join(recipe.runtime) as place:
-        work = assemble(run, run.job(), recipe, place)
+    with join(recipe.runtime) as process:
+        work = assemble(run, run.job(), recipe, process)
     return run, dataclasses.replace(
         work,
         objective=Diverging(work.objective, every),  # type: ignore[arg-type]

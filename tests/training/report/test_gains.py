@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.records import SongScore
-from training.report import published
+from training.report import published_scores
 from training.report.gains import PAPER_GAINS, Pairing, gain_of, paper_gain
 from training.report.stems import STEM_COLUMNS
 
@@ -103,7 +103,7 @@ def test_few_songs_are_no_evidence() -> None:
 
 
 def test_the_papers_gains_are_its_tables() -> None:
-    average = {row.id: row.average.usdr for row in published.TABLE_1}
+    average = {row.id: row.average.usdr for row in published_scores.TABLE_1}
     gains = [average[f"{size}2"] - average[f"{size}1"] for size in "SML"]
     assert sorted(PAPER_GAINS) == pytest.approx(sorted(gains))
 
@@ -121,7 +121,7 @@ def test_a_gain_stands_beside_the_papers_of_its_own_table() -> None:
 
 
 def test_published_averages_are_the_means_of_their_stems() -> None:
-    for row in published.TABLE_1:
+    for row in published_scores.TABLE_1:
         for metric in ("csdr", "usdr"):
             stems = [getattr(getattr(row, stem), metric) for stem in STEM_COLUMNS]
             assert getattr(row.average, metric) == pytest.approx(
@@ -130,18 +130,20 @@ def test_published_averages_are_the_means_of_their_stems() -> None:
 
 
 @pytest.mark.parametrize("table", ["table1", "table2"])
-@pytest.mark.parametrize("size", published.SIZES)
+@pytest.mark.parametrize("size", published_scores.SIZES)
 def test_published_rows_stand_beside_ours(table: str, size: str) -> None:
-    scratch, tuned = (published.beside(table, size, start) for start in ("from scratch", "MixIT"))
+    scratch, tuned = (
+        published_scores.beside(table, size, start) for start in ("from scratch", "MixIT")
+    )
     for before, after in zip(scratch, tuned, strict=True):
         assert before is not None
         assert after is not None
         assert before < after
-    assert published.beside(table, "gigantic", "MixIT") == (None, None)
+    assert published_scores.beside(table, "gigantic", "MixIT") == (None, None)
 
 
 def test_the_third_table_starts_where_the_first_does() -> None:
-    medium = published.beside("table1", "medium", "from scratch")[1]
-    assert published.beside("table3", "small", "from scratch") == (None, medium)
-    large = published.beside("table1", "medium", "MixIT")[1]
-    assert published.beside("table3", "large", "MixIT") == (None, large)
+    medium = published_scores.beside("table1", "medium", "from scratch")[1]
+    assert published_scores.beside("table3", "small", "from scratch") == (None, medium)
+    large = published_scores.beside("table1", "medium", "MixIT")[1]
+    assert published_scores.beside("table3", "large", "MixIT") == (None, large)

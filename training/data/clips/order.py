@@ -112,7 +112,7 @@ class ShardOrder:
         groups = self._epoch(epoch).groups
         if group == len(groups):
             groups, group = self._epoch(epoch + 1).groups, 0
-        return [self._shards[place] for place in groups[group]]
+        return [self._shards[index] for index in groups[group]]
 
     def _locate(self, epoch: int, position: int) -> tuple[int, int]:
         """Return the group of a position, and the group's first position."""
@@ -128,14 +128,14 @@ class ShardOrder:
         sizes = [sum(map(self._size, group)) for group in groups]
         return _Layout(groups, [0, *accumulate(sizes)])
 
-    def _size(self, place: int) -> int:
-        return self._bounds[place + 1] - self._bounds[place]
+    def _size(self, index: int) -> int:
+        return self._bounds[index + 1] - self._bounds[index]
 
     def _clips_of_group(self, epoch: int, group: int) -> Numbers:
         """Return a group's own clips, permuted."""
-        places = self._epoch(epoch).groups[group]
+        indices = self._epoch(epoch).groups[group]
         bounds = list(pairwise(self._bounds))
-        own = np.concatenate([np.arange(*bounds[place], dtype=np.uint32) for place in places])
+        own = np.concatenate([np.arange(*bounds[index], dtype=np.uint32) for index in indices])
         draw = seeds.generator(self._seed, "group", epoch, group)
         clips: Numbers = draw.permutation(own)
         return clips

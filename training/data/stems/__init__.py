@@ -1,1 +1,1 @@
-"""Songs with known stems, mixed anew for every example."""
+"""Songs with known stems, mixed newly for every example."""

@@ -1,4 +1,4 @@
-"""Songs with stems, as a corpus at rest lists them: their splits, and windows of their sound."""
+"""Songs with stems, as a stored corpus lists them: their splits, and windows of their sound."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -80,10 +80,10 @@ class DynamicMixes:
         kept = draw.random(len(stems)) >= self._config.drop_probability
         while not kept.any() and self._config.drop_probability < 1:
             kept = draw.random(len(stems)) >= self._config.drop_probability
-        place = float(draw.random())
+        position = float(draw.random())
         gains = draw.uniform(-self._config.gain_db, self._config.gain_db, len(stems))
         cuts = [
-            self._cut(stem, window, place) if keep else None
+            self._cut(stem, window, position) if keep else None
             for stem, window, keep in zip(stems, chosen, kept, strict=True)
         ]
         channels = max((cut.shape[0] for cut in cuts if cut is not None), default=2)
@@ -107,9 +107,9 @@ class DynamicMixes:
         """Return the stems [B, S, C, T] at their drawn levels, and their sum."""
         return Batch.of_sum(level_stems(parts_BPCT, gains_db, self._config.normalise))
 
-    def _cut(self, stem: str, window: _Window, place: float) -> Waveform:
+    def _cut(self, stem: str, window: _Window, position: float) -> Waveform:
         frames = min(self._frames, window.frames)
-        start = window.start + int(place * (window.frames - frames + 1))
+        start = window.start + int(position * (window.frames - frames + 1))
         return self._corpus.read(window.song, stem, start, frames)
 
 

@@ -1,7 +1,7 @@
 """Operations that keep, for the backward pass, no more than they must, and write each value once.
 
 Autograd's own chains of these formulas keep several copies of their operands, which are the
-largest tensors of the model. `torch.compile` fuses the plain formulas by itself: there those run.
+largest tensors of the model. `torch.compile` fuses the plain formulas: there those run.
 
 Tensors: B batch, S outputs, C audio channels, F bins, N frames, P = 2 the real and imaginary part;
 G the bands of one group (equal width W in bins), L = B * N tokens of one band, H hidden features.

@@ -174,7 +174,7 @@ class BsLocoformer(ChoosesOutputs):
         yield self.decoder
 
     def set_recompute(self, mode: Recompute) -> None:
-        """Choose what the backward pass computes anew, path by path."""
+        """Choose what the backward pass recomputes, path by path."""
         for module in self.modules():
             if isinstance(module, Path):
                 module.recompute = mode

@@ -23,7 +23,7 @@ Take = Callable[[str], Tensor]
 Mapped = Iterator[tuple[str, Tensor]]
 
 TANH = {(1, 2, 4): "second", (1, 3, 4): "first", (1, 3, 5): "both"}
-"""Where a decoder has its tanh, by the places of its three convolutions in their sequence."""
+"""Where a decoder has its tanh, by the indices of its three convolutions in their sequence."""
 
 SPLIT = "band_split_module.band_split_module"
 DECODE = "band_split_module.bandwise_decoding_module"
@@ -123,11 +123,11 @@ def _decoder(take: Take, config: BsLocoformerConfig) -> Mapped:
     first, second, last = next(at for at, tanh in TANH.items() if tanh == config.decoder_tanh)
     spans = _spans(config)
     for part in ("weight", "bias"):
-        for name, place in (("norm", 0), ("first", first), ("second", second)):
+        for name, layer in (("norm", 0), ("first", first), ("second", second)):
             stacked = torch.stack(
-                [take(f"{DECODE}.{band}.{place}.{part}") for span in spans for band in span]
+                [take(f"{DECODE}.{band}.{layer}.{part}") for span in spans for band in span]
             )
-            yield f"decoder.{name}.{part}", stacked[:, None, None] if not place else _rows(stacked)
+            yield f"decoder.{name}.{part}", stacked[:, None, None] if not layer else _rows(stacked)
         for number, span in enumerate(spans):
             stacked = torch.stack([take(f"{DECODE}.{band}.{last}.{part}") for band in span])
             # Rows are (gate, P, S, C, W) in the release, [gate, S, C, W, P] here.

@@ -1,4 +1,4 @@
-"""The community's BS-RoFormer checkpoints and the YAML beside them, made ours.
+"""The community's BS-RoFormer checkpoints and the YAML beside them, as models of this project.
 
 Keys and names are facts of the published form: a YAML with the parts `audio`, `model`, `training`
 and `inference`, and a PyTorch or safetensors file of weights. Nothing else than tensors is ever

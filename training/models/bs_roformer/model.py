@@ -141,10 +141,10 @@ class BsRoformer(ChoosesOutputs):
         """Return the state dict of this model with only the outputs `chosen`."""
         own = self.state_dict()
         state = {name: it.clone() for name, it in own.items() if not name.startswith(MASKS)}
-        for place, output in enumerate(chosen):
+        for number, output in enumerate(chosen):
             beginning = f"{MASKS}{output}."
             for name, value in own.items():
                 if name.startswith(beginning):
                     inner = name.removeprefix(beginning)
-                    state[f"{MASKS}{place}.{inner}"] = value.clone()
+                    state[f"{MASKS}{number}.{inner}"] = value.clone()
         return state

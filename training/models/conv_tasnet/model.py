@@ -57,7 +57,7 @@ class ConvTasNet(ChoosesOutputs):
     def forward(self, x_BICT: Tensor) -> Tensor:
         """Separate float32 waveforms [B, 1, C, T] into float32 [B, S, C, T].
 
-        Zeros are added at the end up to a whole number of frames, and what comes of them is cut
+        Zeros are added at the end up to a whole number of frames, and their output is cut
         off. Basis and masking run in float32 even under autocast; only the mask network follows
         the caller's precision.
         """

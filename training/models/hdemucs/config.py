@@ -93,11 +93,11 @@ class HdemucsConfig(ModelSettings):
             parts = 2 if layer.branch == "spectrum" else 1
             inputs = layer.inputs or parts * self.audio_channels
             results = layer.inputs or parts * self.audio_channels * self.outputs
-            places = layer.rows * layer.frames
-            total += places * layer.kernel * layer.channels * (inputs + results)
+            positions = layer.rows * layer.frames
+            total += positions * layer.kernel * layer.channels * (inputs + results)
             if not layer.bare:
                 seen = 9 if layer.branch == "spectrum" else 3
-                total += places * (1 + seen) * 2 * layer.channels**2
+                total += positions * (1 + seen) * 2 * layer.channels**2
                 total += self.residual_layers * layer.rows * self._residual_products(layer)
         return 2.0 * total
 

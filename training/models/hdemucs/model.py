@@ -24,7 +24,7 @@ class Hdemucs(ChoosesOutputs):
     """Hybrid Demucs; the published size is a value of its config.
 
     The network brings each example to mean 0 and deviation 1 in both branches and undoes it, so no
-    level needs to be normalised before; it pads to whole frames by itself, from one window on.
+    level needs to be normalised before; from one window on, it also pads to whole frames.
     """
 
     config: HdemucsConfig

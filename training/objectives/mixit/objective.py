@@ -33,5 +33,5 @@ class Mixit(Objective):
         return OutputStatistics(self.config, self.model.outputs)
 
     def output_names(self, stems: Sequence[str]) -> list[str]:
-        """Return numbered names: nobody has said yet which output plays which stem."""
+        """Return numbered names: which output plays which stem is not known yet."""
         return [f"output-{number:02d}" for number in range(self.model.outputs)]

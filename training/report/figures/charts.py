@@ -40,7 +40,7 @@ WIDTH = 6.0
 """Inches of 72 units: at this width one unit is about a pixel of the page."""
 
 MOST_POINTS = 1200
-"""Points of one line; more would add bytes that nobody can see."""
+"""Points of one line; more would add bytes and nothing visible."""
 
 
 class Lane(NamedTuple):

@@ -7,14 +7,14 @@ from pathlib import Path
 from markupsafe import Markup
 
 from storage.files import write_bytes
-from training.report import published
+from training.report import published_scores
 from training.report.comparison import Comparison, Entry, Findings, find, summary
 from training.report.figures import charts
 from training.report.formats import UNDEFINED, decibels, duration, signed, span
 from training.report.gains import Gain
 from training.report.pages import provenance, results
+from training.report.score_tables import ScoreTable
 from training.report.stems import label
-from training.report.tables import ScoreTable
 from training.report.templating import Column, Section, render
 
 PAPERS = ("Paper uSDR", "Paper cSDR")
@@ -31,7 +31,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> Findings:
     """Write <table>.html and <table>.json into a folder; return what they show.
 
     Raises:
-        ManifestError: a row's scores are gone or unreadable.
+        ManifestError: a row's scores are missing or unreadable.
     """
     found = find(comparison)
     name = comparison.table
@@ -85,13 +85,13 @@ def _rows(comparison: Comparison, scores: ScoreTable) -> Markup:
         rows=[[row[number] for number in shown] for row in rows],
         definitions=results.DEFINITIONS,
         hours=comparison.job_seconds / 3600,
-        caution=published.CAUTION if len(shown) == len(columns) else "",
+        caution=published_scores.CAUTION if len(shown) == len(columns) else "",
     )
 
 
 def _row(table_name: str, entry: Entry, scores: ScoreTable) -> list[object]:
     line, chunked = scores.line(entry.name, "uSDR"), scores.line(entry.name, "cSDR")
-    csdr, usdr = published.beside(table_name, entry.variant, entry.start)
+    csdr, usdr = published_scores.beside(table_name, entry.variant, entry.start)
     stems = map(decibels, line.stems) if line else [UNDEFINED] * len(scores.stems)
     return [
         *(entry.name, entry.seed, *stems, decibels(line.average if line else None)),
@@ -127,11 +127,12 @@ def _metrics(scores: ScoreTable) -> Markup:
 
 def _systems() -> Markup:
     rows: list[list[object]] = [
-        [one.name, one.data, decibels(one.csdr), decibels(one.usdr)] for one in published.SYSTEMS
+        [one.name, one.data, decibels(one.csdr), decibels(one.usdr)]
+        for one in published_scores.SYSTEMS
     ]
     rows += [
         [f"{row.id}  {row.model}", _trained_on(row), *map(decibels, row.average)]
-        for row in published.TABLE_1
+        for row in published_scores.TABLE_1
     ]
     return render(
         "table_systems.html",
@@ -142,11 +143,11 @@ def _systems() -> Markup:
             Column("uSDR", True),
         ],
         rows=rows,
-        citation=published.CITATION,
+        citation=published_scores.CITATION,
     )
 
 
-def _trained_on(row: published.PublishedRow) -> str:
+def _trained_on(row: published_scores.PublishedRow) -> str:
     return "MUSDB18-HQ and FMA-large, unlabelled" if row.pretrained else "MUSDB18-HQ"
 
 
@@ -155,5 +156,5 @@ def _differences(comparison: Comparison) -> Markup:
         "table_differences.html",
         columns=[Column("Setting"), Column("The paper's recipe"), Column("Here")],
         rows=[(one.path, one.old_text, one.new_text) for one in comparison.differences],
-        always=published.ALWAYS_DIFFERENT,
+        always=published_scores.ALWAYS_DIFFERENT,
     )

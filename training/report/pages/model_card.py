@@ -4,7 +4,7 @@ from markupsafe import Markup
 
 from training.report import card
 from training.report.material import Material, Results
-from training.report.tables import score_table
+from training.report.score_tables import score_table
 from training.report.templating import Column, missing, render
 
 

@@ -7,13 +7,12 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from storage.audio.residual import NOTICEABLE_RESIDUAL
-from training.report import published
+from training.report import published_scores
 from training.report.figures import charts
 from training.report.formats import count, decibels, signed
 from training.report.gains import Pairing, gain_of
 from training.report.material import Curve, Losses, Results, read_losses
-from training.report.stems import Stem
-from training.report.tables import (
+from training.report.score_tables import (
     FEW_SONGS,
     TARGET_GAIN,
     Ends,
@@ -24,6 +23,7 @@ from training.report.tables import (
     score_table,
     trivial_name,
 )
+from training.report.stems import Stem
 from training.report.templating import Column, missing, render
 
 DEFINITIONS = (
@@ -98,7 +98,7 @@ def scores(results: Results) -> Markup:
         [(each.key, each.scores) for each in results.models], with_ends=True, stems=results.names
     )
     groups = [Group("This study", "ours", _own_lines(results, found))]
-    comparable = set(results.names) == set(published.STEMS)
+    comparable = set(results.names) == set(published_scores.STEMS)
     if comparable:
         title = "Published, MUSDB18-HQ test set, full scale"
         groups.append(Group(title, "published", _published_lines(results.names)))
@@ -108,7 +108,7 @@ def scores(results: Results) -> Markup:
         groups=groups,
         definitions=DEFINITIONS,
         residuals=_residuals(results),
-        caution=f"{published.CAUTION} {published.CITATION}" if comparable else "",
+        caution=f"{published_scores.CAUTION} {published_scores.CITATION}" if comparable else "",
         other_columns=[Column("Model"), Column("Metric"), *_stem_columns(results), AVERAGE],
         others=_other_metrics(results, found),
     )
@@ -203,7 +203,7 @@ def _published_lines(stems: Sequence[str]) -> list[Line]:
             f"{row.id}  {row.model}",
             [Cell(value) for name in (*stems, "average") for value in getattr(row, name)],
         )
-        for row in published.TABLE_1
+        for row in published_scores.TABLE_1
     ]
 
 

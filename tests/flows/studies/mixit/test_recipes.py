@@ -7,7 +7,7 @@ import pytest
 from flows.studies.mixit.config import MixitStudyConfig
 from flows.studies.mixit.recipes import RECIPES
 from flows.studies.table import named
-from pipelines.archives.published import published
+from pipelines.archives.known_archives import published
 from pipelines.config import MUSDB_VALIDATION
 from storage.errors import ConfigError
 from training.data.clips.config import ClipsData

@@ -89,8 +89,8 @@ def test_a_misspelt_setting_is_refused() -> None:
 def test_every_table_can_be_planned(home: Home, recipe: str, table: Table) -> None:
     """Labels are unique; every variant pre-trains once, and is scored as often as it trains."""
     config = RECIPES[recipe]()
-    outlooks = look(home, config, table)
-    labels = [one.label for one in outlooks if one.label != PACKS]
+    statuses = look(home, config, table)
+    labels = [one.label for one in statuses if one.label != PACKS]
     assert len(labels) == len(set(labels))
     variants = variants_of(table, config)
     for name, own in variants:

@@ -8,9 +8,9 @@ import pytest
 
 from storage.records import STEMS, SongScore
 from training.report import ScoreTable, gain_line, gain_over_trivial, score_table
-from training.report.published import TABLE_1, records
+from training.report.published_scores import TABLE_1, records
+from training.report.score_tables import ScoreLine, trivial_name
 from training.report.stems import STEM_COLUMNS
-from training.report.tables import ScoreLine, trivial_name
 
 
 def score(song: str, stem: str, usdr: float | None, trivial: float | None = 1.0) -> SongScore:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.synthesis.archives import add_member, new_archive
+from pipelines.synthesis.synthetic_archives import add_member, new_archive
 
 
 def test_an_interrupted_archive_never_appears(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pipelines.archives.published import BETA, Published, published, require_final
+from pipelines.archives.known_archives import BETA, Published, published, require_final
 from storage.errors import IntegrityError, SourceError
 
 NAMES = ["small", "medium", "large", "full", "metadata"]

@@ -235,7 +235,7 @@ def mean_of_all(values: Sequence[float | None]) -> float | None:
 
 
 def _trivial_scores(rows: Sequence[tuple[str, list[SongScore]]]) -> list[SongScore]:
-    """Return the trivial estimate's scores, as if it were a model; none if nobody scored it."""
+    """Return the trivial estimate's scores, as if it were a model; none if it was not scored."""
     # Models of one study share their test songs, so each song's trivial score counts once.
     songs = {(score.song, score.stem): score for _, scores in rows for score in scores}
     if all(score.usdr_trivial is None for score in songs.values()):

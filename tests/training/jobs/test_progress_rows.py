@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from training.jobs.progress import log_lines, songs_progress
+from training.jobs.progress_rows import log_lines, songs_progress
 
 
 def test_a_long_song_is_told_of_in_tenths(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from training.inference.overlap_add import Progress as Told
+from training.inference.overlap_add import Progress as ChunkProgress
 from training.jobs.separate_songs import Watch
 
 LINES = 10
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def songs_progress() -> Iterator[Watch]:
-    """Yield what is to be told of songs and their chunks."""
+    """Yield what reports the progress of songs and their chunks."""
     if not sys.stderr.isatty():
         yield log_lines
         return
@@ -44,21 +44,21 @@ def _lines_above() -> Iterator[None]:
                 handler.setStream(stream)
 
 
-def log_lines(number: int, songs: int, name: str) -> Told:
+def log_lines(number: int, songs: int, name: str) -> ChunkProgress:
     """Log about every tenth of a song, if it takes more than a few forward passes."""
     shown = 0
 
-    def tell(done: int, chunks: int) -> None:
+    def report(done: int, chunks: int) -> None:
         nonlocal shown
         tenth = LINES * done // chunks
         if tenth > shown and done < chunks:
             shown = tenth
             logger.info("song %d/%d %s chunk %d/%d", number, songs, name, done, chunks)
 
-    return tell
+    return report
 
 
-def _bar(bars: Progress, description: str) -> Told:
+def _bar(bars: Progress, description: str) -> ChunkProgress:
     for earlier in bars.task_ids:
         bars.remove_task(earlier)
     task = bars.add_task(description, total=None)
