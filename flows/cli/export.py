@@ -16,16 +16,14 @@ from storage.errors import CheckpointError, ConfigError
 from storage.files import arriving, disk_errors, hash_file, read_json, write_bytes, write_json
 from storage.home.layout import Home
 from storage.home.marks import Mark
-from storage.home.runs import Run
 from storage.manifests import read_rows
 from storage.records import SongScore
+from training.model_folder import EXPLANATION, WEIGHTS, find_model
 from training.report import card, score_table
 from training.report.tables import ScoreTable
 
 app = typer.Typer()
-WEIGHTS, EXPLANATION, CARD, LINEAGE = (
-    "model.safetensors", "model.json", "README.md", "lineage.json",
-)  # fmt: skip
+CARD, LINEAGE = "README.md", "lineage.json"
 
 
 @app.command()
@@ -48,11 +46,7 @@ def export_model(run_directory: Path, out: Path, view: View) -> None:
         ConfigError: the directory holds no trained model, or `out` exists and is not empty.
         CheckpointError: the weights are damaged.
     """
-    model = next(
-        (folder for folder in (Run(run_directory).model, run_directory / "model", run_directory)
-         if (folder / EXPLANATION).is_file()),
-        None,
-    )  # fmt: skip
+    model = find_model(run_directory)
     if model is None:
         raise ConfigError(
             f"{run_directory} holds no trained model; give a training's run directory"

@@ -18,7 +18,7 @@ from storage.errors import ConfigError, DataError
 from storage.files import disk_errors, require_space
 from training.config import DeliveryConfig, RuntimeConfig, SeparateConfig
 from training.distributed import join
-from training.engine.weights import load_model, stems_of
+from training.engine.weights import load_model
 from training.inference.overlap_add import Progress, Signal, add_up, separated
 from training.inference.song_files import (
     Shape,
@@ -29,6 +29,7 @@ from training.inference.song_files import (
     stem_files,
 )
 from training.inference.spectrograms import draw_spectrograms
+from training.model_folder import stems_of
 from training.models.separator import Separator
 
 logger = logging.getLogger(__name__)

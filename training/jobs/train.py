@@ -17,7 +17,8 @@ from training.engine.loop import Work, fit
 from training.engine.snapshots import Snapshots
 from training.engine.start import initial_model
 from training.engine.telemetry import Telemetry
-from training.engine.weights import EXPLANATION, fit_into, save_model
+from training.engine.weights import fit_into, save_model
+from training.model_folder import EXPLANATION
 from training.objectives.objective import build
 
 PLACES = ("home", "corpus")

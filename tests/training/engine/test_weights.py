@@ -7,13 +7,11 @@ from torch import nn
 
 from storage.errors import CheckpointError
 from storage.files import read_json, write_json
-from storage.records import STEMS
 from training.config import TrainConfig
 from training.engine.weights import (
     average,
     load_model,
     save_model,
-    stems_of,
 )
 from training.models.separator import build
 
@@ -127,17 +125,3 @@ def test_a_models_own_chunks_travel_with_it(folder: Path) -> None:
         write_json(folder / "model.json", {**note, **told})
         model = load_model(folder)
         assert (model.chunk_seconds, model.hop_seconds) == expected
-
-
-def test_outputs_have_names_where_somebody_named_them(folder: Path) -> None:
-    note = read_json(folder / "model.json")
-    supervised = {"objective": {"kind": "supervised"}}
-    two = {**note["model"], "outputs": 2}
-    for told, expected in (
-        ({}, ()),
-        ({"stems": ["vocals", "rest"]}, ("vocals", "rest")),
-        ({"recipe": supervised}, STEMS),
-        ({"recipe": supervised, "model": two}, ()),
-    ):
-        write_json(folder / "model.json", {**note, **told})
-        assert stems_of(folder) == expected

@@ -20,9 +20,10 @@ from tests.training.models.bs_roformer.community_form import (
 )
 from training.__main__ import main
 from training.config import SeparateConfig
-from training.engine.weights import load_model, read_explanation, stems_of
+from training.engine.weights import load_model
 from training.inference.overlap_add import separate
 from training.jobs.import_checkpoint import import_checkpoint
+from training.model_folder import read_explanation, stems_of
 from training.models.bs_locoformer.config import SMALL
 from training.models.bs_roformer.config import MICRO
 
