@@ -12,17 +12,7 @@ from types import FrameType
 import click
 import typer
 
-from flows.cli import (
-    deploy,
-    doctor,
-    export,
-    garbage_collection,
-    import_model,
-    lineage,
-    recover,
-    run,
-    views,
-)
+from flows.cli import deploy, doctor, export, garbage_collection, lineage, recover, run, views
 from storage.errors import StemworksError
 
 app = typer.Typer(
@@ -31,11 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-COMMANDS = (
-    *(run, views, recover, garbage_collection, lineage),
-    *(import_model, export, doctor, deploy),
-)
-for group in COMMANDS:
+for group in (run, views, recover, garbage_collection, lineage, export, doctor, deploy):
     app.add_typer(group.app)
 
 

@@ -18,6 +18,7 @@ from training.models.table import ModelConfig
 from training.objectives.mixit.config import MixitObjective
 from training.objectives.table import ObjectiveConfig
 from training.optimisers import AdamWConfig, OptimConfig
+from training.runtime import RuntimeConfig
 from training.schedules import ExponentialSchedule, ScheduleConfig
 from training.starts import InputsStart, StartConfig
 
@@ -38,32 +39,6 @@ class LoopConfig(Config):
     """Per step, of an exponential moving average of the weights, which is then what is validated
     and averaged into the result; 0 keeps none, as the authors do."""
     seed: NonNegativeInt = 0
-
-
-class RuntimeConfig(Config):
-    """Where and how fast; never what comes out."""
-
-    processes: PositiveInt = 1
-    """torchrun processes on each host (one per GPU)."""
-    hosts: PositiveInt = 1
-    """Hosts that train together; several are started through STEMWORKS_LAUNCHER."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: NonNegativeInt = 0
-    """CPU threads per process; 0 leaves torch's default."""
-    loader_workers: NonNegativeInt = 0
-    """Threads that read ahead, beside the one that trains; 0 is one."""
-    micro_batch: NonNegativeInt = 0
-    """Examples per forward pass and process; 0 takes the whole batch at once."""
-    compile: Literal["auto", "on", "off"] = "auto"
-    """Compile the model's bodies (a minute at the start); `auto` does so on CUDA."""
-    recompute: Literal["nothing", "cheap", "everything"] = "nothing"
-    """Activations computed anew in the backward pass, for memory: `cheap` keeps what products,
-    convolutions and attention return; `everything` keeps the tokens between paths alone."""
-    gpu_tflops: PositiveFloat = 150.0
-    """TFLOP/s that a training step is taken to sustain on one GPU: an assumption, 15 % of an H200's
-    peak in bf16. Estimates alone read it, and only until their home has trained such a model."""
-    snapshot_every: NonNegativeInt = 10_190
-    """Steps between snapshots of one fixed example's outputs; 0 takes none, else one ends a run."""
 
 
 class TrainConfig(Config):

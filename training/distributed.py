@@ -14,7 +14,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from storage.errors import ConfigError, MachineError, RunError
-from training.config import RuntimeConfig
+from training.runtime import RuntimeConfig
 
 Precision = Literal["auto", "bf16", "float32"]
 

@@ -5,7 +5,7 @@ processes, steps are optimiser steps.
 """
 
 from storage.records import STEMS
-from training.config import LoopConfig, RuntimeConfig, TrainConfig
+from training.config import LoopConfig, TrainConfig
 from training.data.clips.config import ClipsData
 from training.data.settings import DataSettings
 from training.data.stems.config import StemsData
@@ -15,6 +15,7 @@ from training.objectives.mixit.config import MixitObjective
 from training.objectives.settings import ObjectiveSettings
 from training.objectives.supervised.config import SupervisedObjective
 from training.optimisers import AdamWConfig
+from training.runtime import RuntimeConfig
 from training.schedules import ExponentialSchedule
 
 LARGE_LR = 5e-4

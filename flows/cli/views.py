@@ -26,6 +26,7 @@ from storage.home.open import open_home
 from storage.home.runs import Run
 from storage.manifests import read_rows
 from storage.records import SongScore
+from storage.tally import Tally
 from training.report import score_table
 
 app = typer.Typer()
@@ -106,10 +107,8 @@ def census(
 def show_census(home: Home, study: str, view: View) -> None:
     """Show how many tracks were kept, filtered and quarantined, and why."""
     counts = json.loads(_census(home, study).path(home, "census.json").read_text())
-    rows = [("kept", "", str(counts["kept"]))]
-    for outcome in ("filtered", "quarantined"):
-        for reason, count in counts[outcome].items():
-            rows.append((outcome, reason, str(count)))
+    found = Tally.from_facts(counts).rows()
+    rows: list[tuple[str, str, str]] = [(one[0], one[1], str(one.number)) for one in found]
     rows.append(("[bold]in all", "", str(counts["tracks_in"])))
     table = table_of("Census", ("outcome", "reason", "tracks"), rows)
     view.show(counts, table, f"{counts['clips']} clips of {counts['hours']:.2f} hours")

@@ -25,6 +25,7 @@ from storage.errors import StemworksError
 from storage.home.layout import Home
 from storage.home.marks import Mark
 from storage.home.runs import Run
+from storage.tally import Tally
 
 EVERY_SECONDS = 20.0
 """Between two looks at the board, or half of `limits.stall_minutes`, if that is less."""
@@ -163,8 +164,8 @@ class RunArtifacts:
                 continue
             self._announced.add(what)
             if one.role is Role.CENSUS:
-                lost = sum(mark.facts["quarantined"].values())
-                counts = {"quarantined": lost, "tracks": mark.facts["tracks_in"]}
+                failed = Tally.from_facts(mark.facts).failed
+                counts = {"quarantined": failed, "tracks": mark.facts["tracks_in"]}
                 announce("stemworks.quarantine.counted", what.label, counts)
             if one.role is Role.GATE and mark.facts["faults"]:
                 announce("stemworks.quality.warned", what.label, mark.facts)

@@ -18,6 +18,7 @@ from storage.home import marks
 from storage.home.layout import Corpus, Home
 from storage.manifests import read_rows
 from storage.records import LedgerRow, StemSong, Track
+from storage.tally import Tally
 
 if TYPE_CHECKING:
     from pipelines.archives.sources import Source
@@ -118,8 +119,9 @@ def _left_out(watch: Watch, rows: list[LedgerRow]) -> Json:
         if row.outcome == "quarantined":
             message = f"song {row.track} is left out ({row.reason}): {row.detail}"
             watch.log(message, logging.WARNING)
-    outcomes = [row.outcome for row in rows]
-    return {outcome: outcomes.count(outcome) for outcome in ("filtered", "quarantined")}
+    tally = Tally.of(rows)
+    # Reasons are in the ledger: the marks of stems corpora count songs alone.
+    return {"filtered": tally.left_out, "quarantined": tally.failed}
 
 
 def _unpack_musdb(site: Site, archive: Path, corpus: Corpus, config: MusdbConfig) -> list[StemSong]:

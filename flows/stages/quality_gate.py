@@ -8,6 +8,7 @@ from flows.stages.stage import Built, Inputs, Site, Stage
 from storage.config import Config, Json
 from storage.errors import DataError
 from storage.home import marks
+from storage.tally import Tally
 
 ID = StageId("quality gate")
 DECISIVE = {"minimum_hours", "maximum_failures", "maximum_silence", "action"}
@@ -17,7 +18,7 @@ DECISIVE = {"minimum_hours", "maximum_failures", "maximum_silence", "action"}
 def faults_of(census: Json, gates: GatesConfig) -> list[str]:
     """Return where a corpus is worse than the gates allow, each as a sentence with both numbers."""
     tracks, hours, lost = census["tracks_in"], census["hours_in"], census["hours_lost"]
-    failed = sum(census["quarantined"].values()) / tracks if tracks else 0.0
+    failed = Tally.from_facts(census).failed / tracks if tracks else 0.0
     silent = (lost.get("silent", 0.0) + lost.get("unclipped", 0.0)) / hours if hours else 0.0
     faults = []
     if census["hours"] < gates.minimum_hours:

@@ -61,6 +61,11 @@ class Site:
 Builder = Callable[[Site, Any, Inputs], Built]
 
 
+def what_matters(config: Config) -> Json:
+    """Return what decides a result, as the config's own class says."""
+    return config.what_matters()
+
+
 @dataclass(frozen=True)
 class Stage:
     """One step of a study: built from a config and the marks of what it needs."""
@@ -72,7 +77,7 @@ class Stage:
     kind: Literal["light", "packing", "gpu"] = "light"
     folder: Callable[[Home, str], Path] | None = None
     """The folder that holds all its work, thrown away when the stage is forced."""
-    matters: Callable[[Any], Json] = Config.what_matters
+    matters: Callable[[Any], Json] = what_matters
     """The part of its config that decides the result."""
     role: Role = Role.OTHER
     """What it is in a study; never part of a mark's key."""

@@ -1,6 +1,5 @@
 """The units of a planned corpus: the work of packing each, which are done, their sums."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +24,7 @@ from storage.home import marks
 from storage.home.failures import last_failure
 from storage.home.layout import Corpus, Home
 from storage.home.marks import Lookup, Mark, Work
+from storage.tally import Tally
 
 PACKING_TASKS = 150
 """At most, of one flow run: beyond some 200 tasks the server lags and its graph goes blank."""
@@ -161,13 +161,8 @@ def batched(names: Sequence[str], config: FmaConfig, most: int = PACKING_TASKS) 
 
 def _sums(chosen: Sequence[Mark]) -> Json:
     """Add up what units' marks count."""
-    names = ("tracks", "kept", "clips", "hours", "bytes_in", "cpu_seconds")
+    names = ("tracks", "clips", "hours", "bytes_in", "cpu_seconds")
     sums = {name: sum(mark.facts.get(name, 0) for mark in chosen) for name in names}
-    reasons: Json = {}
-    for outcome in ("filtered", "quarantined"):
-        counts: Counter[str] = Counter()
-        for mark in chosen:
-            counts.update(mark.facts.get(outcome, {}))
-        reasons[outcome] = dict(sorted(counts.items()))
     rounded = {name: round(value, 3) for name, value in sums.items()}
-    return {"units": len(chosen), **rounded, **reasons}
+    tally = sum((Tally.from_facts(mark.facts) for mark in chosen), Tally())
+    return {"units": len(chosen), **rounded, **tally.as_facts()}

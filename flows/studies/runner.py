@@ -98,6 +98,7 @@ class DryRun(Runner[StageStatus]):
     home: Home
     deep: bool = False
     statuses: list[StageStatus] = field(default_factory=list)
+    _packed: dict[tuple[str, str], StageStatus] = field(default_factory=dict)
 
     def do(
         self, what: StageId, stage: Stage, config: Config, settings: Json, **inputs: StageStatus
@@ -129,16 +130,17 @@ class DryRun(Runner[StageStatus]):
     def pack(self, config: FmaConfig, archive: str, plan: StageStatus) -> StageStatus:
         """Look every unit up; a corpus is looked up once."""
         what = PackId.whole()
-        for known in self.statuses:
-            if known.id == what and known.config == config:
-                return known
+        # Scales of one archive may differ by their plans alone.
+        corpus = (plan.mark.digest if plan.mark else plan.label, config.digest())
+        if corpus in self._packed:
+            return self._packed[corpus]
         if plan.mark is None:
             status = StageStatus(what, "waiting", f"needs {plan.label}", config=config)
         else:
             status = self._look_at_units(what, Units.of(self.home, plan.mark, config))
-        status = replace(status, archive=Path(archive))
-        self.statuses.append(status)
-        return status
+        self._packed[corpus] = replace(status, archive=Path(archive))
+        self.statuses.append(self._packed[corpus])
+        return self._packed[corpus]
 
     def _look_at_units(self, what: PackId, units: Units) -> StageStatus:
         found = units.look(self.deep)

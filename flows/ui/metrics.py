@@ -27,6 +27,7 @@ from storage.errors import StemworksError
 from storage.files import write_bytes
 from storage.home.layout import Home
 from storage.home.marks import Mark
+from storage.tally import Tally
 
 FILE = "STEMWORKS_METRICS"
 TAIL_BYTES = 1 << 16
@@ -161,11 +162,9 @@ def _tracks(marks: Iterable[Mark]) -> Iterator[Metric]:
     for mark in marks:
         if mark.stage != "pack":
             continue
-        if kept := mark.facts.get("kept", 0):
-            tracks["kept", ""] += kept
-        for outcome in ("filtered", "quarantined"):
-            for reason, count in mark.facts.get(outcome, {}).items():
-                tracks[outcome, reason] += count
+        for row in Tally.from_facts(mark.facts).rows():
+            if row.number:
+                tracks[row.outcome, row.reason] += row.number
         for fact, _ in PACKING.values():
             sums[fact] = sums.get(fact, 0.0) + mark.facts.get(fact, 0)
     help_text = "Tracks of packed units, by what became of them and why."

@@ -12,6 +12,7 @@ from flows.ui.progress import Standing
 from storage.config import Json
 from storage.home.marks import Mark
 from storage.home.runs import Run
+from storage.tally import Tally
 from training.report.formats import duration
 
 Standings = Mapping[StageId, Standing]
@@ -92,10 +93,11 @@ class RunCard:
             return ""
         lost = {reason: hours for reason, hours in facts.get("hours_lost", {}).items() if hours}
         heading = "### Sound" if "tracks_in" in facts else "### Sound, so far"
-        drops = {**facts["filtered"], **facts["quarantined"]}
-        dropped = ", ".join(f"{count} {reason}" for reason, count in drops.items()) or "none"
+        tally = Tally.from_facts(facts)
+        drops = [row for row in tally.rows() if row.outcome != "kept"]
+        dropped = ", ".join(f"{row.number} {row.reason}" for row in drops) or "none"
         summary = (
-            f"{facts.get('tracks_in', facts.get('tracks'))} tracks in, {facts['kept']} kept, "
+            f"{facts.get('tracks_in', facts.get('tracks'))} tracks in, {tally.kept} kept, "
             f"{facts['clips']} clips, {facts['hours']:.2f} h. Dropped: {dropped}."
         )
         picture = svg.bars("Hours of music", {"kept": facts["hours"], **lost}, "h")
@@ -122,27 +124,19 @@ def census_of(standings: Standings) -> Json:
         for what, one in done
         if one.mark and (_packs(what, "batch") or _packs(what, "earlier"))
     ]
-    sums: Json = {
-        name: sum(facts.get(name, 0) for facts in packed)
-        for name in ("tracks", "kept", "clips", "hours")
-    }
-    for outcome in ("filtered", "quarantined"):
-        sums[outcome] = {}
-        for facts in packed:
-            for reason, count in facts.get(outcome, {}).items():
-                sums[outcome][reason] = sums[outcome].get(reason, 0) + count
-    return sums if packed else {}
+    if not packed:
+        return {}
+    names = ("tracks", "clips", "hours")
+    sums = {name: sum(facts.get(name, 0) for facts in packed) for name in names}
+    return sums | sum(map(Tally.from_facts, packed), Tally()).as_facts()
 
 
 def census_rows(facts: Json) -> list[dict[str, Any]]:
     """Return what became of the tracks as a table's rows."""
-    rows = [{"outcome": "kept", "reason": "", "tracks": facts["kept"]}]
-    for outcome in ("filtered", "quarantined"):
-        rows += [
-            {"outcome": outcome, "reason": reason, "tracks": count}
-            for reason, count in facts[outcome].items()
-        ]
-    return rows
+    return [
+        {"outcome": row.outcome, "reason": row.reason, "tracks": row.number}
+        for row in Tally.from_facts(facts).rows()
+    ]
 
 
 def gpu_hours(marks: Sequence[Mark]) -> float:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from flows.studies.estimates import training_operations
 from training import recipes
-from training.config import RuntimeConfig
+from training.runtime import RuntimeConfig
 
 GPUS = (1, 8)
 """Eight are the authors', by their batch sizes; they tell no times."""

@@ -8,10 +8,11 @@ from storage.home.runs import Job
 from tests.benchmarks.step import Lab, Step
 from tests.shards import Form, write_corpus
 from tests.synthesised import tune
-from training.config import RuntimeConfig, TrainConfig
+from training.config import TrainConfig
 from training.data.clips.config import ClipsData
-from training.data.loading import loader
 from training.distributed import ProcessRank
+from training.engine.loading import loader
+from training.runtime import RuntimeConfig
 
 SONGS, SONG_SECONDS, CLIP_SECONDS = 8, 21.0, 10
 """Of the corpus: a few FLAC clips, read again and again. They stay in the kernel's cache."""

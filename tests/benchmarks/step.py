@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from tests.training.models.bs_locoformer.transcription import PublishedAttention, copied_from
-from training.config import RuntimeConfig
 from training.data.batches import Batch
 from training.engine.acceleration import accelerate, compile_bodies
 from training.models.bs_locoformer.config import (
@@ -23,6 +22,7 @@ from training.models.bs_locoformer.model import BsLocoformer
 from training.objectives.mixit.config import MixitObjective
 from training.objectives.objective import build
 from training.optimisers import AdamWConfig
+from training.runtime import RuntimeConfig
 
 SIZES = {"micro": MICRO, "demo": TINY, "small": SMALL, "medium": MEDIUM, "large": LARGE}
 PRODUCTS = {"cpu": (1024, 20), "cuda": (8192, 50)}

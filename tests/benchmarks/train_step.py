@@ -31,8 +31,8 @@ from flows.jobs.launch import ALLOCATOR
 from tests.benchmarks.feeding import waiting
 from tests.benchmarks.measure import Measured, Variant, in_turns
 from tests.benchmarks.step import SIZES, Lab, MatrixRate, Setup, Step, peak_memory
-from training.config import RuntimeConfig
 from training.engine.memory import release
+from training.runtime import RuntimeConfig
 
 TOP = 15
 """Kernels shown of a profile."""

@@ -156,7 +156,8 @@ def test_it_is_exported_and_separates(home: Path, tree: Tree, works: Works, tmp_
     variables = works.variables
     tree.run("flows", "export", str(tuned), str(tmp_path / "toy"), **variables)
     song = tmp_path / "song.wav"
-    write_audio(song, 0.1 * np.random.default_rng(0).standard_normal((2, 130_000)), 44_100)
+    noise = 0.1 * np.random.default_rng(0).standard_normal((2, 130_000)).astype(np.float32)
+    write_audio(song, noise, 44_100)
     out = tmp_path / "out"
     tree.run("flows", "separate", str(tmp_path / "toy"), str(song), str(out), **variables)
     assert sorted(path.stem for path in (out / "song").iterdir()) == sorted(STEMS)

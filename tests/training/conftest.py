@@ -16,25 +16,24 @@ from storage.shards.writer import ClipPlace, Sample, ShardWriter
 from tests.shards import Form
 from tests.shards import write_index as write_shard_index
 from tests.synthesised import write_audio
-from training.config import LoopConfig, RuntimeConfig, TrainConfig
+from training.config import LoopConfig, TrainConfig
 from training.data.clips.config import ClipsData
 from training.data.stems.config import StemsData
 from training.models.bs_locoformer.config import BsLocoformerConfig
 from training.objectives.mixit.config import MixitObjective
 from training.objectives.supervised.config import SupervisedObjective
+from training.runtime import RuntimeConfig
 from training.schedules import ExponentialSchedule
 
 RATE = 8_000
-LEVEL = {"level_n_fft": 256, "level_hop": 64}
-"""The transform by which losses measure the input's level: the model's own."""
 MODEL = BsLocoformerConfig(
     outputs=4, blocks=1, width=8, hidden=8, kernel=4, heads=2, groups=2,
     sample_rate=RATE, n_fft=256, hop=64,
 )  # fmt: skip
-MIXIT = TrainConfig(
+MIXIT = TrainConfig(  # losses measure levels by the model's own transform
     model=MODEL,
     data=ClipsData(batch_size=4, segment_seconds=0.5, validation_share=0.3),
-    objective=MixitObjective(**LEVEL),
+    objective=MixitObjective(level_n_fft=256, level_hop=64),
     schedule=ExponentialSchedule(warmup_steps=2, hold_steps=3, decay=0.9, decay_every=1),
     loop=LoopConfig(
         steps=6,
@@ -49,7 +48,7 @@ MIXIT = TrainConfig(
 SUPERVISED = MIXIT.model_copy(
     update={
         "data": StemsData(batch_size=4, segment_seconds=0.5),
-        "objective": SupervisedObjective(**LEVEL),
+        "objective": SupervisedObjective(level_n_fft=256, level_hop=64),
     }
 )
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from storage.errors import ConfigError, MachineError
-from training.config import RuntimeConfig
 from training.distributed import ProcessRank, join, require_examples
+from training.runtime import RuntimeConfig
 
 
 def test_alone() -> None:

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from storage.audio.waveforms import Waveform
 from storage.config import Json
+from training.data.settings import DataSettings
 from training.distributed import ProcessRank
+from training.models.settings import ModelSettings
 
 READ_AHEAD = 2
 """Batches in flight behind the one in use."""
@@ -82,6 +84,17 @@ class Source(Protocol):
     def mix(self, parts_BPCT: Tensor, gains_db: Tensor) -> Batch:
         """Return inputs and references of examples that were stacked."""
         ...
+
+
+class Request(NamedTuple):
+    """What is asked of a source: settings, and what of the rest of a run shapes its examples."""
+
+    data: DataSettings
+    model: ModelSettings
+    seed: int
+    """Of the run."""
+    validation_examples: int
+    """At most so many to validate with."""
 
 
 class Sources(NamedTuple):

@@ -5,8 +5,8 @@ Parameters keep their names, so that checkpoints know nothing of it.
 
 import torch
 
-from training.config import RuntimeConfig
 from training.models.separator import Separator
+from training.runtime import RuntimeConfig
 
 GRAPHS_OF_ONE_BODY = 64
 """Shapes, axes and modes (training, evaluation) that one body is compiled for before giving up."""

@@ -19,12 +19,13 @@ from storage.home.job_events import progress
 from storage.home.runs import Run
 from storage.manifests import write_rows
 from storage.records import SongScore, StemSong
-from training.config import EvaluateConfig, RuntimeConfig
+from training.config import EvaluateConfig
 from training.data.stems.corpus import StemCorpus
 from training.distributed import join
 from training.engine.weights import load_model
 from training.inference.overlap_add import separate
 from training.models.separator import Separator
+from training.runtime import RuntimeConfig
 from training.scoring import frame_scores, metrics
 
 logger = logging.getLogger(__name__)

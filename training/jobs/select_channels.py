@@ -12,13 +12,14 @@ from storage.files import write_json
 from storage.home.job_events import progress
 from storage.home.runs import Run
 from storage.records import ChannelMap, plain
-from training.config import RuntimeConfig, SelectConfig
+from training.config import SelectConfig
 from training.data.stems.corpus import StemCorpus
 from training.data.stems.source import StemSegments
 from training.distributed import join
 from training.engine.weights import load_model
 from training.inference.overlap_add import waveforms_of
 from training.models.separator import Separator
+from training.runtime import RuntimeConfig
 
 SILENT = 1e-6
 """A stem with less than this share of the mixture's energy (-60 dB) has no vote in a chunk."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from storage.audio.waveforms import Waveform
 from storage.errors import ConfigError, DataError
 from storage.files import disk_errors, require_space
-from training.config import DeliveryConfig, RuntimeConfig, SeparateConfig
+from training.config import DeliveryConfig, SeparateConfig
 from training.distributed import join
 from training.engine.weights import load_model
 from training.inference.overlap_add import Progress, Signal, add_up, separated
@@ -31,6 +31,7 @@ from training.inference.song_files import (
 from training.inference.spectrograms import draw_spectrograms
 from training.model_folder import stems_of
 from training.models.separator import Separator
+from training.runtime import RuntimeConfig
 
 logger = logging.getLogger(__name__)
 

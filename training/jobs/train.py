@@ -7,12 +7,12 @@ from storage.errors import CheckpointError
 from storage.files import hash_file
 from storage.home.runs import Job, Run
 from training.config import TrainConfig
-from training.data.loading import loader
 from training.distributed import ProcessRank, join, require_examples
 from training.engine import optim
 from training.engine.acceleration import accelerate
 from training.engine.checkpoint import Checkpoints, State
 from training.engine.ema import MovingAverage
+from training.engine.loading import loader
 from training.engine.loop import Work, fit
 from training.engine.snapshots import Snapshots
 from training.engine.start import initial_model

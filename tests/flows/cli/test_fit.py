@@ -9,7 +9,7 @@ from rich.console import Console
 
 from flows.cli.fit import fit, measure
 from flows.cli.output import View
-from flows.studies.table import named
+from flows.studies.mixit.recipes import RECIPES
 from storage.errors import ConfigError, MachineError
 
 
@@ -23,7 +23,7 @@ def shown(name: str, memory_gb: float, as_json: bool) -> str:
 @pytest.mark.slow
 def test_a_recipe_is_measured_and_its_settings_are_taken() -> None:
     found: dict[str, Any] = json.loads(shown("smoke", 16, as_json=True))
-    study = named("smoke")
+    study = RECIPES["smoke"]()
     for job, config in (("pretraining", study.pretraining), ("finetuning", study.finetuning)):
         assert found[job]["largest"] == found[job]["examples"] == config.data.batch_size
     assert [setting.split()[0] for setting in found["settings"]] == ["--set", "--set"]
@@ -47,7 +47,7 @@ def test_it_is_a_table_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_childs_words_are_ours() -> None:
-    config = named("smoke").pretraining
+    config = RECIPES["smoke"]().pretraining
     with pytest.raises(MachineError, match=r"not even one example.*give it more"):
         measure(config, 0.1)
     with pytest.raises(ConfigError, match="unknown recipe 'huge'"):

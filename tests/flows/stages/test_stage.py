@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.stages.stage import Built, Inputs, Site, Stage, forget, perform
-from storage.config import Config
+from storage.config import Config, Json
 from storage.errors import DataError, LockedError, MachineError, StemworksError
 from storage.files import only_one
 from storage.home.failures import last_failure
@@ -188,6 +188,17 @@ def test_what_matters_may_be_less_than_the_config(bench: Bench) -> None:
     assert bench.do(stage, Text(text="two")) == mark
     bench.built.clear()
     assert bench.do(stage, Text(text="three")).key != mark.key
+
+
+class Renamed(Text):
+    """Keyed by the name that its setting had first."""
+
+    def what_matters(self) -> Json:
+        return {"words": self.text}
+
+
+def test_a_config_says_itself_what_matters(bench: Bench) -> None:
+    assert bench.stage().work(Renamed(text="one"), {}).config == {"words": "one"}
 
 
 @pytest.mark.parametrize("error", [DataError("bad sound"), OSError(5, "broken disk")])

@@ -1,5 +1,6 @@
 """What a dry run sees beforehand is what a run then does. No Prefect: a runner of our own."""
 
+import json
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.stage_id import StageId
+from flows.stage_id import PackId, StageId
 from flows.stages.stage import Site, Stage, perform
 from flows.stages.units import Units
 from flows.studies.mixit.config import MixitStudyConfig
@@ -198,6 +199,21 @@ def test_missing_units_are_counted_and_named(done: Place) -> None:
     assert shard.stat().st_mtime_ns >= time.st_mtime_ns
     marks = [*line.marks.values(), *line.units.values()]
     assert not any(find_fault(done.home, mark, deep=True) for mark in marks)
+
+
+def test_corpora_of_equal_settings_are_told_apart_by_their_plans(tmp_path: Path) -> None:
+    """Scales of synthesised music differ by nothing else."""
+    place = Place(Home(tmp_path), RECIPES["smoke"]().override(["synthesis.tracks=2"]))
+    scales = [{"name": "s", "settings": ["synthesis.tracks=1"]}, {"name": "l"}]
+    place = place.but(f"tables.scales={json.dumps(scales)}")
+    seen = place.look("table3")
+    assert seen["census s"].why == "needs plan fma s, pack"
+    dry_run = DryRun(place.home)
+    build_graph(dry_run, place.config, place.home, "table3")
+    assert [one.why for one in dry_run.statuses if isinstance(one.id, PackId)] == [
+        "needs plan fma s",
+        "needs plan fma l",
+    ]
 
 
 def test_an_archive_that_is_not_there(empty: Place, tmp_path: Path) -> None:

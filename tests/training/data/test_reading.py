@@ -24,8 +24,8 @@ from tests.shards import Form, write_corpus
 from tests.training.conftest import MIXIT, RATE, tone
 from training.config import TrainConfig
 from training.data.clips.source import open_clips
-from training.data.loading import loader
 from training.distributed import ProcessRank
+from training.engine.loading import loader
 
 CORPUS = "fma/0a1b"
 SETTINGS = [(storage, order) for storage in ("clips", "segments") for order in ("clips", "shards")]

@@ -3,9 +3,9 @@ import torch
 from torch import Tensor
 
 from tests.training.models.bs_locoformer.test_parity import noise, relative_error, tiny
-from training.config import RuntimeConfig
 from training.engine.acceleration import accelerate
 from training.models.bs_locoformer.model import BsLocoformer
+from training.runtime import RuntimeConfig
 
 CPU = torch.device("cpu")
 RECOMPUTE = ("nothing", "cheap", "everything")

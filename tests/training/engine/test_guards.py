@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from storage.errors import MachineError, RunError
-from tests.training.jobs.test_train import MakeRun, losses_of, rows, still
+from tests.training.jobs.test_train import Altered, MakeRun, losses_of, rows, still
 from training.config import TrainConfig
 from training.data.batches import Batch, Loader
 from training.distributed import ProcessRank, join, naming_the_lost
@@ -21,7 +21,7 @@ from training.engine.guards import Interruption, account, elected, is_exhaustion
 from training.engine.loop import Work, fit
 from training.engine.memory import advice
 from training.jobs.train import assemble, train
-from training.objectives.objective import Outcome
+from training.objectives.objective import Objective, Outcome
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -95,11 +95,12 @@ def work_of(make_run: MakeRun, recipe: TrainConfig, objective: Any) -> Work:
     return dataclasses.replace(work, objective=objective(work.objective), data=Named(work.data))
 
 
-class InfiniteGradients:
+class InfiniteGradients(Altered):
     """Loss and outputs as they should be, but every third gradient overflows."""
 
-    def __init__(self, objective: Any) -> None:
-        self._objective, self._calls = objective, 0
+    def __init__(self, objective: Objective) -> None:
+        super().__init__(objective)
+        self._calls = 0
 
     def __call__(self, forward: Any, batch: Batch) -> Outcome:
         outcome: Outcome = self._objective(forward, batch)
@@ -132,11 +133,12 @@ def test_a_skipped_step_names_its_samples_and_changes_nothing(
         json.loads(line, parse_constant=pytest.fail)
 
 
-class Hungry:
+class Hungry(Altered):
     """Asks for more memory than any machine has when it gets more than two examples."""
 
-    def __init__(self, objective: Any, most: int = 2) -> None:
-        self._objective, self._most = objective, most
+    def __init__(self, objective: Objective, most: int = 2) -> None:
+        super().__init__(objective)
+        self._most = most
 
     def __call__(self, forward: Any, batch: Batch) -> Outcome:
         outcome: Outcome = self._objective(forward, batch)

@@ -53,7 +53,8 @@ def test_decay_is_decoupled_in_adamw_alone() -> None:
     for config in (AdamWConfig(weight_decay=0.3), AdamConfig(weight_decay=0.3)):
         model = linear()
         results.append(trained(model, optim.build(model.parameters(), config))["weight"])
-    assert not torch.allclose(*results)
+    decoupled, coupled = results
+    assert not torch.allclose(decoupled, coupled)
 
 
 def test_adam_decays_nothing_unless_asked() -> None:

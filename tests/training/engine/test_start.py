@@ -31,10 +31,10 @@ def changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> set[st
 
 
 def copied(
-    given: Mapping[str, Tensor], prefixes: dict[str, str], strict: bool = True, **changes: object
+    given: Mapping[str, Tensor], prefixes: dict[str, str], strict: bool = True, outputs: int = 4
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return a fresh model's weights before and after."""
-    fresh = model(**changes)
+    fresh = model(outputs=outputs)
     before = {name: value.clone() for name, value in fresh.state_dict().items()}
     copy_parts(fresh, given, PrefixesStart(prefixes=prefixes, strict=strict), SOURCE)
     return before, fresh.state_dict()

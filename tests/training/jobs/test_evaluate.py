@@ -188,7 +188,7 @@ def test_songs_with_missing_or_short_stems(
     with pytest.raises(DecodeError, match=r"drums\.wav ends at frame 5000, before 8000"):
         evaluate(run)
     drums.unlink()
-    with pytest.raises(DecodeError, match=r"drums\.wav is no readable audio"):
+    with pytest.raises(ConfigError, match=r"'test1' has no stem 'drums', but bass, other, voc"):
         evaluate(run)
     assert not run.scores.exists()
     with pytest.raises(ConfigError, match="model works at 44100 Hz, but 'test1'"):

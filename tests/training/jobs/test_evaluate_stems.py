@@ -80,10 +80,10 @@ def test_a_silent_stem_takes_what_is_left() -> None:
 
 def prepared(make_run: MakeRun, songs: Path, name: str, config: object, **inputs: Path) -> Run:
     """Prepare a run on a corpus with other stems."""
-    verb = {SelectConfig: "select", EvaluateConfig: "evaluate", TrainConfig: "train"}[type(config)]
+    verbs = {"SelectConfig": "select", "EvaluateConfig": "evaluate", "TrainConfig": "train"}
     activity = songs.parent / "activity.jsonl"
     given = {"songs": songs, "home": songs.parent, "activity": activity, **inputs}
-    return make_run(name, verb, config, **given)
+    return make_run(name, verbs[type(config).__name__], config, **given)
 
 
 @pytest.mark.parametrize("stems", [TWO, SIX], ids=["two", "six"])

@@ -24,7 +24,7 @@ from training.engine.guards import Interruption
 from training.engine.loop import fit
 from training.engine.weights import load_model
 from training.jobs.train import assemble, train
-from training.objectives.objective import Outcome
+from training.objectives.objective import Objective, Outcome
 
 MakeRun = Callable[..., Run]
 TIMES = ("seconds_per_step", "examples_per_second", "data_wait", "eta_seconds", "seconds")
@@ -228,11 +228,22 @@ def test_on_a_gpu(make_run: MakeRun, request: pytest.FixtureRequest, regime: str
     assert load_model(run.model).config == recipe.model
 
 
-class Diverging:
+class Altered:
+    """An objective of which a test alters something."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._objective, name)
+
+
+class Diverging(Altered):
     """Losses that are not finite on every second call, or on all."""
 
-    def __init__(self, objective: Any, every: int) -> None:
-        self._objective, self._every, self._calls = objective, every, 0
+    def __init__(self, objective: Objective, every: int) -> None:
+        super().__init__(objective)
+        self._every, self._calls = every, 0
 
     def __call__(self, forward: Any, batch: Batch) -> Outcome:
         self._calls += 1

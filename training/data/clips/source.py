@@ -17,8 +17,7 @@ from storage.shards.cache import ShardCache
 from storage.shards.clip_table import Clip, ClipTable
 from storage.shards.reader import ShardReader
 from training import seeds
-from training.config import TrainConfig
-from training.data.batches import Batch, Example, Sources
+from training.data.batches import Batch, Example, Request, Sources
 from training.data.clips.config import ClipsData
 from training.data.clips.order import ClipOrder, EpochOrder, Numbers, ShardOrder
 from training.data.mixtures import scale_pair
@@ -141,7 +140,7 @@ class HeldOutPairs(ClipPairs):
         return min(self._limit, super().__len__())
 
 
-def open_sources(job: Job, config: TrainConfig) -> Sources:
+def open_sources(job: Job, request: Request) -> Sources:
     """Return the training and the validation source of a job's corpus of clips.
 
     The job's input `index` is the corpus's index; `home` and `corpus`, its folder relative to the
@@ -152,10 +151,9 @@ def open_sources(job: Job, config: TrainConfig) -> Sources:
         ConfigError: the clips are too short for the segments, or of another sample rate.
         DataError: too few tracks to train on and to validate with; a shard is damaged.
     """
-    data, model, seed = config.data, config.model, config.loop.seed
+    data, model, seed, limit = request
     assert isinstance(data, ClipsData)
     reader = open_clips(job, data)
-    limit = config.loop.validation_batches * data.batch_size
     _require_fit(reader, data, model)
     training, held_out = split_tracks(reader.clips, data.validation_share, seed)
     if reader.read(int(training[0]), 0, 1).shape[0] != model.audio_channels:

@@ -43,6 +43,7 @@ class StemCorpus:
                     f"the model works at {sample_rate} Hz, but '{song.name}' in {songs} is at "
                     f"{song.sample_rate} Hz; prepare the songs at the model's rate"
                 )
+            _require_stems(home / song.folder, song.name, stems)
         return cls(home, rows, stems)
 
     def of(self, split: str) -> tuple[StemSong, ...]:
@@ -65,3 +66,13 @@ class StemCorpus:
     def read_stems(self, song: StemSong, start: int = 0, frames: int = -1) -> Waveform:
         """Return [S, channels, frames] of all stems."""
         return np.stack([self.read(song, stem, start, frames) for stem in self.stems])
+
+
+def _require_stems(folder: Path, song: str, stems: tuple[str, ...]) -> None:
+    lacking = [stem for stem in stems if not (folder / f"{stem}.wav").is_file()]
+    if lacking:
+        found = sorted(path.stem for path in folder.glob("*.wav") if path.stem != "mixture")
+        raise ConfigError(
+            f"song '{song}' has no stem '{lacking[0]}', but {', '.join(found) or 'none'} in "
+            f"{folder}; name stems that the songs have, or prepare the songs again"
+        )

@@ -15,8 +15,7 @@ from storage.home.runs import Job
 from storage.manifests import read_rows
 from storage.records import ActiveWindows, StemSong
 from training import seeds
-from training.config import TrainConfig
-from training.data.batches import Batch, Example, Sources
+from training.data.batches import Batch, Example, Request, Sources
 from training.data.mixtures import level_stems
 from training.data.stems.config import StemsData
 from training.data.stems.corpus import StemCorpus
@@ -167,7 +166,7 @@ class StemSegments:
         return Batch.of_sum(parts_BPCT)
 
 
-def open_sources(job: Job, config: TrainConfig) -> Sources:
+def open_sources(job: Job, request: Request) -> Sources:
     """Return the training source (train songs) and the validation source (validation songs).
 
     Of the job's inputs, `songs` and `activity` are the tables, `home` is what their paths are
@@ -178,12 +177,11 @@ def open_sources(job: Job, config: TrainConfig) -> Sources:
         ConfigError: the songs are not at the model's sample rate, or lack a stem.
         DataError: a split has no songs, or a stem is never active.
     """
-    data, model = config.data, config.model
+    data, model, seed, limit = request
     assert isinstance(data, StemsData)
     corpus = StemCorpus.open(job.path("songs"), job.home().root, model.sample_rate, data.stems)
-    limit = config.loop.validation_batches * data.batch_size
     frames = round(data.segment_seconds * model.sample_rate)
-    mixes = DynamicMixes(corpus, job.path("activity"), data, frames, config.loop.seed)
+    mixes = DynamicMixes(corpus, job.path("activity"), data, frames, seed)
     facts = mixes.epoch()
     logger.info(
         "an epoch is %d active segments of the rarest stem (%s), %d steps; published: %d to %d",

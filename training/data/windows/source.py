@@ -11,8 +11,7 @@ from storage.errors import DataError
 from storage.home.runs import Job
 from storage.records import StemSong
 from training import seeds
-from training.config import TrainConfig
-from training.data.batches import Batch, Example, Sources
+from training.data.batches import Batch, Example, Request, Sources
 from training.data.mixtures import scale_pair
 from training.data.stems.corpus import StemCorpus
 from training.data.windows.config import WindowsData
@@ -92,7 +91,7 @@ class HeldOutWindowPairs(WindowPairs):
         self._pairs = min(limit, self._pairs)
 
 
-def open_sources(job: Job, config: TrainConfig) -> Sources:
+def open_sources(job: Job, request: Request) -> Sources:
     """Return the training source (train songs) and the validation source (validation songs).
 
     Of the job's inputs, `songs` is the table, `home` is what its paths are relative to.
@@ -102,11 +101,10 @@ def open_sources(job: Job, config: TrainConfig) -> Sources:
         ConfigError: the songs are not at the model's sample rate.
         DataError: a split has fewer than two songs.
     """
-    data, model, seed = config.data, config.model, config.loop.seed
+    data, model, seed, limit = request
     assert isinstance(data, WindowsData)
     corpus = StemCorpus.open(job.path("songs"), job.home().root, model.sample_rate, ())
     frames = round(data.segment_seconds * model.sample_rate)
-    limit = config.loop.validation_batches * data.batch_size
     return Sources(
         WindowPairs(corpus, corpus.of("train"), frames, data, seed),
         HeldOutWindowPairs(corpus, corpus.of("validation"), frames, data, seed, limit),

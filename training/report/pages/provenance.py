@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from storage.config import Json
 from storage.records import ChannelMap
+from storage.tally import Tally
 from training.report.figures.diagram import stage_diagram
 from training.report.formats import duration, grouped
 from training.report.material import Lineage
@@ -34,18 +35,19 @@ def census(found: Mapping[str, Any] | None) -> Markup:
     """Return what became of the archive's tracks, by reason."""
     if found is None:
         return missing("The archive has not been counted yet.")
-    reasons = {"kept": {"": _total(found.get("kept"))}}
-    reasons |= {outcome: _reasons(found.get(outcome)) for outcome in OUTCOMES[1:]}
-    totals = {outcome: sum(counts.values()) for outcome, counts in reasons.items()}
-    tracks = _total(found.get("tracks_in")) or sum(totals.values())
+    tally = Tally.from_facts(found)
+    rows = list(tally.rows())
+    totals = {
+        outcome: sum(row.number for row in rows if row.outcome == outcome) for outcome in OUTCOMES
+    }
+    tracks = _total(found.get("tracks_in")) or tally.total
 
     def share(outcome: str, reason: str, number: int) -> Share:
         return Share(outcome, reason, number, 100 * number / tracks if tracks else 0)
 
     lines = [
-        share(outcome, reason.replace("_", " "), number)
-        for outcome in OUTCOMES
-        for reason, number in sorted(reasons[outcome].items(), key=lambda item: (-item[1], item[0]))
+        share(row.outcome, row.reason.replace("_", " "), row.number)
+        for row in sorted(rows, key=lambda row: (OUTCOMES.index(row.outcome), -row.number))
     ]
     return render(
         "census.html",
@@ -143,12 +145,6 @@ def _fact(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return grouped(value) if isinstance(value, int) else f"{value:.4g}"
-
-
-def _reasons(value: Any) -> dict[str, int]:
-    if isinstance(value, Mapping):
-        return {str(reason): _total(number) for reason, number in value.items()}
-    return {"": _total(value)} if value else {}
 
 
 def _total(value: Any) -> int:

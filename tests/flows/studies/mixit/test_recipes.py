@@ -6,6 +6,7 @@ import pytest
 
 from flows.studies.mixit.config import MixitStudyConfig
 from flows.studies.mixit.recipes import RECIPES
+from flows.studies.table import named
 from pipelines.archives.published import published
 from pipelines.config import MUSDB_VALIDATION
 from storage.errors import ConfigError
@@ -135,7 +136,7 @@ def test_recipes_differ() -> None:
 
 def test_unknown_recipe_lists_those_there_are() -> None:
     with pytest.raises(ConfigError, match="unknown recipe 'papers'") as caught:
-        RECIPES["papers"]()
+        named("papers")
     assert all(name in str(caught.value) for name in RECIPES)
 
 

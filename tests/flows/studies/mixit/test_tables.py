@@ -117,7 +117,8 @@ def _check_card(works: Works, home: Path) -> None:
     answer = works("export", str(home / "runs" / f"train-{key}"), str(home / "exported"))
     assert answer.returncode == 0, answer.stderr
     card = (home / "exported" / "README.md").read_text()
-    assert "| Model | BS-Locoformer (blocks 2," in card
+    assert "| Model | bs_locoformer (" in card
+    assert ", blocks 2, " in card
     assert "| Pre-trained on | fma_tiny.zip |" in card
     assert "| Fine-tuned on | musdb_tiny.zip |" in card
     assert "mixtures of mixtures" in card

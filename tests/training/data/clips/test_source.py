@@ -11,6 +11,7 @@ from storage.shards.reader import ShardReader
 from training.config import TrainConfig
 from training.data.clips.source import HeldOutPairs, TrainingPairs, split_tracks
 from training.data.clips.source import open_sources as sources_of
+from training.engine.loading import request_of
 
 
 def open_sources(
@@ -20,7 +21,7 @@ def open_sources(
     recipe = recipe.override(
         ["loop.seed=1", f"loop.validation_batches={limit}", "data.batch_size=1"]
     )
-    training, held_out = sources_of(job, recipe)
+    training, held_out = sources_of(job, request_of(recipe))
     assert isinstance(training, TrainingPairs)
     assert isinstance(held_out, HeldOutPairs)
     return training, held_out

@@ -17,6 +17,7 @@ from training.data.batches import Sources
 from training.data.stems.corpus import StemCorpus
 from training.data.windows.config import WindowsData
 from training.data.windows.source import HeldOutWindowPairs, WindowPairs, open_sources
+from training.engine.loading import request_of
 from training.engine.start import initial_model
 from training.jobs.train import train
 
@@ -86,7 +87,7 @@ def test_ratios_of_power_are_drawn_within_the_bounds(songs: Path) -> None:
 
 def sources_of(songs: Path, recipe: TrainConfig) -> Sources:
     inputs = {"songs": str(songs), "home": str(songs.parent)}
-    return open_sources(Job(verb="train", inputs=inputs, recipe={}), recipe)
+    return open_sources(Job(verb="train", inputs=inputs, recipe={}), request_of(recipe))
 
 
 def test_validation_is_fixed_and_of_other_songs(songs: Path, mixit: TrainConfig) -> None:

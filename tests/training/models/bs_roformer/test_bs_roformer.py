@@ -1,6 +1,5 @@
 import pytest
 import torch
-from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from storage.errors import ConfigError
@@ -13,7 +12,7 @@ from training.models.bs_roformer.config import (
     BsRoformerConfig,
 )
 from training.models.bs_roformer.model import BsRoformer
-from training.models.bs_roformer.transformer import Recompute, Transformer
+from training.models.bs_roformer.transformer import Transformer
 
 CALM = {"dropout": 0.0, "attention_dropout": 0.0}
 MONO = MICRO.model_copy(
@@ -71,29 +70,6 @@ def test_scale_of_the_input_is_the_scale_of_the_output(model: BsRoformer) -> Non
     x = promises.noise(model, 1, 5_000)
     with torch.no_grad():
         torch.testing.assert_close(model.eval()(64 * x), 64 * model(x), rtol=1e-3, atol=1e-4)
-
-
-def answer(mode: Recompute) -> tuple[Tensor, Tensor]:
-    """Return the output and all gradients of one training step."""
-    torch.manual_seed(0)
-    model = BsRoformer(MICRO).train()
-    model.set_recompute(mode)
-    torch.manual_seed(5)
-    y = model(promises.noise(model, 2, 3_001))
-    torch.autograd.backward(y.square().sum())
-    grads = [value.grad.flatten() for value in model.parameters() if value.grad is not None]
-    return y.detach(), torch.cat(grads)
-
-
-@pytest.mark.parametrize("mode", ["cheap", "everything"])
-def test_recomputing_changes_no_bit(mode: Recompute) -> None:
-    for again, plain in zip(answer(mode), answer("nothing"), strict=True):
-        assert torch.equal(again, plain)
-
-
-@pytest.mark.filterwarnings("ignore:.*grad attribute of a Tensor that is not a leaf")
-def test_bodies_are_compiled() -> None:
-    promises.compiles(BsRoformer(MICRO.model_copy(update={"outputs": 1, "blocks": 1})))
 
 
 def test_bodies_are_all_but_the_last_norm(model: BsRoformer) -> None:
