@@ -10,11 +10,12 @@ from flows.config import StudyConfig
 from flows.stages.given_model import GivenModel
 from pipelines.config import CHANNELS, SAMPLE_RATE, MusdbConfig
 from storage.errors import ConfigError
+from storage.records import STEMS
 from training.config import EvaluateConfig, SelectConfig, TrainConfig
 from training.models.bs_locoformer.config import MICRO
 from training.models.settings import ModelSettings
 
-UNSET: ModelSettings = MICRO
+UNSET: ModelSettings = MICRO.model_copy(update={"outputs": len(STEMS)})
 """The model of a fine-tuning that has not been given its own yet."""
 
 
