@@ -79,7 +79,7 @@ def test_other_stems_are_those_of_the_model(tmp_path: Path) -> None:
 
 
 def test_a_model_is_its_content_wherever_it_is(tmp_path: Path) -> None:
-    def key(folder: str, **changes: object) -> str:
+    def key(folder: str, **changes: Any) -> str:
         write_model(tmp_path / folder, **changes)
         work = look(tmp_path, model=tmp_path / folder)["check model"].work
         assert work
