@@ -29,7 +29,7 @@ MODEL = "result/model"
 """Of a run directory."""
 COMMUNITY = MICRO.model_copy(update={"mask_expansion": 4, "blocks": 1})
 STAGES = {
-    "synthesise", "unpack musdb", "detect activity", "check model", "evaluate as given",
+    "check musdb", "unpack musdb", "detect activity", "check model", "evaluate as given",
     "finetune", "evaluate finetune", "report",
 }  # fmt: skip
 
@@ -38,6 +38,7 @@ STAGES = {
 class Adapted:
     """A model that was imported, and a home in which it was scored and fine-tuned."""
 
+    archives: Path
     model: Path
     home: Path
     outcome: Json
@@ -45,7 +46,7 @@ class Adapted:
     @property
     def order(self) -> list[str]:
         """The command that did it."""
-        return _order(self.model, self.home)
+        return _order(self.archives, self.model, self.home)
 
     @property
     def run(self) -> Path:
@@ -54,9 +55,17 @@ class Adapted:
         return job.parent
 
 
-def _order(model: Path, home: Path) -> list[str]:
-    named = ["--recipe", "adapt_smoke", "--home", str(home), "--set", f"model={model}"]
-    return ["run", "adapt", *named, "--json"]
+def _order(archives: Path, model: Path, home: Path) -> list[str]:
+    settings = [
+        f"model={model}",
+        "synthesis=null",
+        f"data.root={archives}",
+        "musdb.archive=musdb_tiny.zip",
+        "finetuning.data.segment_seconds=0.5",
+        "finetuning.loop.steps=3",
+    ]
+    given = [word for setting in settings for word in ("--set", setting)]
+    return ["run", "adapt", "--recipe", "adapt_smoke", "--home", str(home), *given, "--json"]
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +97,10 @@ def imported(works: Works, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def adapted(works: Works, imported: Path, tmp_path_factory: pytest.TempPathFactory) -> Adapted:
     home = tmp_path_factory.mktemp("adapted") / "home"
-    answer = works(*_order(imported, home))
+    answer = works(*_order(works.archives, imported, home))
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert works.states(works.last_run()["id"]) == dict.fromkeys(STAGES, "Completed")
-    return Adapted(imported, home, json.loads(answer.stdout))
+    return Adapted(works.archives, imported, home, json.loads(answer.stdout))
 
 
 def test_it_separates_under_its_own_names(works: Works, imported: Path, tmp_path: Path) -> None:
