@@ -109,6 +109,8 @@ class StudyConfig(Config):
     """Settings of a study's parts that hold its stems, as dotted paths."""
     OUTPUTS_OF: ClassVar[tuple[str, ...]] = ()
     """Settings that hold their number."""
+    PATHS: ClassVar[tuple[str, ...]] = ("data.root",)
+    """Settings that are paths: runs that are started elsewhere are given them in full."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
     """What this study is called in its home. One home holds one configuration under a name."""
@@ -125,7 +127,7 @@ class StudyConfig(Config):
         wrong = {
             path: list(held)
             for path in self.STEMS_OF
-            if (held := self._held(path)) is not None and tuple(held) != self.stems
+            if (held := self.held(path)) is not None and tuple(held) != self.stems
         }
         if wrong:
             others = " and ".join(f"{path} = {json.dumps(held)}" for path, held in wrong.items())
@@ -154,12 +156,12 @@ class StudyConfig(Config):
             given += [
                 f"{path}={json.dumps(value)}"
                 for path, value in values.items()
-                if self._held(path) is not None
+                if self.held(path) is not None
                 and not any(path == other or path.startswith(f"{other}.") for other, _ in named)
             ]
         return super().override(given)
 
-    def _held(self, path: str) -> Any:
+    def held(self, path: str) -> Any:
         """Return the setting at a dotted path; None where this configuration has none."""
         held: Any = self
         for name in path.split("."):

@@ -39,6 +39,10 @@ MoisesDbStem = Literal[
     "piano", "other_keys", "bowed_strings", "wind",
 ]  # fmt: skip
 MOISESDB_STEMS: tuple[str, ...] = get_args(MoisesDbStem)
+SAMPLE_RATE = 44_100
+"""Hz of songs with stems, as they are prepared."""
+CHANNELS = 2
+"""Of songs with stems, as they are prepared."""
 MIXTURE = "mixture"
 """Name of a song's whole sound, beside its stems."""
 

@@ -22,7 +22,7 @@ from storage.home.open import open_home
 from storage.stores.base import FolderStore, Seen, Unfinished
 
 app = typer.Typer()
-ROOMS = ("archives", "fma", "musdb", "activity", "runs", "reports")
+ROOMS = ("archives", "fma", "musdb", "activity", "models", "runs", "reports")
 """Folders of a home in which stages leave what they make."""
 RECORDS = (
     "attempts.json",

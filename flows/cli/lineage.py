@@ -20,12 +20,12 @@ from storage.home.layout import Home
 from storage.home.marks import Mark
 from storage.home.open import open_home
 from storage.records import plain
+from training.model_folder import WEIGHTS
 from training.report.formats import count, duration
 
 app = typer.Typer()
 SHORTEST_KEY = 4
 """Hex digits of a mark's key that must be given at least."""
-WEIGHTS = "model.safetensors"
 REMOVED = "not in this home any more"
 
 

@@ -17,7 +17,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")
 Flow = Annotated[
     str,
     typer.Argument(
-        help="study; a part of it: fma, musdb, pretrain; or table1, table2, table3, mixit_gain."
+        help="A whole study (study, adapt), a part of one (fma, musdb, pretrain), or a table "
+        "(table1, table2, table3, mixit_gain). 'recipes' describes them."
     ),
 ]
 Flows = Annotated[

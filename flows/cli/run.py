@@ -24,6 +24,7 @@ from storage.files import disk_errors, require_space
 from storage.home.layout import Home
 from storage.home.open import open_home
 from training.config import EvaluateConfig
+from training.model_folder import find_model
 
 app = typer.Typer()
 SPACE = 200_000_000
@@ -172,10 +173,8 @@ def separate_songs(paths: list[Path], options: list[str]) -> None:
 
 
 def _model_in(checkpoint: Path) -> Path:
-    folders = (checkpoint, checkpoint / "model", checkpoint / "result" / "model")
-    for folder in folders:
-        if (folder / "model.json").is_file():
-            return folder
+    if folder := find_model(checkpoint):
+        return folder
     raise RunError(
         f"{checkpoint} holds no model.json; give a run directory, or the model folder in it"
     )

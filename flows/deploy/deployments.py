@@ -100,11 +100,15 @@ def _remote_home(request: RunRequest, pool: Pool) -> str:
             f"runs of a {pool.kind} pool cannot read the folder '{request.home}' of this machine; "
             "give --home s3://BUCKET/PREFIX, or /opt/stemworks/home if that is a mounted volume"
         )
-    # Not the request's own configuration, which has this machine's absolute folder in it.
+    # Not the request's own configuration, which has this machine's absolute folders in it.
     config = named(request.recipe).override(request.settings)
-    if not config.synthesis and not PurePosixPath(config.data.root).is_absolute():
-        raise ConfigError(
-            f"runs of a {pool.kind} pool cannot read the archives of this machine; give the folder "
-            "that they see, such as --set data.root=/opt/stemworks/archives"
-        )
+    for path in config.PATHS:
+        unread = path == "data.root" and config.synthesis
+        given = PurePosixPath(config.held(path))
+        if not unread and not given.is_absolute():
+            raise ConfigError(
+                f"runs of a {pool.kind} pool cannot read {path} = '{given}' of this machine; give "
+                "the folder that they see, such as "
+                f"--set {path}=/opt/stemworks/{given.name or path}"
+            )
     return request.home

@@ -34,15 +34,16 @@ class RunRequest:
 
     @property
     def overrides(self) -> list[str]:
-        """What differs from the recipe, with `data.root` in full, for runs started elsewhere.
+        """What differs from the recipe, with its paths in full, for runs started elsewhere.
 
         Raises:
             ConfigError: the recipe or a setting is unknown, or a value is refused.
         """
-        data = named(self.recipe).override(self.settings).data
-        root = Path(data.root).expanduser().resolve()
-        others = [one for one in self.settings if one.partition("=")[0].strip() != "data.root"]
-        return [*others, f"data.root={root}"]
+        config = named(self.recipe).override(self.settings)
+        paths = {path: config.held(path) for path in config.PATHS}
+        whole = [f"{path}={_in_full(text)}" for path, text in paths.items() if text]
+        others = [one for one in self.settings if one.partition("=")[0].strip() not in paths]
+        return [*others, *whole]
 
     @property
     def config(self) -> StudyConfig:
@@ -60,3 +61,7 @@ class RunRequest:
         dry_run = DryRun(home)
         self.study.build_graph(dry_run, self.config, home, self.flow)
         return dry_run.statuses
+
+
+def _in_full(path: str) -> Path:
+    return Path(path).expanduser().resolve()

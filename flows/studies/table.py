@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from flows.config import StudyConfig
+from flows.studies.adapt import AdaptStudy
 from flows.studies.mixit import MixitStudy
 from flows.studies.study import Study
 from storage.config import Json
@@ -14,6 +15,7 @@ from storage.errors import ConfigError
 STUDIES: tuple[Study[Any], ...] = (
     # The first is the study of homes that name none: those made before there were several.
     MixitStudy(),
+    AdaptStudy(),
 )
 
 FLOWS: dict[str, Study[Any]] = {part: study for study in STUDIES for part in study.parts}

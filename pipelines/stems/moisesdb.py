@@ -11,12 +11,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipelines.config import MusdbConfig
+from pipelines.config import CHANNELS, SAMPLE_RATE, MusdbConfig
 from pipelines.stems.moisesdb_files import Entry, Library, Listed
 from pipelines.stems.splits import Split, split_by_artist
 from pipelines.stems.stem_ledger import Finding, OnProgress, close_ledger
 from pipelines.stems.stem_mixing import Mix, mix, mixed
-from pipelines.stems.wave_files import CHANNELS, SAMPLE_RATE
 from pipelines.workers.fan_out import fan_out
 from storage.files import require_space
 from storage.home.layout import Corpus, Home

@@ -11,9 +11,8 @@ from typing import Literal
 
 from pipelines.archives.zip_archive import ArchiveReader, Progress
 from pipelines.archives.zip_members import Member
-from pipelines.config import MIXTURE, MusdbConfig
+from pipelines.config import CHANNELS, MIXTURE, SAMPLE_RATE, MusdbConfig
 from pipelines.stems.stem_mixing import write_sum
-from pipelines.stems.wave_files import CHANNELS, SAMPLE_RATE
 from storage.audio.waveforms import AudioInfo, probe
 from storage.errors import DataError
 from storage.files import BLOCK, remove_arriving, require_space

@@ -13,12 +13,12 @@ import numpy as np
 import soundfile
 
 from pipelines.archives.folder_digest import require_folder
-from pipelines.config import MIXTURE, MusdbConfig
+from pipelines.config import CHANNELS, MIXTURE, SAMPLE_RATE, MusdbConfig
 from pipelines.stems.musdb import require_recorded
 from pipelines.stems.splits import Split, split_by_artist
 from pipelines.stems.stem_ledger import Finding, OnProgress, close_ledger
 from pipelines.stems.stem_mixing import write_sum
-from pipelines.stems.wave_files import BLOCK, CHANNELS, SAMPLE_RATE
+from pipelines.stems.wave_files import BLOCK
 from pipelines.workers.fan_out import fan_out
 from storage.audio.wav_headers import require_whole
 from storage.audio.waveforms import AudioInfo, probe

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipelines.config import CHANNELS
 from pipelines.stems.moisesdb_files import Library
 from pipelines.stems.stem_ledger import Finding
 from pipelines.stems.wave_files import (
     BLOCK,
-    CHANNELS,
     Recording,
     WaveWriter,
     wave_bytes,

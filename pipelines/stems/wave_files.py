@@ -9,6 +9,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from pipelines.config import CHANNELS, SAMPLE_RATE
 from storage.audio.wav_headers import WavFormat, require_whole
 from storage.audio.waveforms import Waveform
 from storage.errors import DecodeError
@@ -16,8 +17,6 @@ from storage.files import arriving
 
 BLOCK = 1 << 16
 """Frames read at a time."""
-SAMPLE_RATE = 44_100
-CHANNELS = 2
 FORMAT = WavFormat(SAMPLE_RATE, CHANNELS, "FLOAT")
 """Of the stems that are written here. A WAV holds 3.4 hours of it."""
 

@@ -27,6 +27,7 @@ class Home:
         musdb/<key>/units/songs.jsonl      the outcome of each song of MoisesDB or of a folder
         activity/<key>/activity.jsonl      in which windows each stem is active
         runs/<name>-<key>/                 one GPU job: job.json, log.txt, metrics.jsonl, result/
+        models/<key>/                      a copy of a model from outside: model.json, its weights
         reports/<name>/report.html         the report
         cache/<sha256>                     shards downloaded from a home in a bucket
 
@@ -160,6 +161,10 @@ class Home:
     def run(self, name: str, key: str) -> Path:
         """Return the folder of one GPU job."""
         return self.runs / f"{name}-{key}"
+
+    def model(self, key: str) -> Path:
+        """Return the folder of the copy of a model that was given from outside."""
+        return self.root / "models" / key
 
     def report(self, name: str) -> Path:
         """Return the report of a study."""

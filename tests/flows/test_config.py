@@ -105,6 +105,14 @@ def leaves(values: Any, path: str = "") -> dict[str, Any]:
     }
 
 
+def alike(path: str) -> tuple[str, ...]:
+    """Return the settings that are the same by rule: of both halves' models, but for outputs."""
+    _, _, setting = path.partition(".model.")
+    if setting in ("", "outputs"):
+        return (path,)
+    return tuple(f"{one}.model.{setting}" for one in ("pretraining", "finetuning"))
+
+
 LEAVES = leaves(SMOKE.model_dump(mode="json"))
 
 
@@ -117,7 +125,7 @@ def other(path: str, value: Any) -> MixitStudyConfig | None:
         changes = [word for word in WORDS if word != value]
     for change in changes:
         try:
-            changed = SMOKE.override([f"{path}={json.dumps(change)}"])
+            changed = SMOKE.override([f"{one}={json.dumps(change)}" for one in alike(path)])
         except ConfigError:
             continue
         # A kind may be known by a former name, too.

@@ -23,7 +23,8 @@ from storage.config import Json, differences
 from storage.errors import CheckpointError, ManifestError
 from storage.files import disk_errors, hash_file, read_json, write_json
 from training.checkpoints.ema import MovingAverage
-from training.checkpoints.weights import WEIGHTS, average, fit_into, read_weights, write_weights
+from training.checkpoints.weights import average, fit_into, read_weights, write_weights
+from training.model_folder import WEIGHTS
 
 MOMENTS = "optimizer.safetensors"
 AVERAGE = "ema.safetensors"

@@ -1,35 +1,24 @@
 """Stored weights: safetensors beside JSON that explains them. Nothing is ever unpickled.
 
-A model is a folder: `model.safetensors`, and `model.json` with the model's config, the recipe it
-was trained by, digests of what it was trained on, the step, and the weights' own sha256.
+What a model's folder holds beside its weights is read by `training.model_folder`.
 """
 
 import re
 from collections.abc import Mapping, Set
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from storage.config import Config, Json
-from storage.errors import CheckpointError, ConfigError, ManifestError
-from storage.files import arriving, hash_file, read_json, write_json
-from storage.records import STEMS
+from storage.config import Json
+from storage.errors import CheckpointError
+from storage.files import arriving, hash_file, write_json
+from training.model_folder import EXPLANATION, WEIGHTS, read_explanation, settings_of
 from training.models.separator import Separator, build
-from training.models.table import ModelConfig
 
-WEIGHTS = "model.safetensors"
-EXPLANATION = "model.json"
 Weights = Mapping[str, Tensor]
-
-
-class Explained(Config):
-    """The part of a model's explanation that says what to build."""
-
-    model: ModelConfig
 
 
 def write_weights(path: Path, weights: Weights) -> str:
@@ -111,51 +100,12 @@ def load_model(folder: Path) -> Separator:
             wrong with it and what to do.
     """
     explanation = read_explanation(folder)
-    try:
-        model = build(Explained.parse({"model": explanation["model"]}, "model setting").model)
-    except (KeyError, TypeError, ConfigError) as error:
-        raise CheckpointError(
-            f"{folder / EXPLANATION} describes no model that this version knows ({error}); train "
-            "it again"
-        ) from error
+    model = build(settings_of(folder))
     weights = folder / WEIGHTS
     fit_into(model, read_weights(weights, explanation.get("sha256")), weights)
     model.chunk_seconds = explanation.get("chunk_seconds") or model.chunk_seconds
     model.hop_seconds = explanation.get("hop_seconds") or model.chunk_seconds / 2
     return model.eval()
-
-
-def stems_of(folder: Path) -> tuple[str, ...]:
-    """Return the names of a model's outputs; none where its explanation names none."""
-    explanation = read_explanation(folder)
-    named = explanation.get("stems")
-    if isinstance(named, list):
-        return tuple(str(name) for name in named)
-    # The first release named none: what it fine-tuned had the four stems in their order, and so do
-    # the paper's authors' fine-tuned models, which are imported.
-    outputs = explanation.get("model", {}).get("outputs")
-    supervised = explanation.get("recipe", {}).get("objective", {}).get("kind") == "supervised"
-    tuned = supervised or "imported_from" in explanation
-    return STEMS if tuned and outputs == len(STEMS) else ()
-
-
-def read_explanation(folder: Path) -> dict[str, Any]:
-    """Return `model.json` of a model's folder.
-
-    Raises:
-        CheckpointError: it is missing or unreadable.
-    """
-    if not folder.is_dir():
-        raise CheckpointError(f"no model at {folder}; give the folder that holds {EXPLANATION}")
-    try:
-        explanation = read_json(folder / EXPLANATION)
-    except ManifestError as error:
-        raise CheckpointError(f"{folder} holds no model: {error}") from error
-    if not isinstance(explanation, dict):
-        raise CheckpointError(
-            f"{folder / EXPLANATION} is no explanation of a model; train it again"
-        )
-    return explanation
 
 
 def average(all_weights: list[dict[str, Tensor]], parameters: Set[str]) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from storage.audio.waveforms import Waveform
 from storage.errors import ConfigError, DataError
 from storage.files import disk_errors, require_space
-from training.checkpoints.weights import load_model, stems_of
+from training.checkpoints.weights import load_model
 from training.config import DeliveryConfig, SeparateConfig
 from training.distributed import join
 from training.inference.overlap_add import Progress, Signal, add_up, separated
@@ -29,6 +29,7 @@ from training.inference.song_files import (
     stem_files,
 )
 from training.inference.spectrograms import draw_spectrograms
+from training.model_folder import stems_of
 from training.models.separator import Separator
 from training.settings.runtime import RuntimeConfig
 

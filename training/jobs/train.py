@@ -9,7 +9,7 @@ from storage.home.runs import Job, Run
 from training.checkpoints.checkpoint import Checkpoints, State
 from training.checkpoints.ema import MovingAverage
 from training.checkpoints.start import initial_model
-from training.checkpoints.weights import EXPLANATION, fit_into, save_model
+from training.checkpoints.weights import fit_into, save_model
 from training.config import TrainConfig
 from training.distributed import ProcessRank, join, require_examples
 from training.engine import optim
@@ -18,6 +18,7 @@ from training.engine.loading import loader
 from training.engine.loop import Work, fit
 from training.engine.snapshots import Snapshots
 from training.engine.telemetry import Telemetry
+from training.model_folder import EXPLANATION
 from training.objectives.objective import build
 
 PLACES = ("home", "corpus")

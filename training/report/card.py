@@ -48,6 +48,7 @@ def markdown(title: str, study: Json, scores: ScoreTable) -> str:
         title: the card's heading.
         study: the parts of a study's configuration that the separator was made by: without
             `pretraining` it was trained from scratch, without `finetuning` it is pre-trained alone.
+            `given`: the facts of the model that it was made from, where that was no pre-training.
         scores: of the separator; may be empty.
     """
     facts = "".join(f"| {name} | {value} |\n" for name, value in facts_of(study))
@@ -91,6 +92,8 @@ def facts_of(study: Json) -> list[tuple[str, str]]:
         ]
     last = study.get("finetuning") or study.get("pretraining") or {}
     facts.insert(0, ("Model", _size(last.get("model", {}))))
+    if "given" in study:
+        facts.insert(1, ("Made from", _origin(study["given"])))
     facts.append(("Seed", str(last.get("loop", {}).get("seed", "unknown"))))
     return [*facts, ("Caution", SYNTHETIC)] if synthetic else facts
 
@@ -108,6 +111,13 @@ def _size(model: Json) -> str:
         if isinstance(value, int) and not isinstance(value, bool)
     ]
     return f"{model.get('kind', 'unknown')} ({', '.join(sizes)})" if sizes else "unknown"
+
+
+def _origin(given: Json) -> str:
+    """Return what a fine-tuned model was made from: another model, whose licence holds."""
+    name = given.get("imported_from")
+    what = f"the checkpoint {name}" if name else "another model"
+    return f"{what}, under that one's licence"
 
 
 def _data(corpus: Json, synthetic: bool) -> str:

@@ -5,7 +5,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
@@ -61,6 +61,8 @@ class Material(Record):
     census: Path | None = None
     channels: Path | None = None
     lineage: tuple[Lineage, ...] = ()
+    without: tuple[Literal["channels", "archive"], ...] = ()
+    """Sections that this study has nothing for: left out instead of shown as missing."""
     stems: tuple[str, ...] = ()
     """Of the study; empty: those of the scores (see `stems.stem_order`)."""
 

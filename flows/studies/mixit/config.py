@@ -1,13 +1,17 @@
 """The paper's study as one frozen value, around which its tables vary."""
 
-from typing import Annotated, ClassVar
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from flows.config import StudyConfig
 from pipelines.config import FmaConfig, MusdbConfig
-from storage.config import Config
+from storage.config import Config, changes
 from training.config import EvaluateConfig, SelectConfig, TrainConfig
+from training.models.settings import ModelSettings
+from training.models.table import MODELS
+from training.settings.starts import InputsStart
 
 
 class VariantConfig(Config):
@@ -51,3 +55,50 @@ class MixitStudyConfig(StudyConfig):
     """Also fine-tune from random weights, to see what pre-training is worth."""
     evaluation: EvaluateConfig = EvaluateConfig()
     tables: TablesConfig = TablesConfig()
+
+    @model_validator(mode="after")
+    def _halves_fit(self) -> Self:
+        if found := list(self._misfits()):
+            raise ValueError("; ".join(found))
+        return self
+
+    def _misfits(self) -> Iterator[str]:
+        """Yield, in words, why fine-tuning cannot begin with the pre-trained model."""
+        before, after = self.pretraining.model, self.finetuning.model
+        if "choose_outputs" not in before.ABILITIES:
+            yield (
+                f"pretraining.model.kind = '{before.kind}', but a model of this kind cannot choose "
+                "outputs, which channel selection does; set pretraining.model.kind and "
+                f"finetuning.model.kind to one of {', '.join(_able_to_choose())}"
+            )
+        if before.outputs < len(self.stems):
+            yield (
+                f"pretraining.model.outputs = {before.outputs}, but stems names {len(self.stems)} "
+                "and each needs an output of its own; set pretraining.model.outputs="
+                f"{len(self.stems)} or more"
+            )
+        # A start by prefixes takes parts of another model on purpose.
+        if isinstance(self.finetuning.start, InputsStart):
+            yield from _differences(before, after)
+
+
+def _differences(before: ModelSettings, after: ModelSettings) -> Iterator[str]:
+    """Yield in which settings two models differ, their outputs apart."""
+    if before.kind != after.kind:
+        yield (
+            f"pretraining.model.kind = '{before.kind}', but finetuning.model.kind = "
+            f"'{after.kind}'; fine-tuning continues with the pre-trained model: set both alike"
+        )
+        return
+    found = changes(before.what_matters(), after.what_matters())
+    for change in (one for one in found if one.path != "outputs"):
+        yield (
+            f"pretraining.model.{change.path} = {change.old_text}, but finetuning.model."
+            f"{change.path} = {change.new_text}; fine-tuning continues with the pre-trained "
+            "model: set both alike"
+        )
+
+
+def _able_to_choose() -> list[str]:
+    kinds = [model for model in MODELS if "choose_outputs" in model.ABILITIES]
+    return [str(model.model_fields["kind"].default) for model in kinds]

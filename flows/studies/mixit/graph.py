@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, Literal, NamedTuple
+from typing import Generic
 
 from flows.stage_id import StageId
-from flows.stages import data, quality_gate, training
-from flows.stages.archives import Wanted, find
+from flows.stages import quality_gate, training
 from flows.studies.mixit import report, tables
 from flows.studies.mixit.config import MixitStudyConfig
 from flows.studies.mixit.separators import (
@@ -18,31 +17,12 @@ from flows.studies.mixit.separators import (
     Separator,
 )
 from flows.studies.mixit.variants import TABLES, Table, variants_of
+from flows.studies.preparation import CENSUS_ID, Stems, prepare_fma, prepare_stems
 from flows.studies.runner import Product, Runner, VariantRunner
 from storage.home.layout import Home
 
 WHOLE, FMA, MUSDB, PRETRAIN = "study", "fma", "musdb", "pretrain"
 """Flows beside the tables: the whole study, and parts of it with what they need."""
-
-SYNTHESISE_ID = StageId("synthesise")
-PLAN_ID = StageId("plan fma")
-CENSUS_ID = StageId("census")
-UNPACK_ID = StageId("unpack musdb")
-ACTIVITY_ID = StageId("detect activity")
-
-
-class Archives(NamedTuple, Generic[Product]):
-    """What one corpus is made of: where it is, and products that say what is in it."""
-
-    locations: dict[str, str]
-    products: dict[str, Product]
-
-
-class Stems(NamedTuple, Generic[Product]):
-    """The stems corpus: its songs, and where each stem sounds."""
-
-    songs: Product
-    activity: Product
 
 
 @dataclass(frozen=True)
@@ -61,9 +41,9 @@ def build_graph(
         compare_variants(runner, config, home, part)
         return
     if part in (MUSDB, WHOLE):
-        stems = prepare_stems(runner, config, home)
+        stems = prepare_stems(runner, config, config.musdb, home)
     if part in (FMA, PRETRAIN, WHOLE):
-        index = prepare_fma(runner, config, home)
+        index = prepare_fma(runner, config, config.fma, home)
     if part in (PRETRAIN, WHOLE):
         foundation = pretrain(runner, config, index)
     if part == WHOLE:
@@ -79,12 +59,12 @@ def compare_variants(
     runner: Runner[Product], config: MixitStudyConfig, home: Home, table: Table
 ) -> None:
     """Variants that share what they can -> their scores side by side."""
-    stems = prepare_stems(runner, config, home)
-    shared = None if table == "table3" else prepare_fma(runner, config, home)
+    stems = prepare_stems(runner, config, config.musdb, home)
+    shared = None if table == "table3" else prepare_fma(runner, config, config.fma, home)
     done: dict[StageId, Product] = {} if shared is None else {CENSUS_ID: shared}
     for name, own in variants_of(table, config):
         branch = VariantRunner(runner, name)
-        index = prepare_fma(branch, own, home) if shared is None else shared
+        index = prepare_fma(branch, own, own.fma, home) if shared is None else shared
         foundation = pretrain(branch, own, index)
         trained = fine_tune(branch, own, stems, foundation)
         scores = evaluate(branch, own, stems, trained)
@@ -95,50 +75,6 @@ def compare_variants(
         done |= {what.of(name): product for what, product in made.items()}
     inputs = {what.label: product for what, product in done.items()}
     runner.do(StageId(table), tables.STAGES[table], config, {}, **inputs)
-
-
-def prepare_fma(runner: Runner[Product], config: MixitStudyConfig, home: Home) -> Product:
-    """Tracks -> plan -> packed units -> census."""
-    fma = config.fma
-    if fma.source == "folder":
-        wanted = {"fma": Wanted(fma.archive, form="folder")}
-    else:
-        wanted = {
-            "fma": Wanted(fma.archive, fma.sha1, in_place=True, connections=fma.connections),
-            "metadata": Wanted(fma.metadata, fma.metadata_sha1, connections=fma.connections),
-        }
-    archives = find_archives(runner, config, home, wanted)
-    plan = runner.do(PLAN_ID, data.PLAN, fma, dict(archives.locations), **archives.products)
-    packed = runner.pack(fma, archives.locations["fma"], plan)
-    return runner.do(CENSUS_ID, data.CENSUS, fma, {}, plan=plan, pack=packed)
-
-
-def prepare_stems(runner: Runner[Product], config: MixitStudyConfig, home: Home) -> Stems[Product]:
-    """Songs as WAV -> where each stem sounds."""
-    musdb = config.musdb
-    form: Literal["zip", "stems"] = "stems" if musdb.source == "folder" else "zip"
-    wanted = {"musdb": Wanted(musdb.archive, musdb.sha1, musdb.md5, form)}
-    archives = find_archives(runner, config, home, wanted)
-    songs = runner.do(UNPACK_ID, data.UNPACK, musdb, dict(archives.locations), **archives.products)
-    activity = runner.do(ACTIVITY_ID, data.ACTIVITY, musdb.activity, {}, songs=songs)
-    return Stems(songs, activity)
-
-
-def find_archives(
-    runner: Runner[Product], config: MixitStudyConfig, home: Home, wanted: dict[str, Wanted]
-) -> Archives[Product]:
-    """Synthesise the archives, or check that each is there and is what it claims to be."""
-    if config.synthesis:
-        made = runner.do(SYNTHESISE_ID, data.SYNTHESISE, config.synthesis, {})
-        root = home.archives / data.SYNTHESISE.work(config.synthesis, {}).key
-        locations = {name: str(root / want.name) for name, want in wanted.items()}
-        return Archives(locations, {"corpora": made})
-    found = {name: find(config.data, want) for name, want in wanted.items()}
-    products = {
-        name: runner.do(StageId(one.verb, name), one.stage, one.config, {})
-        for name, one in found.items()
-    }
-    return Archives({name: one.location for name, one in found.items()}, products)
 
 
 def pretrain(runner: Runner[Product], config: MixitStudyConfig, index: Product) -> Product:

@@ -12,9 +12,9 @@ from training.checkpoints.weights import (
     average,
     load_model,
     save_model,
-    stems_of,
 )
 from training.config import TrainConfig
+from training.model_folder import stems_of
 from training.models.separator import build
 
 

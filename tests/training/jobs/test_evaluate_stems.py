@@ -19,12 +19,13 @@ from storage.manifests import read_rows
 from storage.records import SongScore
 from tests.training.conftest import MODEL, write_songs
 from training.checkpoints.channel_map import chosen_outputs
-from training.checkpoints.weights import load_model, save_model, stems_of
+from training.checkpoints.weights import load_model, save_model
 from training.config import EvaluateConfig, SelectConfig, SeparateConfig, TrainConfig
 from training.inference.overlap_add import separate
 from training.jobs.evaluate import evaluate, oracle_assignment
 from training.jobs.select_channels import select
 from training.jobs.train import train
+from training.model_folder import stems_of
 from training.models.separator import Separation, Separator, build
 
 MakeRun = Callable[..., Run]

@@ -20,10 +20,11 @@ from tests.training.models.bs_roformer.community_form import (
     write_yaml,
 )
 from training.__main__ import main
-from training.checkpoints.weights import load_model, read_explanation, stems_of
+from training.checkpoints.weights import load_model
 from training.config import SeparateConfig
 from training.inference.overlap_add import separate
 from training.jobs.import_checkpoint import import_checkpoint
+from training.model_folder import read_explanation, stems_of
 from training.models.bs_locoformer.config import SMALL
 from training.models.bs_roformer.config import MICRO
 

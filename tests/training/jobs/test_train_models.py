@@ -13,10 +13,11 @@ from tests.training.conftest import RATE
 from tests.training.jobs.test_train import MakeRun, StopAfter, losses_of, outputs, rows, weights
 from tests.training.models.test_promises import KINDS
 from training.checkpoints.start import initial_model
-from training.checkpoints.weights import load_model, stems_of
+from training.checkpoints.weights import load_model
 from training.config import SeparateConfig, TrainConfig
 from training.inference.overlap_add import separate
 from training.jobs.train import train
+from training.model_folder import stems_of
 from training.models.separator import ChoosesOutputs, select_outputs
 
 STEPS = ["loop.steps=3", "loop.validate_every=3", "loop.checkpoint_every=1", "loop.log_every=1"]

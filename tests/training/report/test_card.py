@@ -62,3 +62,12 @@ def test_a_pre_trained_model_has_no_stems() -> None:
     assert card.UNTUNED in text
     assert "Not scored." in text
     assert "in the order" not in text
+
+
+def test_a_model_made_from_another_names_it() -> None:
+    tuned = {"musdb": STUDY["musdb"], "finetuning": TRAINING}
+    assert "Made from" not in dict(card.facts_of(tuned))
+    for given, words in (({"imported_from": "x.ckpt"}, "the checkpoint x.ckpt"), ({}, "another")):
+        made_from = dict(card.facts_of({**tuned, "given": given}))["Made from"]
+        assert made_from.startswith(words)
+        assert "licence" in made_from

@@ -34,6 +34,6 @@ def page(material: Material) -> str:
         kind="study report",
         title=material.title,
         head=results.verdict(scored),
-        sections=sections,
+        sections=[section for section in sections if section.anchor not in material.without],
     )
     return str(whole)

@@ -122,6 +122,14 @@ def test_nothing_yet_still_makes_a_page(tmp_path: Path) -> None:
     assert "ours: no uSDR to compare with" in Page((tmp_path / "full.html").read_text()).words
 
 
+def test_sections_that_a_study_has_nothing_for_are_left_out(tmp_path: Path) -> None:
+    write_report(Material(title="", study={}, without=("archive",)), tmp_path / "page.html")
+    page = Page((tmp_path / "page.html").read_text())
+    assert "archive" not in page.anchors
+    assert "#archive" not in page.addresses
+    assert "channels" in page.anchors
+
+
 def test_single_points_and_scores_without_the_trivial_estimate_are_drawn(tmp_path: Path) -> None:
     write_rows(
         tmp_path / "one.jsonl",

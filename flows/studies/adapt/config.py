@@ -1,0 +1,101 @@
+"""The study as one frozen value, and what has to fit between it and the model that it is given."""
+
+import json
+from collections.abc import Iterator
+from typing import ClassVar, Self
+
+from pydantic import model_validator
+
+from flows.config import StudyConfig
+from flows.stages.given_model import GivenModel
+from pipelines.config import CHANNELS, SAMPLE_RATE, MusdbConfig
+from storage.errors import ConfigError
+from storage.records import STEMS
+from training.config import EvaluateConfig, SelectConfig, TrainConfig
+from training.models.bs_locoformer.config import MICRO
+from training.models.settings import ModelSettings
+
+UNSET: ModelSettings = MICRO.model_copy(update={"outputs": len(STEMS)})
+"""The model of a fine-tuning that has not been given its own yet."""
+
+
+class AdaptStudyConfig(StudyConfig):
+    """A model as given, and fine-tuned."""
+
+    PATHS: ClassVar[tuple[str, ...]] = ("data.root", "model")
+    STEMS_OF: ClassVar[tuple[str, ...]] = (
+        "musdb.stems", "finetuning.data.stems", "selection.stems", "evaluation.stems",
+    )  # fmt: skip
+    OUTPUTS_OF: ClassVar[tuple[str, ...]] = ("finetuning.model.outputs",)
+
+    model: str = ""
+    """Folder of the model, as `stemworks import` or `stemworks export` wrote it, or a training's
+    run directory. Its contents decide the result, wherever it is."""
+    musdb: MusdbConfig = MusdbConfig()
+    selection: SelectConfig = SelectConfig()
+    """Of outputs, where the model has more than there are stems, and they have no names."""
+    finetuning: TrainConfig
+    """Supervised, on the songs' stems. Its `model` is the given one's and is left as it is here."""
+    evaluation: EvaluateConfig = EvaluateConfig()
+
+    @model_validator(mode="after")
+    def _leaves_the_model_to_its_folder(self) -> Self:
+        own = self.finetuning.model
+        if own != UNSET.model_copy(update={"outputs": own.outputs}):
+            raise ValueError(
+                "finetuning.model is set, but the model's folder says what it is; name the folder "
+                "with '--set model=FOLDER', and leave finetuning.model as it is"
+            )
+        return self
+
+
+def selects(config: AdaptStudyConfig, given: GivenModel) -> bool:
+    """Say whether outputs have to be chosen: there are more than stems."""
+    return given.settings.outputs > len(config.stems)
+
+
+def require_fit(config: AdaptStudyConfig, given: GivenModel) -> None:
+    """Raise `ConfigError`, with the remedies, if a study cannot fine-tune the model."""
+    if found := list(_misfits(config, given)):
+        raise ConfigError(f"model = {given.path} does not fit the study: {'; '.join(found)}")
+
+
+def finetuning_of(config: AdaptStudyConfig, given: GivenModel) -> TrainConfig:
+    """Return the fine-tuning of the given model, with one output per stem.
+
+    Raises:
+        ConfigError: the objective or another setting does not fit the model.
+    """
+    model = given.settings.model_copy(update={"outputs": len(config.stems)})
+    values = config.finetuning.model_dump(mode="json") | {"model": model.model_dump(mode="json")}
+    return TrainConfig.parse(values, "finetuning of the given model:")
+
+
+def _misfits(config: AdaptStudyConfig, given: GivenModel) -> Iterator[str]:
+    model, stems = given.settings, config.stems
+    if model.sample_rate != SAMPLE_RATE:
+        yield (
+            f"it works at {model.sample_rate} Hz, and songs are prepared at {SAMPLE_RATE} Hz; "
+            "choose a model of that rate"
+        )
+    if model.audio_channels != CHANNELS:
+        yield (
+            f"it has {model.audio_channels} audio channels, and songs are prepared with {CHANNELS}"
+            "; choose a stereo model"
+        )
+    if given.stems and given.stems != stems:
+        theirs = json.dumps(list(given.stems), separators=(",", ":"))
+        yield (
+            f"its outputs are {theirs}, and stems = {json.dumps(list(stems))}; give "
+            f"'--set stems={theirs}', and musdb.mix for stems that are sums of recordings"
+        )
+    elif model.outputs < len(stems):
+        yield (
+            f"it has {model.outputs} outputs, fewer than the {len(stems)} of stems; give "
+            "'--set stems=[...]' with as many"
+        )
+    elif selects(config, given) and "choose_outputs" not in model.ABILITIES:
+        yield (
+            f"it has {model.outputs} outputs, more than the {len(stems)} of stems, and a model of "
+            f"kind '{model.kind}' cannot choose among them; give '--set stems=[...]' with as many"
+        )
