@@ -56,7 +56,7 @@ class GivenModel(NamedTuple):
 
 
 def find_given(home: Home, setting: str, text: str) -> GivenModel:
-    """Return the model in a folder, or, once that is gone, the copy of it that the home has.
+    """Return the model in a folder, or, once that is missing, the copy of it that the home has.
 
     Args:
         home: where the copy of an earlier run may be.
