@@ -81,7 +81,7 @@ def test_what_a_card_says_of_its_training_is_so(finished: Path, tmp_path: Path) 
     export(run_of(finished, "index"), tmp_path / "foundation")
     card = (tmp_path / "foundation" / "README.md").read_text()
     assert "Fine-tuned on" not in card
-    assert "bear no names" in card
+    assert "outputs have no names" in card
     assert "Not scored." in card
 
 
