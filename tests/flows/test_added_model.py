@@ -45,10 +45,10 @@ MODEL = '''"""The toy."""
 import torch
 from torch import nn
 
-from training.models.separator import Separator
+from training.models.separator import ChoosesOutputs
 
 
-class Toy(Separator):
+class Toy(ChoosesOutputs):
     """x_BICT -> y_BSCT."""
 
     def __init__(self, config):
@@ -62,13 +62,12 @@ class Toy(Separator):
         hidden = torch.tanh(self.encoder(x_BICT[:, 0]))
         return self.decoder(hidden).unflatten(1, (self.outputs, -1)).float()
 
-    def with_outputs(self, chosen):
-        model = type(self)(self.config.model_copy(update={"outputs": len(chosen)}))
-        model.encoder.load_state_dict(self.encoder.state_dict())
-        for name, value in self.decoder.named_parameters():
-            rows = value.detach().unflatten(0, (self.outputs, -1))[list(chosen)].flatten(0, 1)
-            model.decoder.get_parameter(name).data = rows.clone()
-        return model
+    def state_of(self, chosen):
+        state = {name: value.clone() for name, value in self.state_dict().items()}
+        for name in ("decoder.weight", "decoder.bias"):
+            rows = state[name].unflatten(0, (self.outputs, -1))
+            state[name] = rows[list(chosen)].flatten(0, 1)
+        return state
 '''
 SETTINGS = ("pretraining.model.kind=toy", "finetuning.model.kind=toy")
 ENTRY = (

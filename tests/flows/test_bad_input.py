@@ -38,7 +38,10 @@ def test_unknown_recipe_flow_and_stage(works: Works, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ("pretraining.optim.decai=1", "pretraining.optim has no 'decai'; did you mean 'decay'?"),
+        (
+            "pretraining.schedule.decai=1",
+            "pretraining.schedule has no 'decai'; did you mean 'decay'?",
+        ),
         ("pretraining.optim.lr=fast", "'pretraining.optim.lr' = 'fast'"),
         ("pretraining.optim.lr=-1", "'pretraining.optim.lr' = -1"),
         ("fma.filters.mono=triplicate", "'fma.filters.mono' = 'triplicate'"),
