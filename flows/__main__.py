@@ -8,8 +8,8 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
-import click
 import typer
 
 from flows.cli import deploy, doctor, export, garbage_collection, lineage, recover, run, views
@@ -23,6 +23,11 @@ app = typer.Typer(
 )
 for group in (run, views, recover, garbage_collection, lineage, export, doctor, deploy):
     app.add_typer(group.app)
+
+
+UsageError: Any = typer.BadParameter.__mro__[2]
+"""What wrong words end in. typer has a click of its own and exports this one of its errors, which
+shares its base class with all the others."""
 
 
 def main() -> None:
@@ -40,10 +45,10 @@ def guarded(command: Callable[[], object]) -> int:
     except StemworksError as error:
         _print_error(str(error))
         return error.exit_code
-    except click.ClickException as error:
-        error.show()
+    except UsageError as error:
+        _print_error(error.format_message())
         return 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         _print_error("stopped; run the same command again to resume")
         return 130
     except SystemExit as stop:

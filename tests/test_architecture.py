@@ -10,6 +10,7 @@ from pathlib import Path
 from flows.config import StudyConfig
 from storage.config import Config
 from tests.import_graph import ROOMS
+from training.models.table import MODELS
 
 ROOT = Path(__file__).parent.parent
 FOLDER_FILES = 11
@@ -80,6 +81,23 @@ def test_no_exception_outlives_its_reason() -> None:
         for function in functions(path)
     }
     assert set(EXCEPTIONS) <= known
+
+
+def test_models_are_named_by_their_own_room_and_by_recipes_alone() -> None:
+    """Recipes choose a model; beside them only the paper's own words name any."""
+    known = re.compile("|".join(sorted({entry.split(".")[2] for entry in MODELS.values()})), re.I)
+    allowed = {
+        "flows/studies/mixit/recipes.py",
+        "training/recipes.py",
+        "training/report/published_scores.py",
+    }
+    naming = {
+        path.relative_to(ROOT).as_posix()
+        for path in sources(*ROOMS)
+        if known.search(re.sub("[-_ ]", "_", path.read_text()))
+    }
+    outside = {name for name in naming if not name.startswith("training/models/")}
+    assert outside <= allowed, outside - allowed
 
 
 def test_no_file_is_a_drawer() -> None:

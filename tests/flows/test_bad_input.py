@@ -187,3 +187,17 @@ def test_nothing_to_show(works: Works, tmp_path: Path) -> None:
     assert "the reasons here are: none" in complaint(
         works, SETTING, "retry", "--reason", "decode_error", "--home", home
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["bogus"], "No such command 'bogus'"),
+        (["run", "study"], "Missing option '--recipe'"),
+        (["separate", "--shifts", "0", "model", "song", "out"], "Invalid value for '--shifts'"),
+        (["import", "checkpoint"], "Missing argument 'model'"),
+        (["plan", "study", "--recipe", "demo", "--bogus"], "No such option: --bogus"),
+    ],
+)
+def test_wrong_words_are_one_sentence(works: Works, words: list[str], said: str) -> None:
+    assert said in complaint(works, SETTING, *words)

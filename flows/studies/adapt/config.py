@@ -12,11 +12,11 @@ from pipelines.config import CHANNELS, SAMPLE_RATE, MusdbConfig
 from storage.errors import ConfigError
 from storage.records import STEMS
 from training.config import EvaluateConfig, SelectConfig, TrainConfig
-from training.models.bs_locoformer.config import MICRO
 from training.models.settings import ModelSettings
+from training.models.table import MODELS
 
-UNSET: ModelSettings = MICRO.model_copy(update={"outputs": len(STEMS)})
-"""The model of a fine-tuning that has not been given its own yet."""
+UNSET: ModelSettings = next(iter(MODELS)).parse({"outputs": len(STEMS)})
+"""Holds the place of the given model's settings, whichever model that is, until they are read."""
 
 
 class AdaptStudyConfig(StudyConfig):
