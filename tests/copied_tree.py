@@ -42,6 +42,13 @@ class Tree:
         lines.insert(places[0], f"{line}\n")
         target.write_text("".join(lines))
 
+    def replace(self, path: str, old: str, new: str) -> None:
+        """Replace a text that stands in a file once."""
+        target = self.root / path
+        text = target.read_text()
+        assert text.count(old) == 1, f"{path}: {old!r} stands there {text.count(old)} times"
+        target.write_text(text.replace(old, new))
+
     @property
     def environment(self) -> dict[str, str]:
         """Variables with which Python takes the copy and not the tree it was made of."""
@@ -49,8 +56,15 @@ class Tree:
 
     def run(self, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         """Run `python -m ...` in the copy to its end; it must succeed."""
+        return self._python("-m", *words, **variables)
+
+    def run_text(self, text: str) -> None:
+        """Run a program in the copy to its end; it must succeed."""
+        self._python("-c", text)
+
+    def _python(self, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
-            [sys.executable, "-m", *words],
+            [sys.executable, *words],
             cwd=self.root,
             env=self.environment | variables,
             capture_output=True,
