@@ -84,7 +84,7 @@ class EventLog(logging.Handler):
             text = f"{self._prefix}{record.getMessage()}"
             event = MessageEvent(level=record.levelno, message=text)
         with suppress(OSError):
-            _append(self._path, event)
+            _append(self._path, json.dumps(event.model_dump(mode="json")))
 
 
 def progress(done: float, total: float, unit: str = "", note: str = "") -> Mapping[str, object]:
@@ -131,20 +131,22 @@ def read_failure(run: Run) -> Failure | None:
         return None
 
 
-def _append(path: Path, event: JobEvent) -> None:
-    line = json.dumps(event.model_dump(mode="json")) + "\n"
+def _append(path: Path, line: str) -> None:
+    """Append a line at once: so several processes can write, and no line lands inside another."""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        os.write(descriptor, line.encode())
+        os.write(descriptor, f"{line}\n".encode())
     finally:
         os.close(descriptor)
 
 
 def _end_torn_line(path: Path) -> None:
     """A process that died in the middle of a line must not spoil the next one."""
-    with suppress(OSError), path.open("r+b") as stream:
+    with suppress(OSError), path.open("rb") as stream:
         if not stream.seek(0, os.SEEK_END):
             return
         stream.seek(-1, os.SEEK_END)
         if stream.read(1) != b"\n":
-            stream.write(b"\n")
+            # Appended, as everything: another process may have written since the look. Where its
+            # line was only half visible, this makes an empty line, which readers leave out.
+            _append(path, "")

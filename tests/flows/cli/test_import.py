@@ -35,7 +35,7 @@ def write_checkpoint(path: Path) -> Path:
 def test_a_checkpoint_is_imported_once_and_again(tmp_path: Path) -> None:
     checkpoint, model = write_checkpoint(tmp_path / "m.ckpt"), tmp_path / "model"
     assert run(checkpoint, model) == (
-        f"{model}: bs_locoformer, 4 outputs without names, 44100 Hz, chunks of 12 s\n"
+        f"{model}: bs_locoformer, 4 outputs (bass, drums, vocals, other), 44100 Hz, chunks of 12 s\n"
     )
     first = (model / "model.json").read_bytes()
     found = json.loads(run(checkpoint, model, as_json=True))

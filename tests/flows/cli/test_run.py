@@ -26,7 +26,7 @@ def checkpoint(tmp_path: Path) -> Path:
     """A run's directory with a model of a fraction of the smallest size in its result."""
     torch.manual_seed(0)
     config = MICRO.model_copy(update={"outputs": len(STEMS)})
-    explanation = {"model": config.model_dump(mode="json")}
+    explanation = {"model": config.model_dump(mode="json"), "stems": list(STEMS)}
     save_model(tmp_path / "run" / "result" / "model", build(config).state_dict(), explanation)
     return tmp_path / "run"
 

@@ -70,4 +70,7 @@ def test_the_doctor_says_that_a_server_wants_its_password(guarded: Works, tmp_pa
     url = {"PREFECT_API_URL": f"http://127.0.0.1:{guarded.port}/api"}
     answer = guarded(*words, environment={"PREFECT_SERVER_API_AUTH_STRING": "", **url})
     [row] = [row for row in json.loads(answer.stdout) if row["verdict"] == "wrong"]
-    assert row["remedy"] == "if that is 401, set PREFECT_API_AUTH_STRING; else see its log"
+    assert (
+        row["remedy"]
+        == "if that is 401, set PREFECT_API_AUTH_STRING; otherwise see the server's log"
+    )
