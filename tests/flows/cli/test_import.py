@@ -12,6 +12,7 @@ from flows.cli.export import import_model
 from flows.cli.output import View
 from storage.errors import ConfigError
 from storage.files import read_json
+from storage.records import STEMS
 from tests.training.models.bs_locoformer.test_published import oracle_of, published_state
 from training.models.bs_locoformer.config import SMALL
 
@@ -34,12 +35,12 @@ def write_checkpoint(path: Path) -> Path:
 @pytest.mark.slow
 def test_a_checkpoint_is_imported_once_and_again(tmp_path: Path) -> None:
     checkpoint, model = write_checkpoint(tmp_path / "m.ckpt"), tmp_path / "model"
-    assert run(checkpoint, model) == (
-        f"{model}: bs_locoformer, 4 outputs (bass, drums, vocals, other), 44100 Hz, chunks of 12 s\n"
-    )
+    names = ", ".join(STEMS)
+    expected = f"{model}: bs_locoformer, 4 outputs ({names}), 44100 Hz, chunks of 12 s\n"
+    assert run(checkpoint, model) == expected
     first = (model / "model.json").read_bytes()
     found = json.loads(run(checkpoint, model, as_json=True))
-    assert (found["kind"], found["outputs"], found["stems"]) == ("bs_locoformer", 4, [])
+    assert (found["kind"], found["outputs"], found["stems"]) == ("bs_locoformer", 4, list(STEMS))
     assert (model / "model.json").read_bytes() == first
 
     torch.save({**torch.load(checkpoint), "more": torch.ones(1)}, tmp_path / "other.ckpt")
