@@ -32,7 +32,7 @@ def adapt_smoke() -> AdaptStudyConfig:
         ),
         musdb=MusdbConfig(archive="musdb18hq_demo.zip"),
         selection=SelectConfig(chunk_seconds=1),
-        finetuning=training.finetune_smoke(),
+        finetuning=training.finetune_smoke().model_copy(update={"model": UNSET}),
         evaluation=EvaluateConfig(excerpt_seconds=1),
     )
 
