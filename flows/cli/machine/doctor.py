@@ -14,7 +14,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import typer
 
-from flows.cli.fit import fit as show_fit
+from flows.cli.machine.fit import fit as show_fit
 from flows.cli.options import AsJson, HomeAt
 from flows.cli.output import View, stdout_view, table_of
 from flows.server import server
