@@ -5,7 +5,7 @@ import sys
 from storage.errors import ConfigError
 
 
-def agreed(question: str, option: str) -> bool:
+def ask(question: str, option: str) -> bool:
     """Ask whether to do something, on the error stream: the output may be a file.
 
     `option` is what agrees without being asked.

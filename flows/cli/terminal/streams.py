@@ -82,5 +82,5 @@ def prepare_streams() -> None:
     os.close(spare)
     stdin, stdout, stderr = STANDARD
     if sys.stdin is None:
-        sys.stdin = open(stdin, closefd=False)
+        sys.stdin = io.TextIOWrapper(io.FileIO(stdin, closefd=False))
     sys.stdout, sys.stderr = text_stream(stdout), text_stream(stderr, vital=False)

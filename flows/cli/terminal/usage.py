@@ -5,15 +5,14 @@ by the names of their classes. What is wrong is read off the command and its wor
 messages.
 """
 
-import typer
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, get_args
 
+import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from storage.errors import ConfigError
-from storage.nearest import nearest
+from storage.errors import ConfigError, nearest
 
 UsageError: Any = typer.BadParameter.__mro__[2]
 """Base class of every error in which wrong words end."""
@@ -22,7 +21,22 @@ NO_COMMAND = 2
 
 
 class SpokenCommand(TyperCommand):
-    """A command that answers wrong words in one sentence."""
+    """A command that answers wrong words in one sentence, and names its arguments in capitals."""
+
+    def __init__(self, *names: Any, **rest: Any) -> None:
+        super().__init__(*names, **rest)
+        for parameter in self.params:
+            if not parameter.metavar and not _choices(parameter):
+                parameter.metavar = parameter.name.upper()
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return what the line of usage says after the command: `[OPTIONS] FLOW`."""
+        pieces = [self.options_metavar or ""]
+        for one in self.params:
+            if one.param_type_name == "argument":
+                more = "..." if one.nargs != 1 and "..." not in _name(one) else ""
+                pieces.append(f"{_name(one) if one.required else f'[{_name(one)}]'}{more}")
+        return pieces
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the words; raise `ConfigError` if one is wrong."""
@@ -47,10 +61,8 @@ class SpokenGroup(TyperGroup):
         if args[0] not in self.commands:
             shown = [name for name, command in self.commands.items() if not command.hidden]
             close = nearest(args[0], shown)
-            question = f"did you mean '{close}'? " if close else ""
-            raise ConfigError(
-                f"{ctx.command_path} has no command '{args[0]}'; {question}{_see(ctx)}"
-            )
+            told = f"has no command '{args[0]}'"
+            raise _refusal(ctx, f"{told}; did you mean '{close}'?" if close else told)
         return super().resolve_command(ctx, args)
 
 
@@ -72,11 +84,12 @@ def _one_sentence(command: Any, ctx: Any, words: Sequence[str]) -> Iterator[None
         yield
     except UsageError as error:
         told = _EXPLAIN.get(type(error).__name__, _explain_other)(command, error, words)
-        raise ConfigError(f"{ctx.command_path} {told}; {_see(ctx)}") from None
+        raise _refusal(ctx, told) from None
 
 
-def _see(ctx: Any) -> str:
-    return f"see: {ctx.command_path} --help"
+def _refusal(ctx: Any, told: str) -> ConfigError:
+    joint = " " if told.endswith("?") else "; "
+    return ConfigError(f"{ctx.command_path} {told}{joint}see: {ctx.command_path} --help")
 
 
 def _refuse_lost_values(command: Any, ctx: Any, words: Sequence[str]) -> None:
@@ -91,22 +104,18 @@ def _refuse_lost_values(command: Any, ctx: Any, words: Sequence[str]) -> None:
             if value == "" and not (is_option and parameter.default == ""):
                 raise typer.BadParameter("empty", ctx=ctx, param=parameter)
             if is_option and value in known and f"{name}={value}" not in words:
-                raise ConfigError(
-                    f"{ctx.command_path} takes a value after {name}, and found the option {value}; "
-                    f"{_see(ctx)}"
-                )
+                raise _refusal(ctx, f"takes a value after {name}, and found the option {value}")
 
 
 def _explain_option(command: Any, error: Any, _words: Sequence[str]) -> str:
     given = error.option_name
     told = f"has no option {given}"
     own = [option for parameter in command.params for option in parameter.opts]
-    if close := nearest(given, own):
-        return f"{told}; did you mean {close}?"
-    below = [one for name in getattr(command, "commands", {}).values() for one in name.params]
+    below = [one for each in getattr(command, "commands", {}).values() for one in each.params]
     if any(given in parameter.opts for parameter in below):
-        return f"{told} before the command; write it behind the command"
-    return told
+        return f"{told}; write it after the command that has it"
+    close = nearest(given, own)
+    return f"{told}; did you mean {close}?" if close else told
 
 
 def _explain_missing(command: Any, error: Any, _words: Sequence[str]) -> str:
@@ -127,9 +136,9 @@ def _explain_value(command: Any, error: Any, words: Sequence[str]) -> str:
 
 def _expected(parameter: Any, otherwise: str) -> str:
     """Say which values a parameter takes."""
-    kind = parameter.type_descriptor
-    if choices := [str(choice) for choice in kind.choices or ()]:
+    if choices := _choices(parameter):
         return f"{', '.join(choices[:-1])} or {choices[-1]}"
+    kind = parameter.type_descriptor
     numbers = {int: "a whole number", float: "a number"}
     kinds = (kind.annotation, *get_args(kind.annotation))
     number = next((numbers[one] for one in kinds if one in numbers), "")
@@ -138,6 +147,10 @@ def _expected(parameter: Any, otherwise: str) -> str:
     least = "" if parameter.min is None else f" of at least {parameter.min:g}"
     most = "" if parameter.max is None else f" of at most {parameter.max:g}"
     return number + " and".join(filter(None, (least, most)))
+
+
+def _choices(parameter: Any) -> list[str]:
+    return [str(choice) for choice in parameter.type_descriptor.choices or ()]
 
 
 def _explain_use(_command: Any, error: Any, words: Sequence[str]) -> str:
