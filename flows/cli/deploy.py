@@ -77,7 +77,7 @@ def init(
     ] = 2,
     database: Annotated[
         DatabaseName | None,
-        typer.Option(help="Kind that a server uses which stemworks did not start."),
+        typer.Option(help="Of a server that stemworks did not start."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -60,9 +60,7 @@ def _has_server() -> bool:
 
 @app.command()
 def cancel(
-    run: Annotated[
-        str, typer.Argument(help="Its name or id; none: the only one that is unfinished.")
-    ] = "",
+    run: Annotated[str, typer.Argument(help="Its name or id; none: the only one.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Cancel a run. Its jobs write checkpoints, from which a later run resumes."""

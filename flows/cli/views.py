@@ -100,9 +100,7 @@ def show_status(home: Home, view: View) -> None:
 @app.command()
 def census(
     home: HomeAt = "home",
-    study: Annotated[
-        str, typer.Option(metavar="NAME", help="Of the study, where a home holds several.")
-    ] = "",
+    study: Annotated[str, typer.Option(help="Its name, where a home holds several.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Count the tracks kept, filtered and quarantined, by reason."""
@@ -216,10 +214,7 @@ def verify(home: Home, deep: bool, view: View) -> None:
 @app.command()
 def metrics(
     home: HomeAt = "home",
-    textfile: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write to this file, at once, instead of printing."),
-    ] = None,
+    textfile: Annotated[Path | None, typer.Option(dir_okay=False, help="Write this file.")] = None,
 ) -> None:
     """Print a home's metrics for Prometheus. Work done, rates, errors, GPU-hours."""
     from flows.ui.metrics import Numbers, write  # it imports Prefect

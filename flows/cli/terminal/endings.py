@@ -20,7 +20,6 @@ from storage.errors import StemworksError
 UNEXPECTED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 PRINT_TRACEBACK = "STEMWORKS_TRACEBACK"
 """Environment variable: print the traceback of an unexpected error, instead of keeping it."""
-RESUME = "run the same command again to finish"
 
 
 class Terminated(SystemExit):
@@ -56,11 +55,9 @@ def _ending(command: Callable[[], object]) -> int:  # noqa: PLR0911  one for eac
     except typer.Exit as done:
         return int(done.exit_code)
     except KeyboardInterrupt:
-        # The terminal has shown ^C on the line where the cursor was.
-        sys.stderr.write("\n" if sys.stderr.isatty() else "")
-        return _tell(f"stopped by Ctrl-C; {RESUME}", INTERRUPTED)
+        return _tell_stopped("Ctrl-C", INTERRUPTED)
     except Terminated:
-        return _tell(f"stopped by SIGTERM; {RESUME}", TERMINATED)
+        return _tell_stopped("SIGTERM", TERMINATED)
     except SystemExit as stop:
         if stop.code is None or isinstance(stop.code, int):
             return stop.code or 0
@@ -74,6 +71,12 @@ def _tell(message: str, code: int) -> int:
     line = " ".join(message.splitlines())
     print(f"error: {line}", file=sys.stderr)  # noqa: T201  the command line's own output
     return code
+
+
+def _tell_stopped(by: str, code: int) -> int:
+    # The cursor may be behind a question, a bar or the ^C that a terminal shows.
+    sys.stderr.write("\n" if sys.stderr.isatty() else "")
+    return _tell(f"stopped by {by}; run the same command again to finish", code)
 
 
 def _tell_unexpected(error: Exception) -> int:

@@ -95,7 +95,7 @@ def _refusal(ctx: Any, told: str) -> ConfigError:
 def _refuse_lost_values(command: Any, ctx: Any, words: Sequence[str]) -> None:
     """Refuse values that are empty, and options that another option swallows as its value."""
     values, _, _ = command.make_parser(ctx).parse_args(list(words))
-    known = {option for parameter in command.params for option in parameter.opts}
+    known = _options(command, ctx)
     for parameter in command.params:
         given = values.get(parameter.name)
         for value in given if isinstance(given, list | tuple) else [given]:
@@ -110,11 +110,10 @@ def _refuse_lost_values(command: Any, ctx: Any, words: Sequence[str]) -> None:
 def _explain_option(command: Any, error: Any, _words: Sequence[str]) -> str:
     given = error.option_name
     told = f"has no option {given}"
-    own = [option for parameter in command.params for option in parameter.opts]
     below = [one for each in getattr(command, "commands", {}).values() for one in each.params]
     if any(given in parameter.opts for parameter in below):
         return f"{told}; write it after the command that has it"
-    close = nearest(given, own)
+    close = nearest(given, _options(command, error.ctx))
     return f"{told}; did you mean {close}?" if close else told
 
 
@@ -131,22 +130,28 @@ def _explain_value(command: Any, error: Any, words: Sequence[str]) -> str:
     value = values.get(error.param.name)
     if value == "" or (isinstance(value, list | tuple) and "" in value):
         return f"takes no empty {name}; give a value, or leave it out"
-    return f"takes for {name} {_expected(error.param, error.message)}, not '{value}'"
+    if expected := _expected(error.param):
+        return f"takes for {name} {expected}, not '{value}'"
+    return f"refuses {name} '{value}': {error.message.rstrip('.')}"
 
 
-def _expected(parameter: Any, otherwise: str) -> str:
-    """Say which values a parameter takes."""
+def _expected(parameter: Any) -> str:
+    """Say which choices or numbers a parameter takes; empty if it takes anything else."""
     if choices := _choices(parameter):
         return f"{', '.join(choices[:-1])} or {choices[-1]}"
     kind = parameter.type_descriptor
     numbers = {int: "a whole number", float: "a number"}
     kinds = (kind.annotation, *get_args(kind.annotation))
     number = next((numbers[one] for one in kinds if one in numbers), "")
-    if not number:
-        return otherwise.rstrip(".").lower()
     least = "" if parameter.min is None else f" of at least {parameter.min:g}"
     most = "" if parameter.max is None else f" of at most {parameter.max:g}"
-    return number + " and".join(filter(None, (least, most)))
+    return number and number + " and".join(filter(None, (least, most)))
+
+
+def _options(command: Any, ctx: Any) -> list[str]:
+    """Return all options that a command takes, `--help` among them."""
+    every = command.get_params(ctx)
+    return [name for one in every if isinstance(one, TyperOption) for name in one.opts]
 
 
 def _choices(parameter: Any) -> list[str]:
@@ -176,7 +181,7 @@ def _name(parameter: Any) -> str:
     """Return what a person calls a parameter: `--home`, `RUN`."""
     if isinstance(parameter, TyperOption):
         return max(parameter.opts, key=len)
-    return parameter.metavar or parameter.name.upper()
+    return str(parameter.metavar or parameter.name.upper())
 
 
 _EXPLAIN = {
