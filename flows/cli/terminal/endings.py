@@ -39,10 +39,10 @@ def take_signals() -> None:
 def guarded(command: Callable[[], object]) -> int:
     """Run a command; print its error, if there is one, in one line, and return its exit code.
 
-    What it printed has left this process: if it could not, that is the error.
+    What it printed has left this process: if it could not, that is an error, too.
     """
-    code = _ending(command)
-    return _ending(sys.stdout.flush) or code
+    code, lost = _ending(command), _ending(sys.stdout.flush)
+    return code or lost
 
 
 def _ending(command: Callable[[], object]) -> int:  # noqa: PLR0911  one for each way to end
