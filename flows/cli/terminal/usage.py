@@ -1,6 +1,6 @@
 """Wrong words on the command line, each answered in one sentence with what would be right.
 
-typer brings a click of its own along, names of whose errors are not exported: they are told apart
+typer brings a click of its own along, names of whose errors are not exported: they are distinguished
 by the names of their classes. What is wrong is read off the command and its words, not off their
 messages.
 """
