@@ -58,8 +58,8 @@ def text_stream(number: int, vital: bool = True) -> TextIO:
 
     Args:
         number: the file descriptor; it is not closed with the stream.
-        vital: whether the command is to end when nothing can be written: with `OutputClosed` if
-            it is no longer read, else with `MachineError`. Otherwise what cannot be written is dropped.
+        vital: whether the command is to end when nothing can be written: with `OutputClosed` if it
+            is no longer read, else with `MachineError`. If not, what cannot be written is dropped.
     """
     raw = _Descriptor(number, vital)
     # A name that the terminal's encoding lacks is shown escaped: no reason to fail.
