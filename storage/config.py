@@ -12,6 +12,29 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from storage.errors import ConfigError
 
 Json = dict[str, Any]
+
+
+class MeasuredIn(NamedTuple):
+    """The unit of a setting whose name does not end in it: `Annotated[int, MeasuredIn("Hz")]`."""
+
+    unit: str
+
+
+UNITS = {
+    "bytes": "bytes",
+    "db": "dB",
+    "gb": "GB",
+    "hours": "hours",
+    "mb": "MB",
+    "minutes": "minutes",
+    "seconds": "seconds",
+    "songs": "songs",
+    "steps": "steps",
+    "tflops": "TFLOP/s",
+    "tracks": "tracks",
+}
+"""The last word of a setting's name -> the unit that it is in, unless a `MeasuredIn` says another.
+A setting with neither is a plain number, such as a count or a share."""
 SECRET = "secret"
 """Kind of refusal after which the value is not repeated."""
 
@@ -19,7 +42,8 @@ SECRET = "secret"
 class Config(BaseModel):
     """A value that says how to do something. Frozen; unknown keys are refused.
 
-    Subclasses document each field under it. Fields named in `RUNTIME` say how fast or where
+    Subclasses document each field under it; its unit is the last word of its name (`UNITS`), or a
+    `MeasuredIn`. Fields named in `RUNTIME` say how fast or where
     something is done, never what comes out: they are left out of the digest. Fields named in
     `NEUTRAL` came after homes were filled without them: while they equal their default, which is
     what was done before, they are left out too, so that no finished work is done again.

@@ -45,16 +45,21 @@ class MixitStudyConfig(StudyConfig):
     OUTPUTS_OF: ClassVar[tuple[str, ...]] = ("finetuning.model.outputs",)
 
     fma: FmaConfig = FmaConfig()
+    """The music without stems that pre-training learns from."""
     musdb: MusdbConfig = MusdbConfig()
+    """The songs with stems that fine-tuning learns from and separators are scored on."""
     pretraining: TrainConfig
     """MixIT on the FMA's clips."""
     selection: SelectConfig = SelectConfig()
+    """Which of the pre-trained model's outputs becomes which stem."""
     finetuning: TrainConfig
     """Supervised, on MUSDB18's stems, from the pre-trained model and from scratch alike."""
     from_scratch: bool = True
     """Also fine-tune from random weights, to see what pre-training is worth."""
     evaluation: EvaluateConfig = EvaluateConfig()
+    """How the test songs are separated and scored."""
     tables: TablesConfig = TablesConfig()
+    """What the paper's tables vary."""
 
     @model_validator(mode="after")
     def _halves_fit(self) -> Self:
