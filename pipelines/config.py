@@ -78,8 +78,8 @@ class ClipConfig(Config):
     seconds: PositiveInt = 10
     """Length of a clip (paper: 10). A track that is shorter gives none."""
     hop_seconds: PositiveInt = 5
-    """From the start of one clip to the start of the next (paper: 5); a shorter hop cuts more clips,
-    which overlap more. Only whole clips are cut."""
+    """From the start of one clip to the start of the next (paper: 5); a shorter hop cuts more
+    clips, which overlap more. Only whole clips are cut."""
 
 
 class ShardConfig(Config):
@@ -89,7 +89,7 @@ class ShardConfig(Config):
     """`clips`: each clip is a sample. `segments`: each kept second is stored once, in samples of
     one hop, and clips are cut when they are read: about half the bytes."""
     codec: Literal["flac", "wav"] = "flac"
-    """How the samples of a clip are written, 16-bit either way: compressed without loss, or plain."""
+    """How clips are written, 16-bit either way: compressed without loss, or plain."""
     compression: Annotated[int, Field(ge=0, le=8)] = 4
     """Of FLAC: 0 fastest, 8 smallest."""
     max_bytes: PositiveInt = 1_000_000_000

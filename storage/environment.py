@@ -14,19 +14,19 @@ from typing import Generic, Literal, TypeVar, get_args
 
 from storage.errors import ConfigError, MachineError, StemworksError
 
-Value = TypeVar("Value", covariant=True)
+Value_co = TypeVar("Value_co", covariant=True)
 Checksums = Literal["when_required", "when_supported"]
 
 
 @dataclass(frozen=True)
-class Variable(Generic[Value]):
+class Variable(Generic[Value_co]):
     """One environment variable. A text that is empty counts as none."""
 
     name: str
     meaning: str
     readers: str
     """Which command, process or file reads it."""
-    parse: Callable[[str], Value]
+    parse: Callable[[str], Value_co]
     """From its text, or its default, to its value; raises `ValueError` that says what is allowed.
     """
     default: str = ""
@@ -41,7 +41,7 @@ class Variable(Generic[Value]):
         """Its text in the environment, which may be empty; None where it is not set."""
         return os.environ.get(self.name)
 
-    def read(self) -> Value:
+    def read(self) -> Value_co:
         """Return its value, or that of its default.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The table of environment variables: what it reads, what it refuses, and that it is the only one."""
+"""The table of environment variables: what it reads and refuses, and that there is no other."""
 
 import ast
 import re
