@@ -24,6 +24,8 @@ from storage.config import SECRET, Config, assigned
 from storage.records import STEMS
 
 Part = TypeVar("Part", bound=Config)
+NAME = r"^[a-z0-9][a-z0-9_.-]*$"
+"""Of a study, and of what varies in it: it names files of a home, and labels of stages."""
 
 
 def _bare(address: str) -> str:
@@ -112,7 +114,7 @@ class StudyConfig(Config):
     PATHS: ClassVar[tuple[str, ...]] = ("data.root",)
     """Settings that are paths: runs that are started elsewhere are given them in full."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+    name: Annotated[str, Field(pattern=NAME)]
     """What this study is called in its home. One home holds one configuration under a name."""
     data: SourceConfig = SourceConfig()
     """Where the archives are."""

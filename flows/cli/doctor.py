@@ -50,7 +50,10 @@ class Finding(NamedTuple):
 def doctor(
     home: HomeAt = "home",
     fit: Annotated[
-        str, typer.Option(help="Measure the batch that fits: small, medium, large or a recipe.")
+        str,
+        typer.Option(
+            help="Measure the batch that fits: small, medium, large, or a recipe or its file."
+        ),
     ] = "",
     memory_gb: Annotated[
         float, typer.Option(help="With --fit: measure on the CPU, within this many GB.")

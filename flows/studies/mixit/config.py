@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from flows.config import StudyConfig
+from flows.config import NAME, StudyConfig
 from pipelines.config import FmaConfig, MusdbConfig
 from storage.config import Config, changes
 from training.config import EvaluateConfig, SelectConfig, TrainConfig
@@ -17,7 +17,7 @@ from training.settings.starts import InputsStart
 class VariantConfig(Config):
     """One value of what a table varies: a size of the separator, or a scale of the archive."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+    name: Annotated[str, Field(pattern=NAME)]
     """As the table's rows and the labels of its stages have it, such as `small`."""
     settings: tuple[str, ...] = ()
     """What differs from the study, as `--set` takes it, such as `fma.archive=fma_small.zip`."""
