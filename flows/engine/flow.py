@@ -80,8 +80,7 @@ def stemworks(
     """Run a study, one part of it or a table, in a home. What is done there is not done again.
 
     Args:
-        recipe: which study; a home holds one configuration under its name. Where `config` is given,
-            it is what that was made from, or not read at all.
+        recipe: which study; a home holds one configuration under its name. Unread beside `config`.
         overrides: what differs from it, each as `a.b=c`, such as `pretraining.optim.lr=3e-4`.
         home: the folder, or `s3://` address, under which everything lies.
         part: the whole `study`; one part of it with what it needs; or one of its tables.
