@@ -47,11 +47,12 @@ def show_recipes(flow: str, view: View) -> None:
         {"recipe": name, "study": study.name, "flows": list(study.parts), "text": text}
         for name, study, text in rows
     ]
-    flows: list[Table | str] = []
+    parts: list[Table | str] = []
     for study in studies:
-        head = f"\nFlows of study {study.name}, for its recipes {', '.join(study.recipes)}:"
-        flows += [head, _beside(study.parts)]
-    view.show(value, _beside({name: text for name, _, text in rows}), *flows)
+        recipes = {name: text for name, other, text in rows if other is study}
+        parts += [f"Recipes of study {study.name}:", _beside(recipes), ""]
+        parts += [f"Flows of study {study.name}:", _beside(study.parts), ""]
+    view.show(value, *parts)
 
 
 def _beside(texts: Mapping[str, str]) -> Table:
