@@ -13,12 +13,21 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from flows.cli import deploy, export, garbage_collection, lineage, recover, run, views
+from flows.cli import (
+    deploy,
+    export,
+    garbage_collection,
+    lineage,
+    recover,
+    run,
+    settings,
+    views,
+)
 from flows.cli.machine import doctor
 from flows.cli.terminal.endings import guarded, take_signals
 from flows.cli.terminal.streams import prepare_streams
 from flows.cli.terminal.usage import spoken
-from storage.provenance import code
+from storage.home.provenance import code
 
 PROGRAM = "stemworks"
 app = typer.Typer(
@@ -29,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for group in (run, views, recover, garbage_collection, lineage, export, doctor, deploy):
+for group in (run, views, recover, garbage_collection, lineage, export, doctor, deploy, settings):
     app.add_typer(group.app)
 spoken(app)
 

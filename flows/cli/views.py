@@ -1,4 +1,4 @@
-"""What is known of a home: plans, states, the census, scores, faults, metrics, recipes."""
+"""What is known of a home: plans, states, the census, scores, faults, metrics."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from flows.cli.options import AsJson, Flow, HomeAt, MusicFrom, Recipe, Settings, all_settings
-from flows.cli.output import View, list_of, stdout_view, table_of
+from flows.cli.output import View, stdout_view, table_of
 from flows.cli.recover import report_crashes
 from flows.config import StudyConfig
 from flows.stage_id import Role, StageId
@@ -17,7 +17,6 @@ from flows.studies import claims
 from flows.studies.estimates import Cost, cost_of, progress_of
 from flows.studies.request import RunRequest
 from flows.studies.runner import DryRun, StageStatus
-from flows.studies.table import STUDIES
 from storage.config import Json
 from storage.errors import ConfigError, DataError, StemworksError, hint
 from storage.home import marks
@@ -230,16 +229,6 @@ def metrics(
         write(textfile, text)
     else:
         typer.echo(text, nl=False)
-
-
-@app.command()
-def recipes() -> None:
-    """List the recipes, and each study's flows."""
-    view = stdout_view()
-    for study in STUDIES:
-        recipes = {name: make.__doc__ or "" for name, make in study.recipes.items()}
-        view.show({}, f"Recipes of study {study.name}:", list_of(recipes), "")
-        view.show({}, f"Flows of study {study.name}:", list_of(study.parts), "")
 
 
 def statuses_of(home: Home) -> dict[str, list[StageStatus]]:

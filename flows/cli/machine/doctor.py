@@ -20,6 +20,7 @@ from flows.cli.options import AsJson, HomeAt
 from flows.cli.output import View, stdout_view, table_of
 from flows.server import server
 from flows.server.settings import PASSWORD, ServerSettings, require_password
+from storage.environment import SERVER_PORT
 from storage.errors import ConfigError, MachineError
 from storage.home.layout import Home
 from storage.home.open import open_home
@@ -52,7 +53,8 @@ def doctor(
     fit: Annotated[
         str,
         typer.Option(
-            metavar="RECIPE", help="Measure the batch that fits of it; or of small, medium, large."
+            metavar="RECIPE",
+            help="Measure the batch that fits of it (or its file); or of small, medium, large.",
         ),
     ] = "",
     memory_gb: Annotated[
@@ -186,7 +188,7 @@ def _server() -> Finding:
             "Prefect server",
             "wrong",
             f"port {settings.port} is in use by another program",
-            "stop it, or choose another port with STEMWORKS_SERVER_PORT",
+            f"stop it, or choose another port with {SERVER_PORT.name}",
         )
     return Finding("Prefect server", "ok", "not running", "the next run starts it")
 
