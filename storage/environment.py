@@ -168,6 +168,14 @@ BOUND = Variable(
     otherwise="a process ends with none",
 )
 
+TRACEBACK = Variable(
+    "STEMWORKS_TRACEBACK",
+    "Set to anything: the traceback of an unexpected error is printed.",
+    "every command",
+    bool,
+    otherwise="it is written to a file, which the error names",
+)
+
 OF_CONTAINERS = (
     Variable(
         "STEMWORKS_PORT",
@@ -202,6 +210,6 @@ OF_CONTAINERS = (
 
 VARIABLES: tuple[Variable[object], ...] = (
     STATE, SERVER_HOST, SERVER_PORT, SCRATCH, S3_ENDPOINT, S3_CHECKSUMS, HOST, METRICS, WEBHOOK,
-    LAUNCHER, RENDEZVOUS, NODE, BOUND, *OF_CONTAINERS,
+    LAUNCHER, RENDEZVOUS, NODE, BOUND, TRACEBACK, *OF_CONTAINERS,
 )  # fmt: skip
 """The table."""

@@ -4,7 +4,6 @@ An error of the program itself is one line, too: a user cannot act on a tracebac
 file for the developers, or printed where STEMWORKS_TRACEBACK is set.
 """
 
-import os
 import signal
 import sys
 import tempfile
@@ -15,11 +14,10 @@ from types import FrameType
 import typer
 
 from flows.cli.terminal.usage import UsageError
+from storage.environment import TRACEBACK
 from storage.errors import StemworksError
 
 UNEXPECTED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
-PRINT_TRACEBACK = "STEMWORKS_TRACEBACK"
-"""Environment variable: print the traceback of an unexpected error, instead of keeping it."""
 
 
 class Terminated(SystemExit):
@@ -82,7 +80,7 @@ def _tell_stopped(by: str, code: int) -> int:
 def _tell_unexpected(error: Exception) -> int:
     told = "".join(traceback.format_exception(error))
     what = f"unexpected {type(error).__name__}: {error}"
-    if os.environ.get(PRINT_TRACEBACK):
+    if TRACEBACK.read():
         sys.stderr.write(told)
         return _tell(what, UNEXPECTED)
     try:
@@ -91,7 +89,7 @@ def _tell_unexpected(error: Exception) -> int:
         ) as file:
             file.write(f"{sys.argv}\n{told}")
     except OSError:
-        return _tell(f"{what}; {PRINT_TRACEBACK}=1 shows where", UNEXPECTED)
+        return _tell(f"{what}; {TRACEBACK.name}=1 shows where", UNEXPECTED)
     return _tell(f"{what}; please report it, with {file.name}", UNEXPECTED)
 
 

@@ -10,6 +10,7 @@ import typer
 
 from flows.cli.terminal import endings
 from flows.cli.terminal.endings import Terminated, guarded
+from storage.environment import TRACEBACK
 from storage.errors import DataError
 
 Command = Callable[[], object]
@@ -63,7 +64,7 @@ def broken() -> None:
 def test_a_mistake_of_ours_is_one_line_and_its_traceback_is_kept(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.delenv(endings.PRINT_TRACEBACK, raising=False)
+    monkeypatch.delenv(TRACEBACK.name, raising=False)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert guarded(broken) == 1
     said = capsys.readouterr().err
@@ -77,11 +78,11 @@ def test_a_mistake_of_ours_is_one_line_and_its_traceback_is_kept(
 def test_a_traceback_that_cannot_be_kept_can_be_printed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.delenv(endings.PRINT_TRACEBACK, raising=False)
+    monkeypatch.delenv(TRACEBACK.name, raising=False)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
     assert guarded(broken) == 1
     assert capsys.readouterr().err.endswith("; STEMWORKS_TRACEBACK=1 shows where\n")
-    monkeypatch.setenv(endings.PRINT_TRACEBACK, "1")
+    monkeypatch.setenv(TRACEBACK.name, "1")
     assert guarded(broken) == 1
     *traceback, last = capsys.readouterr().err.splitlines()
     assert traceback[0] == "Traceback (most recent call last):"
