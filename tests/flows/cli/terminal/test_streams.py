@@ -89,13 +89,13 @@ def run(*words: str, stdout: int | None = None, stderr: int | None = None) -> tu
     return answer.returncode, answer.stderr or ""
 
 
-@pytest.mark.parametrize("words", [["--help"], ["recipes"], ["--version"]])
+@pytest.mark.parametrize("words", [["--help"], ["recipe", "list"], ["--version"]])
 def test_processes_in_closed_pipes(closed_pipe: int, words: Words) -> None:
     assert run(*words, stdout=closed_pipe) == (CLOSED_PIPE, "")
 
 
 def test_a_process_whose_disk_is_full(full_disk: int) -> None:
-    code, said = run("recipes", stdout=full_disk)
+    code, said = run("recipe", "list", stdout=full_disk)
     assert code == MACHINE
     assert said.startswith("error: the output cannot be written")
     assert said.count("\n") == 1
@@ -108,5 +108,5 @@ def test_errors_that_nobody_reads(closed_pipe: int) -> None:
 def test_closed_descriptors() -> None:
     """Their numbers are taken: no file gets them, and so no output of a child's."""
     command = f"{sys.executable} -m flows {{}} <&- >&- 2>&-"
-    assert os.waitstatus_to_exitcode(os.system(command.format("recipes"))) == 0
+    assert os.waitstatus_to_exitcode(os.system(command.format("recipe list"))) == 0
     assert os.waitstatus_to_exitcode(os.system(command.format("bogus"))) == 2
