@@ -58,7 +58,7 @@ class DeploySpec:
 
 @app.command()
 def ui() -> None:
-    """Start the Prefect server if none runs, and print the address of its UI."""
+    """Print the address of the Prefect UI. Starts the server if none runs."""
     stdout_view().console.print(f"The UI is at {connect()}", soft_wrap=True)
     report_crashes()
 
@@ -73,10 +73,11 @@ def down() -> None:
 @app.command()
 def init(
     resumes: Annotated[
-        int, typer.Option(min=0, help="How often a crashed run of a deployment is restarted.")
+        int, typer.Option(min=0, metavar="N", help="How often a crashed run is restarted.")
     ] = 2,
     database: Annotated[
-        DatabaseName | None, typer.Option(help="Of a server that stemworks did not start.")
+        DatabaseName | None,
+        typer.Option(help="Of a server that stemworks did not start."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -158,11 +159,14 @@ def deploy(  # noqa: PLR0913, PLR0917
     settings: Settings = None,
     home: HomeAt = "home",
     pool: Annotated[
-        str, typer.Option(help="Work pool; created if it does not exist.")
+        str, typer.Option(metavar="NAME", help="Work pool; made if there is none.")
     ] = "stemworks",
-    kind: Annotated[PoolKind, typer.Option("--type", help="Of the pool.")] = "process",
+    kind: Annotated[
+        PoolKind, typer.Option("--type", help="Kind of a pool that is made.")
+    ] = "process",
     jobs: Annotated[
-        list[str] | None, typer.Option("--job", help="Job variable: gpu_count=4. Repeatable.")
+        list[str] | None,
+        typer.Option("--job", metavar="NAME=VALUE", help="Job variable: gpu_count=4. Repeatable."),
     ] = None,
     cron: CronAt = "",
     every: Every = "",
@@ -206,13 +210,11 @@ def job_variables(given: Sequence[str]) -> Json:
 
 @app.command()
 def work(
-    pool: Annotated[str, typer.Argument(help="Work pool.")] = "stemworks",
-    name: Annotated[
-        str, typer.Option(help="Of this worker; by default that of this machine.")
-    ] = "",
-    limit: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 8,
+    pool: Annotated[str, typer.Argument(help="Work pool; 'deploy' makes it.")] = "stemworks",
+    name: Annotated[str, typer.Option(help="Of this worker; without it: this machine's.")] = "",
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Runs at a time.")] = 8,
 ) -> None:
-    """Run what waits in a work pool, until Ctrl-C, which stops its runs, too."""
+    """Run what waits in a work pool, until Ctrl-C. That stops its runs, too."""
     address = connect()
     report_crashes()
     from flows.deploy import serve
