@@ -1,8 +1,8 @@
 """The command line: assembles the commands, and ends each with one sentence and an exit code.
 
 Exit codes: 0 done; 1 unexpected error; 2 setting, option or word; 3 recording or archive; 4 run;
-5 machine; 130 and 143 stopped by Ctrl-C or SIGTERM, and resumable; 141 nobody read the output to
-its end, as in `stemworks status | head -1`: there is nothing to say, as with any Unix program.
+5 machine; 130 and 143 stopped by Ctrl-C or SIGTERM, and resumable; 141 the output was not read
+to its end, as in `stemworks status | head -1`: there is nothing to say, as with any Unix program.
 Without a command: the help, and 2, so that a script that has lost its command notices.
 """
 

@@ -128,7 +128,7 @@ class MachineError(StemworksError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the known name that a mistyped one most resembles; empty if none does.
 
-    Capitals do not count, and the beginning of exactly one name stands for it.
+    Capitals do not count, and the beginning of exactly one name identifies it.
     """
     names = {one.lower(): one for one in known}
     close = difflib.get_close_matches(name.lower(), names, n=1)

@@ -71,7 +71,7 @@ def collect_garbage(home: Home, agreed: bool, view: View) -> None:
     """Show a home's garbage, and delete it if `agreed` or the person says so.
 
     Raises:
-        ConfigError: the home holds no study, or nobody answers.
+        ConfigError: the home holds no study, or there is no answer.
         LockedError: a study is running.
     """
     studies = required_studies(home)

@@ -42,7 +42,7 @@ def table_of(title: str, headers: Sequence[str], rows: Sequence[Sequence[str | T
 
 
 def list_of(told: Mapping[str, str]) -> Table:
-    """Return names with what is told of each beside it."""
+    """Return names, each with its description beside it."""
     table = Table.grid(padding=(0, 2))
     for name, text in told.items():
         table.add_row(Text(name, "bold"), Text(text))

@@ -4,6 +4,6 @@
 
     usage      wrong words, answered in one sentence that offers the nearest right word
     endings    how a command ends: its error in one line, and its exit code
-    streams    output that nobody reads any more, or that cannot be written
+    streams    output that is no longer read, or that cannot be written
     questions  a question to the person, who may not be there
 """

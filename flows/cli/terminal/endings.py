@@ -1,7 +1,7 @@
 """How a command ends: one line about what went wrong, and an exit code that says what kind it was.
 
-A mistake of ours is one line, too: a person cannot act on a traceback. It is kept in a file for
-who can, or printed where STEMWORKS_TRACEBACK is set.
+An error of the program itself is one line, too: a user cannot act on a traceback. It is kept in a
+file for the developers, or printed where STEMWORKS_TRACEBACK is set.
 """
 
 import signal

@@ -11,7 +11,7 @@ def ask(question: str, option: str) -> bool:
     `option` is what agrees without being asked.
 
     Raises:
-        ConfigError: nobody answers: there is no terminal, or its input ended (Ctrl-D).
+        ConfigError: there is no answer: there is no terminal, or its input ended (Ctrl-D).
     """
     while True:
         # Both go to one terminal, and what is asked about was printed before.
@@ -22,7 +22,7 @@ def ask(question: str, option: str) -> bool:
         if not line:
             sys.stderr.write("\n")
             raise ConfigError(
-                f"nobody answered '{question}', so nothing was done; agree beforehand with {option}"
+                f"no answer to '{question}', so nothing was done; agree beforehand with {option}"
             )
         answer = line.strip().lower()
         if answer in ("y", "yes"):

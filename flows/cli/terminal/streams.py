@@ -1,6 +1,6 @@
 """The standard streams of a command, which may be closed pipes or files on a full disk.
 
-A program that writes to a pipe which nobody reads any more ends silently, as `yes | head -1` does.
+A program that writes to a pipe that is no longer read ends silently, as `yes | head -1` does.
 Python instead raises an error, once where something is written and once more when it exits, which
 libraries catch in ways of their own. Here the stream itself says what happened, once.
 """
@@ -19,7 +19,7 @@ STANDARD = (0, 1, 2)
 
 
 class OutputClosed(SystemExit):
-    """Nobody reads the output any more: the command ends, and there is nothing to say."""
+    """The output is no longer read: the command ends, and there is nothing to say."""
 
     def __init__(self) -> None:
         super().__init__(CLOSED_PIPE)
@@ -58,8 +58,8 @@ def text_stream(number: int, vital: bool = True) -> TextIO:
 
     Args:
         number: the file descriptor; it is not closed with the stream.
-        vital: whether the command is to end when nothing can be written: with `OutputClosed` if
-            nobody reads, else with `MachineError`. Otherwise what cannot be written is dropped.
+        vital: whether the command is to end when nothing can be written: with `OutputClosed` if it
+            is no longer read, else with `MachineError`. If not, what cannot be written is dropped.
     """
     raw = _Descriptor(number, vital)
     # A name that the terminal's encoding lacks is shown escaped: no reason to fail.

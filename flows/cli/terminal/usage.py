@@ -1,8 +1,7 @@
 """Wrong words on the command line, each answered in one sentence with what would be right.
 
-typer brings a click of its own along, names of whose errors are not exported: they are told apart
-by the names of their classes. What is wrong is read off the command and its words, not off their
-messages.
+typer contains a copy of click and does not export its errors: they are distinguished by the names
+of their classes. What is wrong is found in the command and its words, not in their messages.
 """
 
 from collections.abc import Iterator, Sequence

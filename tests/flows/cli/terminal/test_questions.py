@@ -72,7 +72,7 @@ def ask() -> Iterator[Callable[[Home, bytes | signal.Signals], Answered]]:
         (b"\n", 0, True, "0.0 MB freed in"),
         (b"maybe\nno\n", 0, True, "0.0 MB freed in"),
         (b"\x03", 130, True, "error: stopped by Ctrl-C; run the same command again to finish"),
-        (b"\x04", 2, True, "error: nobody answered 'Delete 1 file, 0.0 MB?', so nothing was done"),
+        (b"\x04", 2, True, "error: no answer to 'Delete 1 file, 0.0 MB?', so nothing was done"),
         (signal.SIGTERM, 143, True, "error: stopped by SIGTERM; run the same command again"),
     ],
 )
