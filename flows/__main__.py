@@ -13,16 +13,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from flows.cli import (
-    deploy,
-    export,
-    garbage_collection,
-    lineage,
-    recover,
-    run,
-    settings,
-    views,
-)
+from flows.cli import deploy, export, garbage_collection, lineage, recover, run, settings, views
 from flows.cli.machine import doctor
 from flows.cli.terminal.endings import guarded, take_signals
 from flows.cli.terminal.streams import prepare_streams

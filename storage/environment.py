@@ -159,6 +159,13 @@ NODE = Variable(
     str,
     otherwise="SLURM_NODEID, JOB_COMPLETION_INDEX or OMPI_COMM_WORLD_RANK",
 )
+TRACEBACK = Variable(
+    "STEMWORKS_TRACEBACK",
+    "Print the traceback of an unexpected error instead of keeping it in a file.",
+    "every command",
+    str,
+    otherwise="it is kept in a file, which the error names",
+)
 BOUND = Variable(
     "STEMWORKS_BOUND",
     "Identity of the process that a child ends with, as JSON. Set for children; not meant to be "
@@ -166,14 +173,6 @@ BOUND = Variable(
     "child processes",
     str,
     otherwise="a process ends with none",
-)
-
-TRACEBACK = Variable(
-    "STEMWORKS_TRACEBACK",
-    "Set to anything: the traceback of an unexpected error is printed.",
-    "every command",
-    bool,
-    otherwise="it is written to a file, which the error names",
 )
 
 OF_CONTAINERS = (
@@ -210,6 +209,6 @@ OF_CONTAINERS = (
 
 VARIABLES: tuple[Variable[object], ...] = (
     STATE, SERVER_HOST, SERVER_PORT, SCRATCH, S3_ENDPOINT, S3_CHECKSUMS, HOST, METRICS, WEBHOOK,
-    LAUNCHER, RENDEZVOUS, NODE, BOUND, TRACEBACK, *OF_CONTAINERS,
+    LAUNCHER, RENDEZVOUS, NODE, TRACEBACK, BOUND, *OF_CONTAINERS,
 )  # fmt: skip
 """The table."""

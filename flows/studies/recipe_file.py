@@ -13,11 +13,10 @@ or gives a study's settings in full, as `stemworks recipe show` writes them: the
 none is `"none"`. Relative paths in a file are relative to where the command runs, as in `--set`.
 """
 
-import difflib
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple, get_args
@@ -26,7 +25,7 @@ from flows.config import NAME, StudyConfig
 from flows.studies.study import Study
 from flows.studies.table import RECIPES, STUDIES, named, study_of_recipe
 from storage.config import Config, Json, configs_in
-from storage.errors import ConfigError
+from storage.errors import ConfigError, hint
 
 SUFFIXES = (".toml", ".json")
 RECIPE, STUDY = "recipe", "study"
@@ -92,10 +91,8 @@ def _whole(path: Path, values: Json) -> Recipe:
     return Recipe(study, study.config.parse(given, "setting"), next(iter(study.recipes)), path)
 
 
-def _unknown(what: str, given: object, known: Sequence[str] | dict[str, Any]) -> str:
-    near = difflib.get_close_matches(str(given), list(known), n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}"
-    return f"unknown {what} '{given}': {hint}"
+def _unknown(what: str, given: object, known: Iterable[str]) -> str:
+    return f"unknown {what} '{given}'; {hint(str(given), known, 'there are')}"
 
 
 def _named_like(path: Path, values: Json) -> Json:

@@ -54,7 +54,7 @@ def doctor(
         str,
         typer.Option(
             metavar="RECIPE",
-            help="Measure the batch that fits of it (or its file); or of small, medium, large.",
+            help="Measure the batch that fits of it, or of its file; or of small, medium, large.",
         ),
     ] = "",
     memory_gb: Annotated[

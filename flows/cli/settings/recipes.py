@@ -1,7 +1,7 @@
 """`recipe`: list the recipes, write one as a file to be changed, compare two."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.cli.options import AsJson, Settings
-from flows.cli.output import View, stdout_view
+from flows.cli.output import View, list_of, stdout_view
 from flows.cli.settings.reference import shown
 from flows.studies.recipe_file import STUDY, find_recipe
 from flows.studies.table import STUDIES, study_of
@@ -50,17 +50,9 @@ def show_recipes(flow: str, view: View) -> None:
     parts: list[Table | str] = []
     for study in studies:
         recipes = {name: text for name, other, text in rows if other is study}
-        parts += [f"Recipes of study {study.name}:", _beside(recipes), ""]
-        parts += [f"Flows of study {study.name}:", _beside(study.parts), ""]
+        parts += [f"Recipes of study {study.name}:", list_of(recipes), ""]
+        parts += [f"Flows of study {study.name}:", list_of(study.parts), ""]
     view.show(value, *parts)
-
-
-def _beside(texts: Mapping[str, str]) -> Table:
-    """Return names with their texts beside them."""
-    table = Table.grid(padding=(0, 2))
-    for name, text in texts.items():
-        table.add_row(Text(name, "bold"), Text(text))
-    return table
 
 
 @group.command()

@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +16,7 @@ from flows.studies.study import Study
 from flows.studies.table import STUDIES, checked, study_of
 from storage.config import Config, Json
 from storage.environment import VARIABLES, Variable
-from storage.errors import ConfigError
+from storage.errors import ConfigError, nearest
 
 app = typer.Typer()
 INDENT = "    "
@@ -101,9 +100,9 @@ def _matching(entries: Sequence[Entry], word: str) -> list[Entry]:
     meant = [one for one in entries if low in one.setting.text.lower() and one not in named]
     if not (named or meant):
         known = sorted({part for one in entries for part in one.paths[0].split(".")})
-        near = get_close_matches(low, known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else "leave the word out to see them all"
-        raise ConfigError(f"no setting has '{word}' in its path or text; {hint}")
+        near = nearest(word, known)
+        remedy = f"did you mean '{near}'?" if near else "leave the word out to see them all"
+        raise ConfigError(f"no setting has '{word}' in its path or text; {remedy}")
     return named + meant
 
 

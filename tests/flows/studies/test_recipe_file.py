@@ -86,9 +86,9 @@ def test_a_whole_file_leaves_out_what_is_default(tmp_path: Path) -> None:
     [
         ("x = 1", "says neither which recipe it changes"),
         ('recipe = "demo"\nstudy = "mixit"', "keep one of the two"),
-        ('recipe = "dmeo"', "unknown recipe 'dmeo': did you mean 'demo'"),
-        ("recipe = 3", "unknown recipe '3': there are demo, "),
-        ('study = "mixt"', "unknown study 'mixt': did you mean 'mixit'"),
+        ('recipe = "dmeo"', "unknown recipe 'dmeo'; did you mean 'demo'"),
+        ("recipe = 3", "unknown recipe '3'; there are demo, "),
+        ('study = "mixt"', "unknown study 'mixt'; did you mean 'mixit'"),
         ('recipe = "demo"\npretraning.loop.steps = 3', "did you mean 'pretraining'"),
         ('recipe = "demo"\n[pretraining.optim]\nclip_norn = 3',
          "unknown setting 'pretraining.optim.clip_norn': pretraining.optim has no 'clip_norn'; did "

@@ -16,7 +16,7 @@ from flows.studies.recipe_file import find_recipe
 from flows.studies.study import Study
 from flows.studies.table import RECIPES, study_of_recipe
 
-TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 POSITIVE = st.floats(min_value=1e-12, max_value=1e12, allow_nan=False)
 KINDS = {
     "finetuning.schedule": ({"kind": "cosine", "final": 0.25}, {"kind": "plateau"}),
