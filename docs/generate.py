@@ -47,6 +47,19 @@ ELSEWHERE = {
 }
 """Pages that lie outside this folder, and their names in the site."""
 
+SETTINGS = """# Settings
+
+Every setting of every study, from the code. A section's name is where its settings are: `tracks`
+of `synthesis` is given as `--set synthesis.tracks=12`. Where there are several kinds, `kind`
+chooses: `--set pretraining.model.kind=hdemucs`. [Recipes](recipes.md) says how settings are given,
+and `stemworks settings WORD` finds one.
+"""
+VARIABLES = """# Environment variables
+
+What a machine is, and how it reaches others; never what comes out of a study, which its
+[settings](settings.md) decide. Prefect's own variables, such as `PREFECT_API_URL`, and those of
+AWS hold as well: [On a cluster](cluster.md).
+"""
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)(?=[)#])")
 LOADED = re.compile(
     r"<(?:script|img|iframe|link|source|video|audio)\b[^>]*?(?:src|href)=[\"']?(?:https?:)?//[^>]*>"
@@ -56,11 +69,16 @@ LOADED = re.compile(
 def generated() -> dict[str, str]:
     """Return the Markdown of every page that is made from the code, by its name in the site."""
     return {
-        "settings.md": settings_markdown(),
-        "variables.md": variables_markdown(),
+        "settings.md": _page(SETTINGS, "settings", settings_markdown()),
+        "variables.md": _page(VARIABLES, "variables", variables_markdown()),
         "commands.md": commands(),
         **api_pages(),
     }
+
+
+def _page(head: str, kind: str, tables: str) -> str:
+    # The site's style sheet shows the rows of such tables as paragraphs on a phone.
+    return f'{head}\n<div class="reference {kind}" markdown>\n\n{tables}\n</div>\n'
 
 
 def commands() -> str:

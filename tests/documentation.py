@@ -32,7 +32,8 @@ class Command(NamedTuple):
     def words(self) -> list[str]:
         """The words after `stemworks`, empty if it is another program's command."""
         found = PROGRAM.search(self.text)
-        return shlex.split(self.text[found.end() :], comments=True) if found else []
+        words = shlex.split(self.text[found.end() :], comments=True) if found else []
+        return words[: words.index(">")] if ">" in words else words
 
 
 class Block(NamedTuple):

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import torch
 
-from flows.__main__ import app, guarded
+from flows.__main__ import app
 from flows.cli.views import required_studies
 from storage.home.open import open_home
 from storage.records import STEMS
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 
 COMMUNITY = MICRO.model_copy(update={"mask_expansion": 4, "blocks": 1})
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-WITHOUT_A_PROCESS = ("plan", "census", "verify", "report", "lineage", "recipes", "export", "retry")
+WITHOUT_A_PROCESS = ("plan", "census", "verify", "report", "lineage", "recipe", "settings")
 """Commands that load neither Prefect nor torch, and are run in this process."""
 RUN = [
     page
@@ -62,26 +62,28 @@ class Place:
         for placeholder, value in self.keys.items():
             text = text.replace(placeholder, value)
         if text not in self.answers:
-            code, output, errors = self._run(shlex.split(text, comments=True), capsys)
-            assert code == 0, f"{block.name}: {text}\n{output}{errors}"
-            self.answers[text] = output
+            words, _, file = text.partition(" > ")
+            self.answers[text] = self._run(block, shlex.split(words, comments=True), capsys)
+            if file:
+                Path(file.strip()).write_text(self.answers[text])
         shown = doctest.OutputChecker().check_output(command.shown, self.answers[text], OPTIONS)
         assert shown or not command.shown, f"{block.name}: {text}\n{self.answers[text]}"
 
-    def _run(self, words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-        if words[0] != "stemworks":
-            done = subprocess.run(words, capture_output=True, text=True, check=False)
-            return done.returncode, done.stdout, done.stderr
-        words = [*words[1:], *self._archives_for(words)]
-        if words[0] in WITHOUT_A_PROCESS:
-            capsys.readouterr()
-            code = guarded(lambda: app(words, standalone_mode=False))
-            return code, *capsys.readouterr()
-        answer = self.works(*words, environment={"COLUMNS": "80"})
-        return answer.returncode, answer.stdout, answer.stderr
+    def _run(self, block: Block, words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+        if words[0] == "stemworks":
+            given = [*words[1:], *self._archives_for(words)]
+            if given[0] in WITHOUT_A_PROCESS:
+                capsys.readouterr()
+                app(given, standalone_mode=False)
+                return capsys.readouterr().out
+            answer = self.works(*given, environment={"COLUMNS": "80"})
+        else:
+            answer = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert not answer.returncode, f"{block.name}: {words}\n{answer.stdout}{answer.stderr}"
+        return answer.stdout
 
     def _archives_for(self, words: list[str]) -> list[str]:
-        if "smoke" not in words or "synthesis=null" in words:
+        if "smoke" not in words or "--home" not in words or "synthesis=null" in words:
             return []
         order = self.works.order("study", "home")
         return order[order.index("home") + 1 :]
