@@ -36,7 +36,17 @@ pytestmark = pytest.mark.slow
 
 COMMUNITY = MICRO.model_copy(update={"mask_expansion": 4, "blocks": 1})
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-WITHOUT_A_PROCESS = ("plan", "census", "verify", "report", "lineage", "recipe", "settings")
+WITHOUT_A_PROCESS = (
+    "plan",
+    "census",
+    "verify",
+    "report",
+    "lineage",
+    "export",
+    "retry",
+    "recipe",
+    "settings",
+)
 """Commands that load neither Prefect nor torch, and are run in this process."""
 RUN = [
     page
