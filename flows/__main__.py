@@ -12,7 +12,17 @@ from typing import Any
 
 import typer
 
-from flows.cli import deploy, doctor, export, garbage_collection, lineage, recover, run, views
+from flows.cli import (
+    deploy,
+    doctor,
+    export,
+    garbage_collection,
+    lineage,
+    recover,
+    run,
+    settings,
+    views,
+)
 from storage.errors import StemworksError
 
 app = typer.Typer(
@@ -21,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for group in (run, views, recover, garbage_collection, lineage, export, doctor, deploy):
+for group in (run, views, recover, garbage_collection, lineage, export, doctor, deploy, settings):
     app.add_typer(group.app)
 
 

@@ -13,8 +13,8 @@ from flows.cli.run import check_machine
 from flows.deploy.schedule import NEVER, Timing
 from flows.server.server import connect, stop
 from flows.server.settings import ServerSettings, database
+from flows.studies.recipe_file import find_recipe
 from flows.studies.request import RunRequest
-from flows.studies.table import study_of_recipe
 from storage.config import Json, assigned
 from storage.errors import ConfigError
 from storage.home.open import open_home
@@ -39,7 +39,7 @@ class DeploySpec:
         cls, study: tuple[str, list[str], str], flows: Sequence[str], when: tuple[str, str, str]
     ) -> "DeploySpec":
         """Return the spec of a study (recipe, settings, home) and a time (cron, every, zone)."""
-        return cls(RunRequest(study_of_recipe(study[0]).whole, *study), flows, Timing(*when))
+        return cls(RunRequest(find_recipe(study[0]).study.whole, *study), flows, Timing(*when))
 
     @property
     def timed(self) -> list[tuple[RunRequest, Timing]]:

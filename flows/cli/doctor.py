@@ -19,6 +19,7 @@ from flows.cli.options import AsJson, HomeAt
 from flows.cli.output import View, stdout_view, table_of
 from flows.server import server
 from flows.server.settings import PASSWORD, ServerSettings, require_password
+from storage.environment import SERVER_PORT
 from storage.errors import ConfigError, MachineError
 from storage.home.layout import Home
 from storage.home.open import open_home
@@ -49,7 +50,10 @@ class Finding(NamedTuple):
 def doctor(
     home: HomeAt = "home",
     fit: Annotated[
-        str, typer.Option(help="Measure the batch that fits: small, medium, large or a recipe.")
+        str,
+        typer.Option(
+            help="Measure the batch that fits: small, medium, large, or a recipe or its file."
+        ),
     ] = "",
     memory_gb: Annotated[
         float, typer.Option(help="With --fit: measure on the CPU, within this many GB.")
@@ -177,7 +181,7 @@ def _server() -> Finding:
             "Prefect server",
             "wrong",
             f"port {settings.port} is in use by another program",
-            "stop it, or choose another port with STEMWORKS_SERVER_PORT",
+            f"stop it, or choose another port with {SERVER_PORT.name}",
         )
     return Finding("Prefect server", "ok", "not running", "the next run starts it")
 

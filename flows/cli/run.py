@@ -80,7 +80,7 @@ def run_flow(request: RunRequest, force: list[str], view: View) -> None:
     report_crashes()
     try:
         with tags(*tags_of(request)):
-            outcome = stemworks(request.recipe, request.overrides, home.url, request.flow)
+            outcome = stemworks(**request.parameters(home.url, request.overrides))
     except CancelledRun as error:
         raise StoppedError("the run was cancelled; run the same command again to resume") from error
     show_outcome(cast("Json", outcome), view)

@@ -1,4 +1,4 @@
-"""What is known of a home: plans, states, the census, scores, faults, metrics, recipes."""
+"""What is known of a home: plans, states, the census, scores, faults, metrics."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,6 @@ from flows.studies import claims
 from flows.studies.estimates import Cost, cost_of, progress_of
 from flows.studies.request import RunRequest
 from flows.studies.runner import DryRun, StageStatus
-from flows.studies.table import STUDIES
 from storage.config import Json
 from storage.errors import ConfigError, DataError, StemworksError
 from storage.home import marks
@@ -220,19 +219,6 @@ def metrics(
         write(textfile, text)
     else:
         typer.echo(text, nl=False)
-
-
-@app.command()
-def recipes() -> None:
-    """List the recipes, and each study's flows."""
-    console = stdout_view().console
-    for study in STUDIES:
-        for name, function in study.recipes.items():
-            console.print(f"[bold]{name:<14}[/] {function.__doc__}")
-    for study in STUDIES:
-        console.print(f"\nFlows of study {study.name}, for its recipes {', '.join(study.recipes)}:")
-        for part, description in study.parts.items():
-            console.print(f"[bold]{part:<14}[/] {description}")
 
 
 def statuses_of(home: Home) -> dict[str, list[StageStatus]]:

@@ -1,13 +1,13 @@
 """`open_home`: from the text of `--home` to a home in a folder or in a bucket."""
 
-import os
 from pathlib import Path
 
 from storage.config import digest_of
+from storage.environment import SCRATCH
 from storage.errors import ConfigError, MachineError
 from storage.home.layout import Home
 
-WORKING_COPIES = "STEMWORKS_SCRATCH"
+WORKING_COPIES = SCRATCH.name
 """Environment variable: the folder for working copies of homes in buckets."""
 
 
@@ -35,5 +35,4 @@ def open_home(text: str) -> Home:
 
 def _working_copy(url: str) -> Path:
     """Return this machine's folder for a home in a bucket."""
-    folder = os.environ.get(WORKING_COPIES) or "~/.cache/stemworks"
-    return Path(folder).expanduser().resolve() / digest_of(url)[:16]
+    return SCRATCH.read() / digest_of(url)[:16]
