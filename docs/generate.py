@@ -19,19 +19,7 @@ from typer.cli import get_docs_for_click
 from typer.main import get_command
 
 from flows.__main__ import app
-
-try:
-    from flows.cli.settings import settings_markdown, variables_markdown
-except ImportError:
-
-    def settings_markdown() -> str:
-        """Wait for the real one."""
-        return "# Settings\n"
-
-    def variables_markdown() -> str:
-        """Wait for the real one."""
-        return "# Variables\n"
-
+from flows.cli.settings import settings_markdown, variables_markdown
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("flows", "pipelines", "training", "storage")
