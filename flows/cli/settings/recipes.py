@@ -1,14 +1,15 @@
 """`recipe`: list the recipes, write one as a file to be changed, compare two."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
 from flows.cli.options import AsJson, Settings
-from flows.cli.output import View, stdout_view, table_of
+from flows.cli.output import View, stdout_view
 from flows.cli.settings.reference import shown
 from flows.studies.recipe_file import STUDY, find_recipe
 from flows.studies.table import STUDIES, study_of
@@ -46,11 +47,20 @@ def show_recipes(flow: str, view: View) -> None:
         {"recipe": name, "study": study.name, "flows": list(study.parts), "text": text}
         for name, study, text in rows
     ]
-    lines = [f"[bold]{name:<14}[/] {escape(text)}" for name, _, text in rows]
+    parts: list[Table | str] = []
     for study in studies:
-        lines.append(f"\nFlows of study {study.name}, for its recipes {', '.join(study.recipes)}:")
-        lines += [f"[bold]{part:<14}[/] {escape(text)}" for part, text in study.parts.items()]
-    view.show(value, *lines)
+        recipes = {name: text for name, other, text in rows if other is study}
+        parts += [f"Recipes of study {study.name}:", _beside(recipes), ""]
+        parts += [f"Flows of study {study.name}:", _beside(study.parts), ""]
+    view.show(value, *parts)
+
+
+def _beside(texts: Mapping[str, str]) -> Table:
+    """Return names with their texts beside them."""
+    table = Table.grid(padding=(0, 2))
+    for name, text in texts.items():
+        table.add_row(Text(name, "bold"), Text(text))
+    return table
 
 
 @group.command()
@@ -87,20 +97,21 @@ def show_differences(first: str, second: str, view: View) -> None:
         | ({"second": other[path]} if path in other else {})
         for path in paths
     ]
-    rows = [(path, _text(one, path, 40), _text(other, path, 40)) for path in paths]
-    if not rows:
+    if not paths:
         view.show(value, "They have the same settings.")
         return
-    table = table_of("Settings that differ", ("setting", first, second), rows)
+    table = Table(title="Settings that differ", title_justify="left", title_style="bold")
     # A path that is cut short names nothing; long values are whole in the JSON.
-    table.columns[0].no_wrap = True
-    for column in table.columns[1:]:
-        column.overflow = "fold"
+    table.add_column("setting", no_wrap=True)
+    for name in (first, second):
+        table.add_column(Text(name), overflow="fold")
+    for path in paths:
+        table.add_row(Text(path), Text(_text(one, path, 40)), Text(_text(other, path, 40)))
     view.show(value, table)
 
 
 def _text(leaves: dict[str, Any], path: str, longest: int = sys.maxsize) -> str:
-    return escape(shown(leaves[path], longest)) if path in leaves else ""
+    return shown(leaves[path], longest) if path in leaves else ""
 
 
 def _leaves(config: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,12 +1,13 @@
 """`settings`: every setting, or those with a word in them; and every environment variable."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
 from flows.cli.options import AsJson
 from flows.cli.output import View, stdout_view
@@ -59,14 +60,10 @@ def show_settings(word: str, recipe: str, flow: str, view: View) -> None:
     entries = entries_of(groups_of(studies))
     chosen = _matching(entries, word)
     values = [_of_recipe(entry, found.config) if found else {} for entry in chosen]
-    view.show(
-        [_plain(entry, held) for entry, held in zip(chosen, values, strict=True)],
-        *(
-            line
-            for entry, held in zip(chosen, values, strict=True)
-            for line in _lines(entry, held, view.console.width)
-        ),
-    )
+    pairs = list(zip(chosen, values, strict=True))
+    width = view.console.width
+    lines = [line for entry, held in pairs for line in _lines(entry, held, width)]
+    view.show([_plain(entry, held) for entry, held in pairs], listed(lines))
 
 
 def show_variables(word: str, view: View) -> None:
@@ -80,7 +77,15 @@ def show_variables(word: str, view: View) -> None:
     if not chosen:
         raise ConfigError(f"no variable has '{word}' in its name or meaning; leave the word out")
     lines = [line for one in chosen for line in _of_variable(one, view.console.width)]
-    view.show([_plain_variable(one) for one in chosen], *lines)
+    view.show([_plain_variable(one) for one in chosen], listed(lines))
+
+
+def listed(lines: Iterable[Text]) -> Table:
+    """Return lines below each other."""
+    table = Table.grid()
+    for line in lines:
+        table.add_row(line)
+    return table
 
 
 def _studies(found: Recipe | None, flow: str) -> Sequence[Study[Any]]:
@@ -126,26 +131,26 @@ def _plain(entry: Entry, held: Json) -> Json:
     return {**plain, **default, "text": setting.text, **({"recipe": held} if held else {})}
 
 
-def _lines(entry: Entry, held: Json, width: int) -> Iterator[str]:
+def _lines(entry: Entry, held: Json, width: int) -> Iterator[Text]:
     """Yield a setting as people read it, within so many columns."""
-    of = f"  (kind {', '.join(entry.kinds)})" if entry.kinds else ""
     for path in entry.paths[:-1]:
-        yield f"[bold]{escape(path)}[/],"
-    yield f"[bold]{escape(entry.paths[-1])}[/]{of}"
+        yield Text.assemble((path, "bold"), ",")
+    of = f"  (kind {', '.join(entry.kinds)})" if entry.kinds else ""
+    yield Text.assemble((entry.paths[-1], "bold"), of)
     yield from _wrapped(entry.setting.summary, width, "cyan")
     for path, value in held.items():
         if not entry.setting.default or value != entry.setting.value:
             yield from _wrapped(f"the recipe has {path} = {shown(value)}", width, "green")
     yield from _wrapped(entry.setting.text, width)
-    yield ""
+    yield Text()
 
 
-def _of_variable(one: Variable[object], width: int) -> Iterator[str]:
-    yield f"[bold]{one.name}[/]"
+def _of_variable(one: Variable[object], width: int) -> Iterator[Text]:
+    yield Text(one.name, "bold")
     without = f"default {one.default}" if one.default else f"without it: {one.otherwise}"
     yield from _wrapped(f"{without}; read by {one.readers}", width, "cyan")
     yield from _wrapped(one.meaning, width)
-    yield ""
+    yield Text()
 
 
 def _plain_variable(one: Variable[object]) -> Json:
@@ -153,6 +158,6 @@ def _plain_variable(one: Variable[object]) -> Json:
     return {name: getattr(one, name) for name in fields}
 
 
-def _wrapped(text: str, width: int, style: str = "") -> Iterator[str]:
+def _wrapped(text: str, width: int, style: str = "") -> Iterator[Text]:
     for line in textwrap.wrap(text, max(40, width) - len(INDENT), break_on_hyphens=False):
-        yield INDENT + (f"[{style}]{escape(line)}[/]" if style else escape(line))
+        yield Text(INDENT + line, style)

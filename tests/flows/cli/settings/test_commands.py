@@ -26,7 +26,9 @@ def text_of(shown: Shown, as_json: bool = False, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width, _environ={})
     shown(View(console, as_json))
     assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width or as_json
+    return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
 def json_of(shown: Shown) -> Any:
