@@ -8,7 +8,7 @@ HOME_AT ?= home
 JOBS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system services demo check format test bench torture gameday lock clean
+.PHONY: help setup system services demo check docs format test bench torture gameday lock clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -34,11 +34,15 @@ system:
 demo: setup  ## Run the whole study on synthesised music: minutes on two cores
 	$(BIN)/stemworks run study --recipe demo --home $(HOME_AT)
 
-check: setup  ## Lint, format, types, walls
+check: setup  ## Lint, format, types, walls, documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory docs
+
+docs: setup  ## Build the documentation site into build/site; warnings and broken links are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 test: check services  ## Everything that CI checks
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
@@ -74,4 +78,4 @@ lock: setup  ## Resolve the dependencies anew
 	  --output-file requirements.lock
 
 clean:  ## Remove what the commands made, but no home
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
