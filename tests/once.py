@@ -38,7 +38,11 @@ def together(folder: Path, begin: Callable[[], None], end: Callable[[], None]) -
     with (folder / "users").open("a") as users:
         with one_at_a_time(folder):
             if not begun.exists():
-                begin()
+                try:
+                    begin()
+                except BaseException:
+                    end()
+                    raise
                 begun.touch()
             fcntl.flock(users, fcntl.LOCK_SH)
         try:

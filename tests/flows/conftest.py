@@ -15,10 +15,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests import synthesised, warm
+from flows.server.settings import ServerSettings, shared_environment
+from tests import synthesised
 from tests.once import WORKER, one_at_a_time, session_folder, together
 from tests.processes import commands
 from tests.services import free_port
+from tests.warm import interpreters
 
 LIMIT_SECONDS = 600
 HOST = f"tests-{WORKER}"
@@ -81,7 +83,7 @@ class Works:
         self, *arguments: str, environment: dict[str, str] | None = None
     ) -> "subprocess.CompletedProcess[str]":
         """Run one command to its end."""
-        warmed = warm.variables(self.warm) if self.warm else {}
+        warmed = interpreters.variables(self.warm) if self.warm else {}
         return subprocess.run(
             [sys.executable, "-m", "flows", *arguments],
             env=self.environment | warmed | (environment or {}),
@@ -104,7 +106,11 @@ class Works:
     def api(self, path: str, body: Any = None) -> Any:
         """Ask the Prefect server."""
         url = f"http://127.0.0.1:{self.port}/api/{path}"
-        answer = httpx.post(url, json=body or {}, timeout=30)
+        deadline = time.monotonic() + 60
+        # What a busy SQLite answers.
+        while (answer := httpx.post(url, json=body or {}, timeout=60)).status_code == 503:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
@@ -147,10 +153,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
         answer = works()("ui")
         assert answer.returncode == 0, answer.stderr
         (folder / "warm").mkdir(exist_ok=True)
-        warm.start(folder / "warm", works().environment)
+        server = ServerSettings(folder / "state", "127.0.0.1", works().port)
+        # Prefect sets up its logging when it is imported.
+        given = os.environ | shared_environment(server)
+        interpreters.start(folder / "warm", given, "flows", "training")
 
     def end() -> None:
-        warm.stop(folder / "warm")
+        interpreters.stop(folder / "warm")
         works()("down")
 
     with together(folder, begin, end):

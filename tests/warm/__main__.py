@@ -1,4 +1,4 @@
-"""`python -m tests.warm MODULE FOLDER`: an interpreter that forks for whoever asks at its socket."""
+"""`python -m tests.warm MODULE FOLDER`: an interpreter that forks for whoever asks it to."""
 
 import importlib
 import json
@@ -27,67 +27,81 @@ IMPORTED = {
 """Beforehand; the module itself is not, for it is what runs."""
 
 
-class Forks:
-    """The forks that run, and who waits for each."""
+class Warm:
+    """An interpreter that forks, and who waits for each of its forks."""
 
-    def __init__(self) -> None:
-        self.waiting: dict[int, socket.socket] = {}
+    def __init__(self, module: str, place: Path) -> None:
+        self._module, self._place = module, place
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(place))
+        self._listener.listen(64)
+        self._waiting: dict[int, socket.socket] = {}
 
-    def reap(self) -> None:
+    def serve(self) -> None:
+        """Fork for all who ask, until the socket is taken away; return in each fork, too."""
+        woken, wake = os.pipe()
+        os.set_blocking(wake, False)
+        signal.set_wakeup_fd(wake)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        idle = 0.0
+        while (self._waiting or self._place.exists()) and idle < IDLE_SECONDS:
+            heard = [self._listener, woken, *self._waiting.values()]
+            ready: list[Any] = select.select(heard, [], [], POLL_SECONDS)[0]
+            idle = 0.0 if ready or self._waiting else idle + POLL_SECONDS
+            if woken in ready:
+                os.read(woken, 1000)
+            self._reap()
+            for pid in [pid for pid, waiting in self._waiting.items() if waiting in ready]:
+                self._abandon(pid)
+            if self._listener in ready and self._fork():
+                return
+
+    def _reap(self) -> None:
         """Tell those who wait whose forks have ended."""
-        while self.waiting:
+        while self._waiting:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
-            connection = self.waiting.pop(pid)
-            with connection, suppress(OSError):
+            with self._waiting.pop(pid) as connection, suppress(OSError):
                 connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
 
-    def abandon(self, connection: socket.socket) -> None:
+    def _abandon(self, pid: int) -> None:
         """Kill the fork of one who was killed."""
-        [pid] = [pid for pid, waiting in self.waiting.items() if waiting is connection]
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        self.waiting.pop(pid).close()
+        self._waiting.pop(pid).close()
+
+    def _fork(self) -> bool:
+        """Fork for the next one who asks; say whether this is the fork, its work done."""
+        connection, _ = self._listener.accept()
+        try:
+            asked, files = receive(connection)
+        except (OSError, ValueError):
+            # Killed before it had asked.
+            connection.close()
+            return False
+        pid = os.fork()
+        if not pid:
+            for inherited in (self._listener, connection, *self._waiting.values()):
+                inherited.close()
+            become(self._module, asked, files)
+            return True
+        for file in files:
+            os.close(file)
+        self._waiting[pid] = connection
+        with suppress(OSError):
+            connection.sendall(f"{pid}\n".encode())
+        return False
 
 
 def main(module: str, folder: Path) -> None:
-    """Listen and fork until the socket is taken away."""
-    for name in IMPORTED[module]:
+    """Import what a module needs, and serve it in the background."""
+    for name in IMPORTED.get(module, ()):
         importlib.import_module(name)
-    place = folder / module
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(f"{place}.new")
-    listener.listen(64)
-    woken, wake = os.pipe()
-    os.set_blocking(wake, False)
-    signal.set_wakeup_fd(wake)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    Path(f"{place}.new").rename(place)
-    forks, idle = Forks(), 0.0
-    while (forks.waiting or place.exists()) and idle < IDLE_SECONDS:
-        ready: list[Any] = select.select(
-            [listener, woken, *forks.waiting.values()], [], [], POLL_SECONDS
-        )[0]
-        idle = 0.0 if ready or forks.waiting else idle + POLL_SECONDS
-        if woken in ready:
-            os.read(woken, 1000)
-        forks.reap()
-        for connection in [one for one in ready if one in forks.waiting.values()]:
-            forks.abandon(connection)
-        if listener in ready:
-            connection, _ = listener.accept()
-            asked, files = receive(connection)
-            pid = os.fork()
-            if not pid:
-                for inherited in (listener, connection, *forks.waiting.values()):
-                    inherited.close()
-                become(module, asked, files)
-                return
-            for file in files:
-                os.close(file)
-            forks.waiting[pid] = connection
-            connection.sendall(f"{pid}\n".encode())
+    warm = Warm(module, folder / f"{module}.socket")
+    # Whoever started this waits until here, and is not the parent of what serves.
+    if not os.fork():
+        warm.serve()
 
 
 def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:

@@ -5,9 +5,10 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import NoReturn
 
-from tests.warm import FOLDER, MODULES
+from tests.warm import FOLDER
 
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -20,17 +21,18 @@ def hand_over() -> None:
     options, words = sys.orig_argv[1:], sys.orig_argv
     unbuffered = options[:1] == ["-u"]
     options = options[unbuffered:]
-    if FOLDER not in os.environ or options[:1] != ["-m"] or options[1] not in MODULES:
+    if FOLDER not in os.environ or options[:1] != ["-m"]:
         return
     if any(name.startswith("PREFECT_") for name in os.environ) and options[1] == "flows":
         return
     connection = socket.socket(socket.AF_UNIX)
     try:
-        connection.connect(os.path.join(os.environ[FOLDER], options[1]))
+        connection.connect(str(Path(os.environ[FOLDER], f"{options[1]}.socket")))
     except OSError:
         return
     asked = {
-        "words": words, "given": options[2:], "environment": dict(os.environ), "folder": os.getcwd(),
+        "words": words, "given": options[2:], "environment": dict(os.environ),
+        "folder": str(Path.cwd()),
         "unbuffered": unbuffered or "PYTHONUNBUFFERED" in os.environ,
         "interruptible": signal.getsignal(signal.SIGINT) != signal.SIG_IGN,
     }  # fmt: skip

@@ -18,7 +18,7 @@ from tests.flows.conftest import (
     wait_for_no_job,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.apart]
 
 
 def run_again(works: Works, home: Path, *settings: str) -> dict[str, str]:
