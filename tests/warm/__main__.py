@@ -45,8 +45,8 @@ class Warm:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         idle = 0.0
         while (self._waiting or self._place.exists()) and idle < IDLE_SECONDS:
-            heard = [self._listener, woken, *self._waiting.values()]
-            ready: list[Any] = select.select(heard, [], [], POLL_SECONDS)[0]
+            heard: list[Any] = [self._listener, woken, *self._waiting.values()]
+            ready = select.select(heard, [], [], POLL_SECONDS)[0]
             idle = 0.0 if ready or self._waiting else idle + POLL_SECONDS
             if woken in ready:
                 os.read(woken, 1000)
