@@ -6,12 +6,14 @@ BIN := .venv/bin
 HOME_AT ?= home
 # Tests that run at once: many wait for servers and processes more than they work.
 JOBS ?= 3
+# A file to a worker, in the order of tests/conftest.py: the longest first.
+SPREAD = -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system services demo check docs format test bench torture gameday lock clean
+.PHONY: help setup system services demo check docs format test test-quick bench torture gameday lock clean
 
 help:  ## List the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 setup: system .venv/.ready  ## Make the environment: about 4 minutes and 6 GB
 
@@ -45,7 +47,10 @@ docs: setup  ## Build the documentation site into build/site; warnings and broke
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 test: check services  ## Everything that CI checks
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD) --durations=40
+
+test-quick: setup  ## For the working day: without servers, studies and whatever takes ten seconds
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD) -m "not slow and not server"
 
 # Tests of several servers stand on these; without them they are skipped, and say so.
 services:

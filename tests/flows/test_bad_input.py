@@ -61,10 +61,10 @@ def test_missing_archive(works: Works, tmp_path: Path) -> None:
     assert "data.root" in said
 
 
-def test_corrupt_archive(works: Works, tmp_path: Path) -> None:
+def test_corrupt_archive(works: Works, copied: Path, tmp_path: Path) -> None:
     archives = Path(shutil.copytree(works.archives, tmp_path / "archives"))
     (archives / "fma_tiny.zip").write_bytes(b"PK" + os.urandom(5000))
-    order = works.order("fma", tmp_path / "home", f"data.root={archives}")
+    order = works.order("fma", copied, f"data.root={archives}")
     said = complaint(works, ARCHIVE, *order)
     assert "fma_tiny.zip" in said
     # The home is none the worse for it: with the archive mended, the same command goes through.
@@ -89,13 +89,11 @@ def test_too_many_damaged_tracks(works: Works, tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in shards} == shards
 
 
-def test_home_of_another_configuration(works: Works, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    assert works(*works.order("musdb", home)).returncode == 0
-    said = complaint(works, SETTING, *works.order("musdb", home, "fma.seed=7"))
+def test_home_of_another_configuration(works: Works, copied: Path) -> None:
+    said = complaint(works, SETTING, *works.order("musdb", copied, "fma.seed=7"))
     assert "fma.seed: 0 -> 7" in said
     assert "--set name=NAME" in said
-    assert works(*works.order("musdb", home, "fma.seed=7", "name=other")).returncode == 0
+    assert works(*works.order("musdb", copied, "fma.seed=7", "name=other")).returncode == 0
 
 
 def test_home_is_a_file_or_a_bucket(works: Works, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_a_study_is_a_module_and_a_line(tree: Tree, works: Works, tmp_path: Path
     assert {states[label] for label in COUNTED} == {"waiting"}
 
     first = json.loads(tree.run("flows", "run", *order, **server).stdout)
-    run = works.last_run()
+    run = works.last_run(tmp_path)
     assert (run["name"], run["state"]["name"]) == ("files tiny_files", "Completed")
     assert works.states(run["id"]) == dict.fromkeys(STAGES, "Completed")
     rows = json.loads(Path(first["report"]).read_text())
@@ -148,7 +148,7 @@ def test_a_study_is_a_module_and_a_line(tree: Tree, works: Works, tmp_path: Path
     assert "| count tracks-2 | done |" in card
 
     tree.run("flows", "run", *order, **server)
-    assert works.states(works.last_run()["id"]) == dict.fromkeys(STAGES, "Cached")
+    assert works.states(works.last_run(tmp_path)["id"]) == dict.fromkeys(STAGES, "Cached")
     status = json.loads(tree.run("flows", "status", "--home", str(tmp_path), "--json").stdout)
     assert {stage["stage"]: stage["state"] for stage in status["tiny_files"]} == dict.fromkeys(
         STAGES, "done"
