@@ -79,7 +79,7 @@ def test_without_gradients_nothing_is_recomputed() -> None:
 def test_compiled_bodies_give_the_same_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """In training, whatever is recomputed; and then in evaluation, where nothing is."""
     # Else each of its compilers is a process that imports torch.
-    monkeypatch.setattr(torch._inductor.config, "compile_threads", 1)
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)
     torch._dynamo.reset()
     model = made("nothing", **SMALL)
     plain = answer(model)
