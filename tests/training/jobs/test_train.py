@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -130,7 +131,7 @@ def test_a_damaged_checkpoint_costs_steps_and_nothing_else(
     before, logged = outputs(hurt), rows(hurt)
     newest = max(hurt.checkpoints.iterdir())
     (newest / "model.safetensors").write_bytes(b"torn")
-    hurt.result.unlink()
+    shutil.rmtree(hurt.result)
     train(hurt)
     assert outputs(hurt) == before
     assert rows(hurt) == logged
