@@ -19,16 +19,19 @@ from pipelines.config import FmaConfig
 from pipelines.packing.clips import STEREO
 from pipelines.packing.pack import pack_unit, pack_units
 from pipelines.packing.process_track import process_track
-from pipelines.packing.unit_work import PackRequest
 from pipelines.workers.isolation import Isolated
 from storage.audio.flac_frames import FlacEncoder, joined
 from storage.audio.waveforms import Waveform, quantise
 from tests.benchmarks.benchmark import Benchmark
 from tests.benchmarks.material import (
+    BIT_RATE,
     CONFIG,
+    TWO_HOURS,
+    Music,
     long_music,
+    long_request,
+    music,
     request,
-    two_hour_request,
     workplace,
 )
 from tests.benchmarks.measure import Variant, clocked, in_turns
@@ -49,7 +52,7 @@ OWN_FLOOR, OWN_FLOOR_SEGMENTS = (
     "floor with our codecs, clips", "floor with our codecs, segments",
 )  # fmt: skip
 TIMES_FLOOR, TIMES_SCRIPT = Target(at_most=1.2), Target(at_least=1.3)
-TWO_WORKERS, SMALLER, LONGEST_MB = (
+TWO_WORKERS, SMALLER, LONGEST_MIB = (
     Target(at_least=1.8), Target(at_most=0.55), Target(at_most=600),
 )  # fmt: skip
 
@@ -58,19 +61,20 @@ _fresh = itertools.count()
 
 def run(quick: bool) -> Measurement:
     """Measure user and system time of this process and the children that it waits for."""
+    songs = music() if quick else long_music()
     variants = [
-        Variant(OURS, "ours", lambda: _ours(CONFIG)),
-        Variant(SEGMENTED, "other", lambda: _ours(SEGMENTS)),
-        Variant(SCRIPT, "library", _script),
-        Variant(FLOOR, "floor", _floor_clips),
-        Variant(FLOOR_SEGMENTS, "floor", _floor_segments),
-        Variant(OWN_FLOOR, "floor", lambda: _own_floor(2)),
-        Variant(OWN_FLOOR_SEGMENTS, "floor", lambda: _own_floor(1)),
+        Variant(OURS, "ours", lambda: _ours(songs, CONFIG)),
+        Variant(SEGMENTED, "other", lambda: _ours(songs, SEGMENTS)),
+        Variant(SCRIPT, "library", lambda: _script(songs)),
+        Variant(FLOOR, "floor", lambda: _floor(songs, CLIP)),
+        Variant(FLOOR_SEGMENTS, "floor", lambda: _floor(songs, HOP)),
+        Variant(OWN_FLOOR, "floor", lambda: _own_floor(songs, 2)),
+        Variant(OWN_FLOOR_SEGMENTS, "floor", lambda: _own_floor(songs, 1)),
         Variant("starting a child, once a unit", "other", _start),
     ]
     rounds = 1 if quick else ROUNDS
     rows = in_turns(variants, rounds, "processor")
-    seconds = long_music().seconds
+    seconds = songs.seconds
     rate = tuple(seconds / one for one in rows[0].seconds)
     return Measurement(
         amount=seconds,
@@ -80,9 +84,9 @@ def run(quick: bool) -> Measurement:
         comparisons=tuple(_compared()),
         figures=(
             Figure(what="music packed in a core-second, clips", unit="s", values=rate),
-            _two_workers(rounds),
-            _sizes(),
-            *_longest(),
+            _two_workers(songs, rounds),
+            _sizes(songs),
+            *_longest(60 if quick else TWO_HOURS),
         ),
     )
 
@@ -101,9 +105,9 @@ def _compared() -> Iterator[Comparison]:
             yield Comparison(what=what, over=over, under=under, target=target)
 
 
-def _ours(config: FmaConfig) -> int:
+def _ours(songs: Music, config: FmaConfig) -> int:
     """Pack the unit; return the bytes of its shards."""
-    (wanted,) = request(name := f"pack-{next(_fresh)}", config, long_music())
+    (wanted,) = request(name := f"pack-{next(_fresh)}", config, songs)
     pack_unit(wanted)
     return _emptied(name)
 
@@ -120,30 +124,24 @@ def _start() -> None:
         child._start()
 
 
-def _members() -> Iterator[bytes]:
+def _members(songs: Music) -> Iterator[bytes]:
     """Decompress with the standard library."""
-    with zipfile.ZipFile(long_music().archive) as archive:
+    with zipfile.ZipFile(songs.archive) as archive:
         for name in archive.namelist():
             yield archive.read(name)
 
 
-def _decoded() -> Iterator[Waveform]:
+def _decoded(songs: Music) -> Iterator[Waveform]:
     """Yield [frames, channels], as the standard library and soundfile's defaults give it."""
-    for data in _members():
+    for data in _members(songs):
         frames, rate = soundfile.read(io.BytesIO(data), dtype="float32")
         yield frames if rate == RATE else soxr.resample(frames, rate, RATE)
 
 
-def _floor_clips() -> None:
-    for sound in _decoded():
-        for start in range(0, len(sound) - CLIP + 1, HOP):
-            _flac(sound[start : start + CLIP])
-
-
-def _floor_segments() -> None:
-    for sound in _decoded():
-        for start in range(0, len(sound) - HOP + 1, HOP):
-            _flac(sound[start : start + HOP])
+def _floor(songs: Music, length: int) -> None:
+    for sound in _decoded(songs):
+        for start in range(0, len(sound) - length + 1, HOP):
+            _flac(sound[start : start + length])
 
 
 def _flac(frames: Waveform) -> bytes:
@@ -152,9 +150,9 @@ def _flac(frames: Waveform) -> bytes:
     return buffer.getvalue()
 
 
-def _own_floor(per_file: int) -> None:
+def _own_floor(songs: Music, per_file: int) -> None:
     """Unpack, decode, resample, encode each 5 s once and join them, with the codecs we take."""
-    for data in _members_by_ours():
+    for data in _members_by_ours(songs):
         frames, rate = soundfile.read(io.BytesIO(data), dtype="float32")
         sound = frames if rate == RATE else soxr.resample(frames, rate, RATE)
         encoder = FlacEncoder(RATE, STEREO, CONFIG.shards.compression)
@@ -165,22 +163,22 @@ def _own_floor(per_file: int) -> None:
             joined([frame for part in group for frame in part], RATE, STEREO)
 
 
-def _members_by_ours() -> Iterator[bytes]:
-    with zipfile.ZipFile(long_music().archive) as archive:
+def _members_by_ours(songs: Music) -> Iterator[bytes]:
+    with zipfile.ZipFile(songs.archive) as archive:
         for info in archive.infolist():
-            with long_music().archive.open("rb") as stream:
+            with songs.archive.open("rb") as stream:
                 stream.seek(info.header_offset + 30 + len(info.filename.encode()))
                 packed = io.BytesIO(stream.read(info.compress_size))
             with indexed_bzip2.open(packed, parallelization=1) as unpacked:
                 yield unpacked.read()
 
 
-def _script() -> None:
+def _script(songs: Music) -> None:
     """Do what an afternoon's script does: no checksums, no ledger, no marks, no recovery."""
     folder = workplace() / f"script-{next(_fresh)}"
     folder.mkdir()
     with webdataset.ShardWriter(str(folder / "%06d.tar"), verbose=0) as tar:
-        for number, data in enumerate(_members()):
+        for number, data in enumerate(_members(songs)):
             for place, clip in enumerate(_clips(data)):
                 key = f"t{number:06d}_c{place:04d}"
                 tar.write({"__key__": key, "flac": _flac(clip.T), "json": {"track": number}})
@@ -198,12 +196,12 @@ def _clips(data: bytes) -> Iterator[Waveform]:
             yield clip
 
 
-def _two_workers(rounds: int) -> Figure:
+def _two_workers(songs: Music, rounds: int) -> Figure:
     """Pack two units with one worker and with two, in turns; compare times that passed."""
     walls: dict[int, list[float]] = {1: [], 2: []}
     for turn in range(2 * rounds):
         workers = 1 + turn % 2
-        wanted = request(name := f"pair-{next(_fresh)}", PAIR, long_music())
+        wanted = request(name := f"pair-{next(_fresh)}", PAIR, songs)
         walls[workers].append(clocked(partial(pack_units, wanted, workers)))
         _emptied(name)
     faster = tuple(one / two for one, two in zip(walls[1], walls[2], strict=True))
@@ -211,18 +209,18 @@ def _two_workers(rounds: int) -> Figure:
     return Figure(what=what, unit="x", values=faster, target=TWO_WORKERS)
 
 
-def _sizes() -> Figure:
-    smaller = _ours(SEGMENTS) / _ours(CONFIG)
+def _sizes(songs: Music) -> Figure:
+    smaller = _ours(songs, SEGMENTS) / _ours(songs, CONFIG)
     what = "bytes of segments / bytes of clips"
     return Figure(what=what, unit="x", values=(smaller,), target=SMALLER)
 
 
-def _longest() -> Iterator[Figure]:
-    wanted: PackRequest = two_hour_request(name := f"long-{next(_fresh)}", SEGMENTS)
+def _longest(length: int) -> Iterator[Figure]:
+    wanted = long_request(name := f"long-{next(_fresh)}", length, SEGMENTS)
     facts = pack_unit(wanted).facts
-    what = "a track of two hours at 320 kbit/s"
+    what = f"a track of {length / 3600:.2g} hours at {BIT_RATE // 1000} kbit/s, segments"
     peak = float(facts["peak_mb"])
-    yield Figure(what=f"{what}: peak memory", unit="MB", values=(peak,), target=LONGEST_MB)
+    yield Figure(what=f"{what}: peak memory", unit="MiB", values=(peak,), target=LONGEST_MIB)
     seconds = float(facts["cpu_seconds"])
     yield Figure(what=f"{what}: processor time", unit="s", values=(seconds,))
     _emptied(name)
