@@ -17,7 +17,7 @@ from tests.benchmarks.demo_child import CONFIG, step_operations
 from tests.benchmarks.measure import Variant, in_turns
 from tests.benchmarks.report.form import Figure, Measurement
 
-ROUNDS = 9
+ROUNDS = 7
 OURS = "fast model, job's allocator settings"
 
 
