@@ -65,8 +65,8 @@ def music() -> Music:
 
 
 @cache
-def long_music() -> Music:
-    """Write the same archive with songs of minutes: each is several of the short ones in a row."""
+def long_music(repeats: int = REPEATS) -> Music:
+    """Write the same tracks alone, longer: each is several of the short ones in a row."""
     short = music()
     with zipfile.ZipFile(short.archive) as source:
         names = [name for name in source.namelist() if name.endswith(".mp3")]
@@ -74,10 +74,10 @@ def long_music() -> Music:
     members, seconds = {}, 0.0
     for number, (name, (_, rate)) in enumerate(zip(names, songs, strict=True)):
         alike = [sound for sound, other in songs if other == rate]
-        parts = [alike[(number + place) % len(alike)] for place in range(REPEATS)]
+        parts = [alike[(number + place) % len(alike)] for place in range(repeats)]
         members[name] = _mp3(np.concatenate(parts), rate)
         seconds += sum(map(len, parts)) / rate
-    archive = workplace() / "long" / CONFIG.archive
+    archive = workplace() / f"long-{repeats}" / CONFIG.archive
     archive.parent.mkdir()
     write_zip(archive, members, zipfile.ZIP_BZIP2)
     return Music(archive, short.metadata, seconds)

@@ -26,11 +26,11 @@ from tests.benchmarks.benchmark import Benchmark
 from tests.benchmarks.material import (
     BIT_RATE,
     CONFIG,
+    REPEATS,
     TWO_HOURS,
     Music,
     long_music,
     long_request,
-    music,
     request,
     workplace,
 )
@@ -61,7 +61,7 @@ _fresh = itertools.count()
 
 def run(quick: bool) -> Measurement:
     """Measure user and system time of this process and the children that it waits for."""
-    songs = music() if quick else long_music()
+    songs = long_music(1 if quick else REPEATS)
     variants = [
         Variant(OURS, "ours", lambda: _ours(songs, CONFIG)),
         Variant(SEGMENTED, "other", lambda: _ours(songs, SEGMENTS)),
