@@ -68,7 +68,7 @@ format:  ## Put the code in form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup  ## Measure; nothing is asserted
+bench: setup  ## Measure, store the figures, write BENCHMARKS.md: about 10 minutes on idle cores
 	$(BIN)/python -m tests.benchmarks
 
 torture: setup  ## Kill packers, fail their servers, feed them damage: about 12 minutes
