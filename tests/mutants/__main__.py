@@ -7,12 +7,14 @@ caught, or if an entry of `harmless.py` names no mutant.
 import argparse
 import hashlib
 import importlib
+import signal
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 
 from rich.console import Console
 from rich.table import Table
@@ -62,21 +64,26 @@ def found(work: Work, jobs: int, least_seconds: float) -> Iterator[Finding | Unf
         for library in LIBRARIES[room]:
             importlib.import_module(library)
     waiting = sorted(work, key=lambda one: len(one[1]))
-    running: list[Connection] = []
-    while waiting or running:
-        while waiting and len(running) < jobs:
-            ours, theirs = FORK.Pipe(duplex=False)
-            FORK.Process(target=_examine, args=(*waiting.pop(), least_seconds, theirs)).start()
-            theirs.close()
-            running.append(ours)
-        for ready in wait(running):
-            assert isinstance(ready, Connection)
-            try:
-                answer = ready.recv()
-            except EOFError:
-                running.remove(ready)
-                continue
-            yield answer
+    running: dict[Connection, BaseProcess] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                ours, theirs = FORK.Pipe(duplex=False)
+                process = FORK.Process(
+                    target=_examine, args=(*waiting.pop(), least_seconds, theirs)
+                )
+                process.start()
+                theirs.close()
+                running[ours] = process
+            for ready in wait(list(running)):
+                assert isinstance(ready, Connection)
+                try:
+                    yield ready.recv()
+                except EOFError:
+                    running.pop(ready).join()
+    finally:
+        for process in running.values():
+            process.kill()
 
 
 def _examine(
@@ -162,6 +169,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="modules examined at a time")
     parser.add_argument("--least-seconds", type=float, default=LEAST_SECONDS)
     given = parser.parse_args()
+    # A script's background command would ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     console = Console() if Console().is_terminal else Console(width=WIDTH)
     targets = [known[name] for name in given.module or TARGETS]
     work = [(target, chosen(target, given.seed, given.all)) for target in targets]

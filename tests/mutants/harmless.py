@@ -1,4 +1,4 @@
-"""Mutants that no test need notice, by module and reason: they change no result, or none we promise.
+"""Mutants that no test need notice, by module and reason: they change nothing that is promised.
 
 An entry is the mutant's name as the tool prints it. It names no line, so it outlives edits; where
 the source around the fault changes, the tool says that the entry names nothing any more.

@@ -162,26 +162,39 @@ def _changes(node: ast.AST, place: _Place) -> Iterator[Change]:
             yield from _operators(node)
         case ast.Constant():
             yield from _constants(node, place)
-        case ast.BoolOp():
-            new = ast.Or if isinstance(node.op, ast.And) else ast.And
-            yield SYMBOLS[type(node.op)], SYMBOLS[new], _setter(node, "op", new())
-        case ast.UnaryOp(op=ast.Not()):
-            twice = ast.UnaryOp(ast.Not(), node.operand)
-            yield "not", "(nothing)", _setter(node, "operand", twice)
-        case ast.UnaryOp(op=ast.USub()) if not isinstance(node.operand, ast.Constant):
-            yield "-", "+", _setter(node, "op", ast.UAdd())
-        case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test):
-            if isinstance(test, ast.Name | ast.Attribute | ast.Call):
-                yield "if", "if not", _setter(node, "test", ast.UnaryOp(ast.Not(), test))
+        case ast.BoolOp() | ast.UnaryOp() | ast.If() | ast.IfExp() | ast.While():
+            yield from _conditions(node)
         case ast.Name(id=name) if name in OPPOSITES:
             yield name, OPPOSITES[name], _setter(node, "id", OPPOSITES[name])
         case ast.Attribute(attr=name) if name in OPPOSITES:
             yield name, OPPOSITES[name], _setter(node, "attr", OPPOSITES[name])
-        case ast.Return(value=ast.expr() as value) if place.function and place.function.returns:
-            sign = _sign(ast.unparse(place.function.returns))
-            if sign and not _is_zero(value):
-                word = "not" if isinstance(sign, ast.Not) else "-"
-                yield "return", f"return {word}", _setter(node, "value", ast.UnaryOp(sign, value))
+        case ast.Return():
+            yield from _results(node, place)
+
+
+def _conditions(
+    node: ast.BoolOp | ast.UnaryOp | ast.If | ast.IfExp | ast.While,
+) -> Iterator[Change]:
+    match node:
+        case ast.BoolOp(op=old):
+            new = ast.Or() if isinstance(old, ast.And) else ast.And()
+            yield SYMBOLS[type(old)], SYMBOLS[type(new)], _setter(node, "op", new)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            # Twice "not" is none.
+            yield "not", "(nothing)", _setter(node, "operand", ast.UnaryOp(ast.Not(), operand))
+        case ast.UnaryOp(op=ast.USub(), operand=operand) if not isinstance(operand, ast.Constant):
+            yield "-", "+", _setter(node, "op", ast.UAdd())
+        case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test):
+            if isinstance(test, ast.Name | ast.Attribute | ast.Call):
+                yield "if", "if not", _setter(node, "test", ast.UnaryOp(ast.Not(), test))
+
+
+def _results(node: ast.Return, place: _Place) -> Iterator[Change]:
+    returns = place.function.returns if place.function else None
+    sign = _sign(ast.unparse(returns)) if returns else None
+    if sign and node.value and not _is_zero(node.value):
+        word = "not" if isinstance(sign, ast.Not) else "-"
+        yield "return", f"return {word}", _setter(node, "value", ast.UnaryOp(sign, node.value))
 
 
 def _comparisons(node: ast.Compare) -> Iterator[Change]:

@@ -1,4 +1,4 @@
-"""A module to try the tool on: its tests see one fault, miss another, and never end with a third."""
+"""A module to try the tool on: of its faults, tests see some, miss some, and never end with one."""
 
 
 def mean(values: list[float]) -> float:

@@ -54,7 +54,7 @@ def shards(draw: st.DrawFn, samples_per_clip: int) -> list[Shard]:
             offsets.append(offset)
             offset += BLOCK * (-(-size // BLOCK) + draw(st.integers(0, 2)))
         starts = range(len(sizes) - samples_per_clip + 1)
-        firsts = draw(st.lists(st.sampled_from(starts), max_size=6)) if len(starts) else []
+        firsts = draw(st.lists(st.sampled_from(starts), max_size=6)) if starts else []
         tracks = draw(st.lists(st.integers(0, 5), min_size=1, max_size=3, unique=True))
         found.append(
             shard(

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import tarfile
 from functools import partial
 from pathlib import Path
@@ -207,3 +208,12 @@ def test_an_index_counts_its_shards(tmp_path: Path) -> None:
     assert len(index.shards) > 1
     assert index.clips == 3
     assert index.bytes == sum(one.path.stat().st_size for one in written)
+
+
+def test_notes_are_plain_text_and_hold_no_number_that_json_lacks(tmp_path: Path) -> None:
+    with ShardWriter(partial(Corpus(tmp_path).shard, "0000"), 10**6, "wav") as writer:
+        writer.add("000001", "training", [Sample.of("a", b"x", {"title": "Über", "n": 1})], [])
+        with pytest.raises(ValueError, match="JSON"):
+            writer.add("000001", "training", [Sample.of("b", b"x", {"power": math.nan})], [])
+        written = writer.close()
+    assert '{"n":1,"title":"Über"}'.encode() in written[0].path.read_bytes()
