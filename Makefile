@@ -10,7 +10,7 @@ JOBS ?= 3
 SPREAD = -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system services demo check docs format test test-quick bench torture gameday lock clean
+.PHONY: help setup system services demo check docs format test test-quick bench mutants torture gameday lock clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -76,6 +76,9 @@ torture: setup  ## Kill packers, fail their servers, feed them damage: about 12 
 
 gameday: setup services  ## Disturb a study on purpose, and resume it: 85 minutes on two busy cores
 	$(BIN)/python -m tests.gameday
+
+mutants: setup  ## Plant small faults where numbers are made: do tests see them? About 10 minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants
 
 lock: setup  ## Resolve the dependencies anew
 	$(BIN)/uv pip compile pyproject.toml --extra dev --override docker/lock-overrides.txt \
