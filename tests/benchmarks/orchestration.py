@@ -221,7 +221,7 @@ def started(here: Ground, cold: bool) -> Started:
 
 def watched(told: Path, words: list[str]) -> int:
     """Be the run of many units: say when each task packed."""
-    from flows.__main__ import app, guarded  # noqa: PLC0415
+    from flows.__main__ import perform  # noqa: PLC0415
     from flows.stages import units  # noqa: PLC0415
     from storage.home import marks  # noqa: PLC0415
 
@@ -241,7 +241,7 @@ def watched(told: Path, words: list[str]) -> int:
         return done
 
     units.Units.pack = pack  # type: ignore[method-assign, assignment]
-    code = guarded(lambda: app(words, standalone_mode=False))
+    code = perform(words)
     told.write_text(json.dumps({"spans": spans, "worked": max(worked) - min(worked)}))
     return code
 

@@ -129,7 +129,7 @@ def test_a_study_is_a_module_and_a_line(tree: Tree, works: Works, tmp_path: Path
     server = {name: works.environment[name] for name in named}
     order = ("files", "--recipe", "tiny_files", "--home", str(tmp_path), "--json")
 
-    assert "tiny_files" in tree.run("flows", "recipes").stdout
+    assert "tiny_files" in tree.run("flows", "recipe", "list").stdout
     plan = json.loads(tree.run("flows", "plan", *order).stdout)
     states = {stage["stage"]: stage["state"] for stage in plan["stages"]}
     assert states.keys() == STAGES
