@@ -14,7 +14,7 @@ from pipelines.packing.clips import Conformer, Cutter
 from pipelines.packing.filters import DECODED, OPENED, Rejection, judge, silent
 from pipelines.packing.staging_file import ClipWriter, Group, PieceEncoder, StagingFile
 from storage.audio.decode import decode_into
-from storage.audio.decoders import Decoding, Form
+from storage.audio.decoding import Decoding, Form
 from storage.audio.waveforms import Waveform
 from storage.config import Json
 from storage.errors import DecodeError, IntegrityError

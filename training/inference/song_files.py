@@ -13,7 +13,7 @@ import soundfile
 import soxr
 
 from storage.audio.decode import decode_into
-from storage.audio.decoders import Form
+from storage.audio.decoding import Form
 from storage.audio.wav_headers import clear_peak_time
 from storage.audio.waveforms import Waveform
 from storage.errors import ConfigError, DecodeError, MachineError

@@ -18,7 +18,7 @@ from pipelines.packing.clips import (
     piece_seconds,
     second_powers,
 )
-from storage.audio.decoders import Form
+from storage.audio.decoding import Form
 from storage.errors import DecodeError
 from tests.synthesised import RATE, Sound, tune
 

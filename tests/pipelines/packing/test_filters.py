@@ -6,7 +6,7 @@ import pytest
 from pipelines.config import ClipConfig, FilterConfig, FmaConfig
 from pipelines.packing.clips import Cutter
 from pipelines.packing.filters import DECODED, OPENED, PLANNED, Rejection, judge, silent
-from storage.audio.decoders import Decoding, Form
+from storage.audio.decoding import Decoding, Form
 from storage.records import Track
 
 

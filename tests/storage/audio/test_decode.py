@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from storage.audio.decode import decode, decode_into
-from storage.audio.decoders import Decoding, Form
+from storage.audio.decoding import Decoding, Form
 from storage.errors import DecodeError
 from tests.synthesised import RATE, Sound, as_file, good_mp3, holed, tune, untagged
 
