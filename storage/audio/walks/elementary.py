@@ -5,7 +5,7 @@ None of them says how long it is: FFmpeg's guess from the first packets' bit rat
 
 import re
 from functools import partial
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from storage.audio.decoding import Length
 from storage.audio.walks.framed import Framing, Header, Walked
@@ -30,6 +30,7 @@ class Adts:
 
     sync = re.compile(rb"\xff[\xf0\xf1\xf8\xf9]")
     header_bytes = 7
+    known: ClassVar[dict[bytes, Header | None]] = {}
 
     def at(self, data: "memoryview | bytes", position: int) -> Header | None:
         """Return the header of the packet that begins here, or None."""
@@ -50,6 +51,7 @@ class Loas:
 
     sync = re.compile(rb"\x56[\xe0-\xff]")
     header_bytes = 3
+    known: ClassVar[dict[bytes, Header | None]] = {}
 
     def at(self, data: "memoryview | bytes", position: int) -> Header | None:
         """Return the header of the packet that begins here, or None."""
@@ -65,6 +67,7 @@ class Ac3:
 
     sync = re.compile(rb"\x0b\x77")
     header_bytes = 6
+    known: ClassVar[dict[bytes, Header | None]] = {}
 
     def at(self, data: "memoryview | bytes", position: int) -> Header | None:
         """Return the header of the packet that begins here, or None."""

@@ -62,17 +62,15 @@ class MpegFraming:
     def __init__(self) -> None:
         self.free_bytes = 0
         """Of an unpadded packet in free format, once its size was found."""
-        self._known: dict[bytes, Header | None] = {}
+        # A file has few different headers: looking them up is several times as fast as reading them.
+        self.known: dict[bytes, Header | None] = {}
 
     def at(self, data: "memoryview | bytes", position: int) -> Header | None:
         """Return the header of the packet that begins here, or None."""
         head = bytes(data[position : position + 4])
-        # A file has few different headers: looking them up is several times as fast as reading them.
-        try:
-            return self._known[head]
-        except KeyError:
-            header = self._known[head] = self._read(head)
-            return header
+        if head not in self.known:
+            self.known[head] = self._read(head)
+        return self.known[head]
 
     def find_free_size(self, data: "memoryview | bytes", position: int) -> bool:
         """Learn the size of packets in free format from the next ones; say whether it was found."""
@@ -89,7 +87,7 @@ class MpegFraming:
             third = hit.start() + size + (second.padding * slot if second else 0)
             if second and second[:4] == fields[:4] and alike.match(near, third):
                 self.free_bytes = size
-                self._known.clear()
+                self.known.clear()
                 return True
         return False
 

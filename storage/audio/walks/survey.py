@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from storage.audio.walks.chunks import survey_chunks
+from storage.audio.walks.chunks import find_sound, survey_chunks
 from storage.audio.walks.elementary import KINDS, survey_stream
 from storage.audio.walks.flac import survey_flac
 from storage.audio.walks.framed import search_frames, walk_frames
@@ -21,7 +21,11 @@ def survey_file(file: Bytes) -> Survey | None:
     start = 0
     while length := tag_bytes(file, start, file.size - 1):
         start += length
-    for walk in (survey_chunks, survey_flac, survey_ogg):
+    if sound := find_sound(file, start):
+        # A WAV or an AIFF may hold packets of MP3 or AAC, whatever it calls them.
+        end = file.size if sound.claimed is None else min(file.size, sound.start + sound.claimed)
+        return _stream_at(file, sound.start, end) or survey_chunks(file, start)
+    for walk in (survey_flac, survey_ogg):
         if found := walk(file, start):
             return found
     zeros = file.data[start : start + PADDING_BYTES]
