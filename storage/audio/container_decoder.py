@@ -15,8 +15,8 @@ EXACT = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "wv", "tta", "ape", "mpc", "mpc8",
 """Containers that count their frames. Others state a time, of all their streams or at a bit rate."""
 CONTAINERS = ",".join(
     (
-        *EXACT, "mp3", "wav", "w64", "aiff", "au", "flac", "ogg", "aac", "loas", "ac3", "eac3",
-        "asf", "matroska,webm", "amr", "avi", "flv", "mpegts", "mpeg", "dts", "dtshd", "truehd",
+        *EXACT, "wav", "w64", "aiff", "au", "ogg", "asf", "matroska,webm", "amr", "avi", "flv",
+        "mpegts", "mpeg", "dts", "dtshd", "truehd",
     )
 )  # fmt: skip
 """What FFmpeg may take a file for: never a playlist, which would name other files or servers."""
@@ -56,7 +56,7 @@ class _Drain(Generic[Taker]):
     def __init__(self, source: Source, begin: Begin[Taker]) -> None:
         self._source, self._begin = source, begin
         self._pour: Pour[Taker] | None = None
-        self._shape = self._wanted = Shape(0, 0)
+        self._shape = self._wanted = Shape(1, 0)
         self._converter: Converter | None = None
         self._planar = av.AudioResampler(format="fltp")
         self._errors = 0
@@ -72,12 +72,12 @@ class _Drain(Generic[Taker]):
         while (packet := self._next(packets)) is not None:
             base = float(packet.time_base or 0)
             length = float(packet.duration or 0) * base
-            if packet.pts is not None and packet.size:
-                time = packet.pts * base
-                if clock is not None and TOLERANCE * length < time - clock < LONGEST_PAUSE:
-                    self._owed += (time - clock) if length else 0
-                clock = time + length
-            self._decode(packet, length)
+            time = packet.pts * base if packet.pts is not None and packet.size else None
+            if time is not None and clock is not None:
+                least = TOLERANCE * (length or self._usual / self._shape.sample_rate)
+                self._owed += time - clock if least < time - clock < LONGEST_PAUSE else 0
+            decoded = self._decode(packet, length)
+            clock = None if time is None else time + max(length, decoded)
         if self._pour and self._converter:
             self._pour.take(self._converter.rest())
 
@@ -105,18 +105,19 @@ class _Drain(Generic[Taker]):
             self._errors += 1
             return None
 
-    def _decode(self, packet: Any, length: float) -> None:
+    def _decode(self, packet: Any, length: float) -> float:
+        """Decode a packet; return the seconds that came."""
         try:
             frames = packet.decode()
         except av.error.MemoryError:
             raise
         except av.error.FFmpegError:
             self._errors += 1
-            usual = self._usual / self._shape.sample_rate if self._shape.sample_rate else 0.0
-            self._owed += length or usual
-            return
+            self._owed += length or self._usual / self._shape.sample_rate
+            return 0.0
         for frame in frames:
             self._take(frame)
+        return sum(frame.samples / frame.sample_rate for frame in frames)
 
     def _take(self, frame: Any) -> None:
         """Take one frame, in the form that the recording began with."""

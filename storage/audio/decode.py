@@ -114,12 +114,11 @@ def _attempts(
     """Yield decodings, the fastest first, for as long as none is without loss."""
     survey = survey_file(file)
     if survey is None:
-        found = by_soundfile(source, begin, None)
-        if found is None:
-            found = by_container(source, begin, source.path)
-        yield found
-        if found is None and (deeper := search_file(file)):
-            yield by_parts(source, begin, deeper)
+        yield (
+            by_soundfile(source, begin, None)
+            or by_container(source, begin, source.path)
+            or ((deeper := search_file(file)) and by_parts(source, begin, deeper))
+        )
         return
     if survey.plain:
         yield by_soundfile(source, begin, survey)

@@ -14,6 +14,8 @@ from storage.audio.waveforms import Waveform
 
 LIBAVCODEC = ".".join(str(part) for part in av.library_versions["libavcodec"])
 FFMPEG = f"av {av.__version__}/libavcodec {LIBAVCODEC}"
+CHECKED = frozenset(("flac", "ac3", "eac3"))
+"""Codecs whose every packet has a checksum; a packet with a wrong one is damaged."""
 PROBED, PROBED_AT_MOST = 8, 256
 """Groups of packets that are decoded to learn a part's form, and up to how many if none decodes."""
 
@@ -42,7 +44,7 @@ class PacketDecoder:
         self._context.thread_count = 1
         if extradata:
             self._context.extradata = extradata
-        if codec == "flac":
+        if codec in CHECKED:
             self._context.options = {"err_detect": "crccheck+explode"}
         self._planar = av.AudioResampler(format="fltp")
 

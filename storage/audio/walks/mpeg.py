@@ -172,7 +172,9 @@ def _part(file: Bytes, run: Run, tag: _Tag | None, cut: bool) -> tuple[Packets, 
         deficit = tag.packets - there
         # Some encoders count the packet that holds the tag.
         agrees = deficit in (0, 1) and not lost and not cut
-        exact = deficit in (0, 1) or (deficit > 0 and not _ends(run, tag))
+        exact = deficit in (0, 1) or (
+            deficit > 0 and (_accounts(lost, deficit) or not _ends(run, tag))
+        )
         length = Length(tag.packets * each - skip - trim, "exact" if exact else "estimated")
         if exact:
             missing = _shared(lost, deficit if deficit > 1 or lost or cut else 0)
@@ -192,10 +194,16 @@ def _ends(run: Run, tag: _Tag) -> bool:
     return tag.bytes is not None and tag.bytes <= there + (run.stops[-1] - run.starts[-1])
 
 
+def _accounts(lost: dict[int, int], deficit: int) -> bool:
+    """Say whether the gaps are about as long as an exact count says."""
+    guessed = sum(lost.values())
+    return guessed > 0 and abs(guessed - deficit) <= max(2, guessed // 5)
+
+
 def _shared(lost: dict[int, int], deficit: int) -> int:
     """Let the gaps have lost what an exact count says; return what is missing at the end."""
     guessed = sum(lost.values())
-    if guessed and abs(guessed - deficit) <= max(2, guessed // 5):
+    if _accounts(lost, deficit):
         largest = max(lost, key=lambda number: lost[number])
         lost[largest] = max(0, lost[largest] + deficit - guessed)
         return 0
