@@ -7,7 +7,7 @@ from typing import IO, Any, Generic
 import av
 
 from storage.audio.decoding import Begin, Form, Length, Source, Taker
-from storage.audio.packet_decoder import FFMPEG
+from storage.audio.packet_decoder import FFMPEG, prepare
 from storage.audio.pour import Attempt, Converter, Pour, Shape
 from storage.audio.waveforms import Waveform
 
@@ -40,14 +40,24 @@ def by_container(
             if stream.codec_context is None:
                 # Sound of a kind that it has no decoder for.
                 return None
-            stream.codec_context.thread_count = 1
+            prepare(stream.codec_context)
             drain = _Drain(source, begin)
             drain.drain(container, stream)
-            return drain.attempt(container.format.name, stream)
+            return drain.attempt(_promise(container, stream, drain.sample_rate))
     except av.error.MemoryError:
         raise
     except av.error.FFmpegError:
         return None
+
+
+def _promise(container: Any, stream: Any, sample_rate: int) -> Length:
+    """Return how long the container says that its sound is."""
+    if stream.duration is not None:
+        frames = round(stream.duration * stream.time_base * sample_rate)
+        return Length(frames, "exact" if container.format.name in EXACT else "estimated")
+    if container.duration is None:
+        return Length()
+    return Length(round(container.duration / av.time_base * sample_rate), "estimated")
 
 
 class _Drain(Generic[Taker]):
@@ -81,20 +91,20 @@ class _Drain(Generic[Taker]):
         if self._pour and self._converter:
             self._pour.take(self._converter.rest())
 
-    def attempt(self, name: str, stream: Any) -> Attempt[Taker] | None:
+    @property
+    def sample_rate(self) -> int:
+        """In Hz; 1 before anything was decoded."""
+        return self._wanted.sample_rate
+
+    def attempt(self, promised: Length) -> Attempt[Taker] | None:
         """Return what came, or None if nothing did."""
         if self._pour is None:
             return None
         self._pour.errors = self._errors
-        lost = round(self._owed * self._wanted.sample_rate)
-        if stream.duration is None:
-            return self._pour.attempt(missing=lost)
-        promised = round(stream.duration * stream.time_base * self._wanted.sample_rate)
-        if name not in EXACT:
-            return self._pour.attempt(Length(promised, "estimated"), lost)
-        short = promised - self._pour.frames
-        missing = short if short > self._usual else lost
-        return self._pour.attempt(Length(promised, "exact"), missing)
+        short = promised.frames - self._pour.frames
+        if promised.certainty == "exact" and short > self._usual:
+            return self._pour.attempt(promised, short)
+        return self._pour.attempt(promised, round(self._owed * self.sample_rate))
 
     def _next(self, packets: Iterator[Any]) -> Any:
         try:

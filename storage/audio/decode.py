@@ -125,7 +125,7 @@ def _attempts(
     attempt = by_parts(source, begin, survey)
     yield attempt
     if attempt is None:
-        yield _by_container(source, begin, survey)
+        yield by_soundfile(source, begin, survey) or _by_container(source, begin, survey)
 
 
 def _by_container(source: Source, begin: Begin[Taker], survey: Survey) -> Attempt[Taker] | None:

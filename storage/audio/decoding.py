@@ -106,5 +106,7 @@ class Source(NamedTuple):
     def require_numbers(self, block: Waveform) -> None:
         """Raise `DecodeError` (`nan`) unless every sample is a finite number."""
         # The sum is finite unless a sample is not, or overflows: then each is looked at.
-        if not math.isfinite(block.sum()) and not np.isfinite(block).all():
+        with np.errstate(over="ignore", invalid="ignore"):
+            finite = math.isfinite(block.sum())
+        if not finite and not np.isfinite(block).all():
             raise DecodeError(f"{self.name} decodes to samples that are no numbers", "nan")

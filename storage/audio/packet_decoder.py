@@ -14,7 +14,7 @@ from storage.audio.waveforms import Waveform
 
 LIBAVCODEC = ".".join(str(part) for part in av.library_versions["libavcodec"])
 FFMPEG = f"av {av.__version__}/libavcodec {LIBAVCODEC}"
-CHECKED = frozenset(("flac", "ac3", "eac3"))
+CHECKED = frozenset(("flac", "ac3", "eac3", "tta", "wavpack", "ape"))
 """Codecs whose every packet has a checksum; a packet with a wrong one is damaged."""
 PROBED, PROBED_AT_MOST = 8, 256
 """Groups of packets that are decoded to learn a part's form, and up to how many if none decodes."""
@@ -36,16 +36,21 @@ class Probe:
     """Decoded frames in one of the walk's: 2 where a decoder doubles the rate, as in HE-AAC."""
 
 
+def prepare(context: Any) -> None:
+    """Let a decoder use one thread, and report packets whose checksums are wrong."""
+    context.thread_count = 1
+    if context.name in CHECKED:
+        context.options = {"err_detect": "crccheck+explode"}
+
+
 class PacketDecoder:
     """Decodes packets one by one to [channels, frames]."""
 
     def __init__(self, codec: str, extradata: bytes) -> None:
         self._context: Any = av.CodecContext.create(codec, "r")
-        self._context.thread_count = 1
+        prepare(self._context)
         if extradata:
             self._context.extradata = extradata
-        if codec in CHECKED:
-            self._context.options = {"err_detect": "crccheck+explode"}
         self._planar = av.AudioResampler(format="fltp")
 
     def decode(self, packet: bytes | None) -> list[tuple[Shape, Waveform]] | None:

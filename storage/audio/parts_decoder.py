@@ -40,12 +40,16 @@ def by_parts(source: Source, begin: Begin[Taker], survey: Survey) -> Attempt[Tak
     for each in known:
         poured.take(each)
     pour.errors = poured.tally.errors
-    promised = Length(round(poured.promised), survey.promised.certainty)
-    return pour.attempt(
-        promised if promised.certainty != "unknown" else Length(),
-        round(poured.missing),
-        survey.stray_bytes,
-    )
+    promised = poured.promised
+    if survey.promised.frames and known[0].probe:
+        promised = survey.promised.frames * _ratio(known[0].shape, wanted) * known[0].probe.scale
+    certainty = survey.promised.certainty
+    length = Length(round(promised), certainty) if certainty != "unknown" else Length()
+    return pour.attempt(length, round(poured.missing), survey.stray_bytes)
+
+
+def _ratio(own: Shape, wanted: Shape) -> float:
+    return wanted.sample_rate / own.sample_rate
 
 
 class _Parts(Generic[Taker]):
@@ -54,12 +58,14 @@ class _Parts(Generic[Taker]):
     def __init__(self, pour: Pour[Taker], path: Path, wanted: Shape) -> None:
         self._pour, self._path, self._wanted = pour, path, wanted
         self.tally = Tally()
-        self.missing = self.promised = 0.0
+        self.missing = 0.0
+        self.promised = 0.0
+        """Frames that headers of bytes add up to."""
 
     def take(self, known: _Known) -> None:
         """Decode a part to its end."""
         converter = Converter(known.shape, self._wanted)
-        ratio = self._wanted.sample_rate / known.shape.sample_rate
+        ratio = _ratio(known.shape, self._wanted)
         before = self._pour.frames
         if isinstance(known.part, Packets):
             assert known.probe
@@ -75,10 +81,11 @@ class _Parts(Generic[Taker]):
             with _window(self._path, known.part) as stream:
                 for block in blocks(stream) if stream else ():
                     self._pour.take(converter.take(block).copy())
-            lost = (self._pour.frames - before) * _short(known.part)
+            came = self._pour.frames - before
+            lost = came * _short(known.part)
+            self.promised += came * (known.part.claimed or 0) / (known.part.there or 1)
         self._pour.take(converter.rest())
         self.missing += lost
-        self.promised += self._pour.frames - before + lost
 
 
 def _short(part: Extract) -> float:

@@ -49,15 +49,17 @@ def by_soundfile(
             for block in blocks(stream):
                 pour.take_at_once(block)
         else:
-            pour.frames = stream.frames
-        certainty = survey.promised.certainty if survey else "estimated"
-        promised = (survey.frames if survey else 0) or stream.frames
-        if promised >= ENDLESS_FRAMES:
-            promised, certainty = 0, "unknown"
-        missing = max(0, promised - pour.frames) if certainty == "exact" else 0
+            pour.frames = survey.frames if survey and survey.frames else stream.frames
+        if survey is None:
+            return pour.attempt(Length(stream.frames, "estimated"))
+        there = survey.frames or (stream.frames if stream.frames < ENDLESS_FRAMES else 0)
         slack = SLACK_FRAMES if stream.format == "MP3" else 0
-        length = Length(promised if certainty != "unknown" else 0, certainty)
-        return pour.attempt(length, missing if missing > slack else 0)
+        missing = there - pour.frames if there - pour.frames > slack else 0
+        certainty = survey.promised.certainty
+        promised = Length(survey.promised.frames or there, certainty)
+        if certainty == "unknown":
+            promised = Length()
+        return pour.attempt(promised, missing, survey.stray_bytes)
 
 
 @contextlib.contextmanager

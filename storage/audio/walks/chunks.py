@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from storage.audio.decoding import Length
 from storage.audio.walks.parts import Bytes, Extract, Part, Survey
+from storage.audio.walks.resemblance import JUDGED_BYTES, is_sound
 from storage.audio.walks.tags import sound_end, tag_bytes
 
 ENDLESS_32 = 0x7FFF_0000
@@ -160,7 +161,10 @@ def _ends(file: Bytes, sound: Sound) -> tuple[int, int | None, int]:
         return end, None, 0
     last = sound_end(file, end)
     behind = last - end
-    if behind < STRAY_BYTES and sound.claimed:
+    before = file.data[max(sound.start, end - JUDGED_BYTES) : end]
+    if sound.claimed and (
+        behind < STRAY_BYTES or not is_sound(file.data[end : end + JUDGED_BYTES], before)
+    ):
         return end, None, behind
     return last, None, 0
 

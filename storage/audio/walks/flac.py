@@ -52,6 +52,7 @@ def survey_flac(file: Bytes, start: int) -> Survey | None:
         info, first = _metadata(file, begin)
         frames, lost_bytes = _frames(file, first, end, info)
         part = _part(file, info, frames, end, first)
+        lost_bytes += _behind(frames, end, info)
         parts.append(part)
         stray += lost_bytes
         promised += info.total
@@ -145,6 +146,12 @@ def _header(head: bytes, info: StreamInfo) -> tuple[int, int] | None:
     if len(head) <= at or crc8(head[: at + 1]):
         return None
     return number if head[1] & 1 else number * info.block, frames
+
+
+def _behind(frames: list[Frame], stop: int, info: StreamInfo) -> int:
+    """Return the bytes behind the last frame that are more than the largest frame has."""
+    largest = int.from_bytes(info.data[7:10], "big")
+    return max(0, stop - frames[-1].position - largest) if frames and largest else 0
 
 
 def _is_whole(frames: list[Frame]) -> bool:

@@ -127,7 +127,7 @@ def survey_mpeg(file: Bytes, walked: Walked) -> Survey:
     """Return the parts of a stream: each run of a form, and each file of several that were joined."""
     tagged = _tags(file, walked)
     parts: list[Part] = []
-    promised, certain, plain = 0, True, not walked.stray_bytes and not walked.cut
+    promised, certain, agrees = 0, True, False
     for place, run in enumerate(walked.runs):
         numbers = sorted({0, *tagged.get(place, {})})
         for number, following in zip(numbers, [*numbers[1:], len(run.starts)], strict=True):
@@ -138,12 +138,14 @@ def survey_mpeg(file: Bytes, walked: Walked) -> Survey:
             parts.append(part)
             promised += length.frames
             certain &= length.certainty == "exact"
-            plain &= agrees
-    form = walked.runs[0].form
-    plain &= len(parts) == 1 and form[2] == LAYER_III
     first = parts[0]
     assert isinstance(first, Packets)
-    frames = (first.total or 0) - first.skip
+    form = walked.runs[0].form
+    # Only libsndfile's decoder knows packets in free format.
+    free = bool(form[-1]) and not walked.runs[0].gaps
+    alone = len(parts) == 1 and not walked.stray_bytes and not walked.cut
+    plain = alone and form[2] == LAYER_III and (agrees or free)
+    frames = (first.frames if first.total is None else first.total) - first.skip
     certainty = "exact" if certain else "estimated" if promised else "unknown"
     return Survey(
         tuple(parts), Length(promised, certainty), plain, frames, walked.stray_bytes
