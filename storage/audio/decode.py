@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from storage.audio.container_decoder import by_container
+from storage.audio.decoders.containers import by_container
+from storage.audio.decoders.files import by_soundfile
+from storage.audio.decoders.parts import by_parts
+from storage.audio.decoders.pour import Attempt
 from storage.audio.decoding import Begin, Decoding, Source, Taker
-from storage.audio.parts_decoder import by_parts
-from storage.audio.pour import Attempt
-from storage.audio.soundfile_decoder import by_soundfile
 from storage.audio.walks.parts import Bytes, Extract, Survey, Window
 from storage.audio.walks.survey import search_file, survey_file
 from storage.audio.waveforms import Waveform
@@ -108,9 +108,7 @@ class _Memory:
         self.blocks.append(block.copy())
 
 
-def _attempts(
-    source: Source, begin: Begin[Taker], file: Bytes
-) -> Iterator[Attempt[Taker] | None]:
+def _attempts(source: Source, begin: Begin[Taker], file: Bytes) -> Iterator[Attempt[Taker] | None]:
     """Yield decodings, the fastest first, for as long as none is without loss."""
     survey = survey_file(file)
     if survey is None:
@@ -154,7 +152,7 @@ def _better(first: Attempt[Taker] | None, second: Attempt[Taker] | None) -> Atte
 
 def _require_whole(decoding: Decoding, name: str, maximum_loss: float) -> None:
     sounding = decoding.frames - decoding.frames_filled
-    if sounding == 0:
+    if sounding == 0 and not decoding.frames_lost:
         raise DecodeError(
             f"{name} opens as audio but holds no frame of it", "zero_frames", decoding
         )

@@ -1,4 +1,4 @@
-"""What is known of a recording before it is decoded, what became of it, and what takes its sound."""
+"""What is known of a recording before it is decoded, what became of it, what takes its sound."""
 
 import math
 from collections.abc import Callable
@@ -19,9 +19,9 @@ class Length(NamedTuple):
     frames: int = 0
     """0 where the file does not say."""
     certainty: Certainty = "unknown"
-    """`exact`: a count of the container, which its bytes do not contradict; only this can be broken.
-    `estimated`: from a bit rate, or a count that another count in the file contradicts. `unknown`:
-    a stream, whose writer could not go back to write the length."""
+    """`exact`: a count of the container, which no other count in it contradicts; only this can be
+    broken. `estimated`: from a bit rate, or contradicted. `unknown`: a stream, whose writer could
+    not go back to write the length."""
 
 
 class Hole(NamedTuple):

@@ -1,7 +1,7 @@
 """Containers of chunks or of one header: WAV, RF64, BW64, W64, AIFF, AU, CAF.
 
-libsndfile reads what is there up to the size that a header states, and reports neither sound that is
-missing nor sound behind it; so the sizes are read here, and held against the file's own.
+libsndfile reads what is there up to the size that a header states, and reports neither sound that
+is missing nor sound behind it; so the sizes are read here, and held against the file's own.
 """
 
 import struct
@@ -16,10 +16,12 @@ from storage.audio.walks.tags import sound_end, tag_bytes
 ENDLESS_32 = 0x7FFF_0000
 """A writer that did not know the length stated as many bytes as this, or more."""
 ENDLESS_64 = 1 << 62
+CHUNK_BYTES = 8
+"""Of the name and the size that a chunk begins with."""
 SLACK_BYTES = 8
 """That may be missing: some writers count padding that they do not write."""
 STRAY_BYTES = 1 << 14
-"""Fewer bytes than this behind the sound, in no chunk, are not taken for sound: 0.09 s of a CD's."""
+"""Fewer bytes than this behind the sound, in no chunk, are not taken for sound: 0.09 s of a CD."""
 W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 
@@ -123,7 +125,7 @@ def _caf(file: Bytes, start: int) -> Sound | None:
 
 
 def survey_chunks(file: Bytes, start: int) -> Survey | None:
-    """Return the sound of a container, and of those that were joined to it; None for other files."""
+    """Return the sound of a container and of those joined to it; None for other files."""
     parts: list[Part] = []
     exact, stray, plain = True, 0, start == 0
     while (sound := find_sound(file, start)) is not None:
@@ -147,6 +149,11 @@ def survey_chunks(file: Bytes, start: int) -> Survey | None:
     )
 
 
+def sound_bytes(file: Bytes, sound: Sound) -> int:
+    """Return how many bytes of sound are there, whatever the header states."""
+    return _ends(file, sound)[0] - sound.start
+
+
 def _ends(file: Bytes, sound: Sound) -> tuple[int, int | None, int]:
     """Return where the sound ends, where a joined file begins, and the stray bytes behind it."""
     if sound.claimed is None:
@@ -157,7 +164,7 @@ def _ends(file: Bytes, sound: Sound) -> tuple[int, int | None, int]:
     for position in (end, end + end % 2):
         if find_sound(file, position) is not None:
             return end, position, 0
-    if sound.claimed and _only_chunks(file, end) or (not sound.claimed and _starts_chunk(file, end)):
+    if _only_chunks(file, end, least=0 if sound.claimed else CHUNK_BYTES):
         return end, None, 0
     last = sound_end(file, end)
     behind = last - end
@@ -169,28 +176,29 @@ def _ends(file: Bytes, sound: Sound) -> tuple[int, int | None, int]:
     return last, None, 0
 
 
-def _starts_chunk(file: Bytes, position: int) -> bool:
-    """Say whether what lies behind a chunk of no bytes is a chunk."""
-    return position + 8 <= file.size and _only_chunks(file, position)
+def _only_chunks(file: Bytes, end: int, least: int) -> bool:
+    """Say whether chunks or tags of `least` bytes or more fill the rest of the file.
+
+    Samples hardly ever look like them.
+    """
+    return file.size - end >= least and any(
+        _chunks_end(file, start) >= file.size - CHUNK_BYTES for start in (end, end + end % 2)
+    )
 
 
-def _only_chunks(file: Bytes, end: int) -> bool:
-    """Say whether chunks or tags fill the rest of the file: samples hardly ever look like them."""
-    for position in (end, end + end % 2):
-        while position + 8 <= file.size:
-            name = file.data[position : position + 4]
-            if length := tag_bytes(file, position, file.size):
-                position += length
-                continue
-            sizes = {int.from_bytes(file.data[position + 4 : position + 8], order) for order in
-                     ("little", "big")}  # fmt: skip
-            fitting = [size for size in sizes if position + 8 + size <= file.size + 1]
-            if not (name.isascii() and name.decode("ascii").isprintable() and fitting):
-                break
-            position += 8 + min(fitting) + min(fitting) % 2
-        else:
-            return True
-    return False
+def _chunks_end(file: Bytes, position: int) -> int:
+    """Return where chunks and tags that follow each other end."""
+    while position + CHUNK_BYTES <= file.size:
+        name, sizes = file.data[position : position + 4], file.data[position + 4 : position + 8]
+        length = tag_bytes(file, position, file.size)
+        if not length:
+            stated = min(int.from_bytes(sizes, "little"), int.from_bytes(sizes, "big"))
+            length = CHUNK_BYTES + stated + stated % 2
+            printable = name.isascii() and name.decode("ascii").isprintable()
+            if not printable or position + length > file.size + 1:
+                return position
+        position += length
+    return position
 
 
 def _corrections(file: Bytes, sound: Sound, start: int, there: int) -> dict[int, bytes]:

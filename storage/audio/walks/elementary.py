@@ -12,7 +12,8 @@ from storage.audio.walks.framed import Framing, Header, Walked
 from storage.audio.walks.parts import Bytes, Packets, Survey
 
 AAC_RATES = (
-    96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000, 7350,
+    96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000,
+    7350,
 )  # fmt: skip
 AAC_FRAMES = 1024
 AC3_RATES = (48_000, 44_100, 32_000)

@@ -159,7 +159,7 @@ def _is_whole(frames: list[Frame]) -> bool:
 
 
 def _part(file: Bytes, info: StreamInfo, frames: list[Frame], stop: int, first: int) -> Packets:
-    # A recording cut out of a stream begins with a later frame; with bytes before it, some are lost.
+    # What was cut out of a stream begins with a later frame; with bytes before it, some are lost.
     base = frames[0].start if frames and frames[0].position == first else 0
     end = frames[-1].start + frames[-1].frames - base if frames else 0
     return Packets(

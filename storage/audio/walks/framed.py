@@ -5,9 +5,12 @@ where others of its kind follow it.
 """
 
 import re
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import sub
+from statistics import fmean
 from typing import NamedTuple, Protocol
 
 from storage.audio.walks.parts import SLICE_BYTES, Bytes, Group
@@ -58,8 +61,8 @@ class Run:
 
     form: tuple[int, ...]
     frames_each: int
-    starts: list[int] = field(default_factory=list)
-    stops: list[int] = field(default_factory=list)
+    starts: "array[int]" = field(default_factory=lambda: array("q"))
+    stops: "array[int]" = field(default_factory=lambda: array("q"))
     gaps: list[Gap] = field(default_factory=list)
 
     def packets_lost(self) -> dict[int, int]:
@@ -67,8 +70,7 @@ class Run:
         lost: dict[int, int] = {}
         for gap in self.gaps:
             first, last = max(0, gap.packet - NEIGHBOURS), gap.packet + NEIGHBOURS
-            sizes = [b - a for a, b in zip(self.starts[first:last], self.stops[first:last])]
-            mean = sum(sizes) / len(sizes)
+            mean = fmean(map(sub, self.stops[first:last], self.starts[first:last]))
             lost[gap.packet] = lost.get(gap.packet, 0) + max(1, round(gap.bytes / mean))
         return lost
 

@@ -21,7 +21,7 @@ BITRATES = {
     (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
     (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-"""kbit/s, by whether it is MPEG 1, and the layer; 2 and 2.5 have one table for layers II and III."""
+"""kbit/s, by whether it is MPEG 1, and the layer; 2 and 2.5 have one for layers II and III."""
 CODECS = {1: "mp1float", 2: "mp2float", 3: "mp3float"}
 LONGEST_FREE = 4096
 """Bytes of a packet in free format, in which the bit rate is not stated."""
@@ -62,7 +62,7 @@ class MpegFraming:
     def __init__(self) -> None:
         self.free_bytes = 0
         """Of an unpadded packet in free format, once its size was found."""
-        # A file has few different headers: looking them up is several times as fast as reading them.
+        # A file has few different headers: looking them up is much faster than reading them.
         self.known: dict[bytes, Header | None] = {}
 
     def at(self, data: "memoryview | bytes", position: int) -> Header | None:
@@ -124,7 +124,7 @@ class _Tag(NamedTuple):
 
 
 def survey_mpeg(file: Bytes, walked: Walked) -> Survey:
-    """Return the parts of a stream: each run of a form, and each file of several that were joined."""
+    """Return the parts of a stream: each run of a form, each of several files that were joined."""
     tagged = _tags(file, walked)
     parts: list[Part] = []
     promised, certain, agrees = 0, True, False
@@ -147,15 +147,15 @@ def survey_mpeg(file: Bytes, walked: Walked) -> Survey:
     plain = alone and form[2] == LAYER_III and (agrees or free)
     frames = (first.frames if first.total is None else first.total) - first.skip
     certainty = "exact" if certain else "estimated" if promised else "unknown"
-    return Survey(
-        tuple(parts), Length(promised, certainty), plain, frames, walked.stray_bytes
-    )
+    return Survey(tuple(parts), Length(promised, certainty), plain, frames, walked.stray_bytes)
 
 
 def _slice(run: Run, first: int, stop: int) -> Run:
     if (first, stop) == (0, len(run.starts)):
         return run
-    gaps = [gap._replace(packet=gap.packet - first) for gap in run.gaps if first < gap.packet < stop]
+    gaps = [
+        gap._replace(packet=gap.packet - first) for gap in run.gaps if first < gap.packet < stop
+    ]
     return Run(run.form, run.frames_each, run.starts[first:stop], run.stops[first:stop], gaps)
 
 

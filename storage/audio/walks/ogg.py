@@ -117,7 +117,7 @@ def _part(file: Bytes, link: Link) -> Packets | None:
     packets = _packets(file, link.pages)
     headers: list[bytes] = []
     wanted, first = 1, 0
-    for number, (page, complete) in enumerate(packets):
+    for number, (_, complete) in enumerate(packets):
         headers += complete
         if headers:
             wanted = _header_count(link.codec, headers[0])

@@ -43,12 +43,12 @@ class Packets:
     """Frames up to the end of the recording, those skipped included, where that is known."""
     extradata: bytes = b""
     anchored: bool = True
-    """Whether the first group's end counts from the part's beginning; else it sets where that is."""
+    """Whether the first group's end counts from the part's beginning; else it sets that."""
 
 
 @dataclass(frozen=True)
 class Extract:
-    """A part that libsndfile reads as if it were a file, with some bytes of its header corrected."""
+    """A part that libsndfile reads as if it were a file, some bytes of its header corrected."""
 
     start: int
     stop: int
@@ -68,7 +68,7 @@ class Survey(NamedTuple):
 
     parts: tuple[Part, ...]
     promised: Length
-    """At the walk's rate; no more than a certainty where the frames are not known before decoding."""
+    """At the walk's rate; only a certainty where the frames are not known before decoding."""
     plain: bool
     """Whether nothing is wrong, so that libsndfile can be given the file as it is."""
     frames: int = 0
@@ -144,7 +144,10 @@ class Window(io.RawIOBase):
         count = max(0, min(len(buffer), self._size - self._at))
         data = bytearray(os.pread(self._stream.fileno(), count, self._part.start + self._at))
         for position, correct in self._part.corrections.items():
-            first, last = max(position, self._at), min(position + len(correct), self._at + len(data))
+            first, last = (
+                max(position, self._at),
+                min(position + len(correct), self._at + len(data)),
+            )
             if first < last:
                 data[first - self._at : last - self._at] = correct[
                     first - position : last - position

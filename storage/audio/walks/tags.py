@@ -48,7 +48,7 @@ def _lyrics_bytes(file: Bytes, start: int, stop: int) -> int:
 
 
 def sound_end(file: Bytes, start: int) -> int:
-    """Return where what lies behind the sound begins, for tags that state their size at their end."""
+    """Return where tags behind the sound begin: those that state their size at their end."""
     stop, before = file.size, -1
     while stop != before:
         before = stop

@@ -41,7 +41,7 @@ def cut(
 
 
 def conform(sound: Sound, rate: int, size: int = 10_007) -> Sound:
-    conformer = Conformer(Form(rate, sound.shape[0], "test", 0), RATE)
+    conformer = Conformer(Form(rate, sound.shape[0], "test"), RATE)
     parts = [conformer.take(block).copy() for block in blocks(sound, size)]
     return np.concatenate([*parts, conformer.rest()], axis=1)
 
@@ -173,7 +173,7 @@ def test_higher_rates_are_resampled_as_if_at_once(rate: int, channels: int) -> N
 
 def test_more_than_two_channels_are_refused() -> None:
     with pytest.raises(DecodeError, match="3 channels") as caught:
-        Conformer(Form(RATE, 3, "test", 0), RATE)
+        Conformer(Form(RATE, 3, "test"), RATE)
     assert caught.value.reason == "channels"
 
 

@@ -1,6 +1,5 @@
 """Recordings whose every second is told from all others, in many formats: made by ffmpeg, once."""
 
-import os
 import subprocess
 import tempfile
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from tests.synthesised import RATE, Sound, as_file
 
 SECONDS = 6
 LOSSY_DELAY = 4800
-"""Frames by which a coded recording may be early or late as a whole: encoders put silence before."""
+"""Frames by which a recording may be early or late as a whole: encoders put silence before it."""
 ALIKE = 0.7
 """Correlation from which a second is recognised: lossy coders keep more of it than that."""
 
@@ -138,9 +137,3 @@ def overwritten(data: bytes, share: float, at: float = 0.5, seed: int = 0) -> by
     """Return a file with random bytes over a share of it, beginning at a place between 0 and 1."""
     start, count = round(len(data) * at), round(len(data) * share)
     return data[:start] + np.random.default_rng(seed).bytes(count) + data[start + count :]
-
-
-def seconds_used() -> float:
-    """Return the processor time of this process and its children, for whoever looks after it."""
-    times = os.times()
-    return sum(times[:4])

@@ -1,4 +1,4 @@
-"""Sound on its way from a decoder to a sink: checked, counted, and silence put where some was lost."""
+"""Sound on its way from a decoder to a sink: checked, counted, silence put where some was lost."""
 
 from typing import Generic, NamedTuple
 
@@ -9,6 +9,7 @@ from storage.audio.decoding import Begin, Decoding, Form, Hole, Length, Source, 
 from storage.audio.waveforms import Waveform
 from storage.errors import DecodeError
 
+UNKNOWN = Length()
 BLOCK_FRAMES = 1 << 17
 """Frames that are handed on at a time."""
 
@@ -72,7 +73,7 @@ class Pour(Generic[Taker]):
             self._give(block)
 
     def attempt(
-        self, promised: Length = Length(), missing: int = 0, stray_bytes: int = 0
+        self, promised: Length = UNKNOWN, missing: int = 0, stray_bytes: int = 0
     ) -> Attempt[Taker]:
         """Hand on the rest; return what came of it all."""
         self.hand_on()
@@ -136,7 +137,7 @@ class Converter:
         return frames.T
 
     def _spread(self, block: Waveform) -> Waveform:
-        """One channel becomes all of them, all become one by their mean; others keep their place."""
+        """Repeat one channel, average all to one, or leave each in its place."""
         have, wanted = len(block), self._channels
         if have == wanted:
             return block

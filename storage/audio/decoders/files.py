@@ -10,8 +10,8 @@ from typing import IO, Any
 import numpy as np
 import soundfile
 
+from storage.audio.decoders.pour import BLOCK_FRAMES, Attempt, Pour, Shape
 from storage.audio.decoding import Begin, Form, Length, Source, Taker
-from storage.audio.pour import BLOCK_FRAMES, Attempt, Pour, Shape
 from storage.audio.walks.parts import Survey
 from storage.audio.waveforms import Waveform
 

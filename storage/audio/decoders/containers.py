@@ -6,13 +6,13 @@ from typing import IO, Any, Generic
 
 import av
 
+from storage.audio.decoders.packets import FFMPEG, prepare
+from storage.audio.decoders.pour import Attempt, Converter, Pour, Shape
 from storage.audio.decoding import Begin, Form, Length, Source, Taker
-from storage.audio.packet_decoder import FFMPEG, prepare
-from storage.audio.pour import Attempt, Converter, Pour, Shape
 from storage.audio.waveforms import Waveform
 
 EXACT = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "wv", "tta", "ape", "mpc", "mpc8", "dsf", "caf"))
-"""Containers that count their frames. Others state a time, of all their streams or at a bit rate."""
+"""Containers that count their frames. Others state a time: of all their streams, or by bit rate."""
 CONTAINERS = ",".join(
     (
         *EXACT, "wav", "w64", "aiff", "au", "ogg", "asf", "matroska,webm", "amr", "avi", "flv",
@@ -21,7 +21,7 @@ CONTAINERS = ",".join(
 )  # fmt: skip
 """What FFmpeg may take a file for: never a playlist, which would name other files or servers."""
 LONGEST_PAUSE = 60
-"""Seconds that a clock may jump; beyond them another clock has begun, as where streams were joined."""
+"""Seconds that a clock may jump; beyond them another clock begins, as where streams were joined."""
 TOLERANCE = 0.75
 """Of a packet: a smaller jump of the clock is rounding."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import av
 import numpy as np
 
-from storage.audio.pour import Shape
+from storage.audio.decoders.pour import Shape
 from storage.audio.walks.parts import Packets
 from storage.audio.waveforms import Waveform
 
@@ -79,8 +79,8 @@ def probe(part: Packets) -> Probe | None:
     for number, group in enumerate(islice(part.groups(), PROBED_AT_MOST)):
         for packet in group.packets:
             for shape, block in decoder.decode(packet) or ():
-                scale = shape.sample_rate / part.rate if part.rate else (
-                    block.shape[1] / part.nominal
+                scale = (
+                    shape.sample_rate / part.rate if part.rate else (block.shape[1] / part.nominal)
                 )
                 found = Probe(shape, scale)
         if found and number >= PROBED:
@@ -107,7 +107,9 @@ def _in_time(part: Packets, known: Probe, tally: Tally) -> Iterator[Waveform | i
     decoder = PacketDecoder(part.codec, part.extradata)
     clock, offset, anchored = 0, 0, part.anchored
     for group in part.groups():
-        blocks = [block for packet in group.packets for block in _sound(decoder, packet, known, tally)]
+        blocks = [
+            block for packet in group.packets for block in _sound(decoder, packet, known, tally)
+        ]
         frames = sum(block.shape[1] for block in blocks)
         if group.end is not None:
             begin = round(group.end * known.scale) - frames

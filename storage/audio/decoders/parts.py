@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic
 
+from storage.audio.decoders.files import SOUNDFILE, Stream, blocks, opened_quietly, shape_of
+from storage.audio.decoders.packets import FFMPEG, Probe, Tally, packet_blocks, probe
+from storage.audio.decoders.pour import Attempt, Converter, Pour, Shape
 from storage.audio.decoding import Begin, Form, Length, Source, Taker
-from storage.audio.packet_decoder import FFMPEG, Probe, Tally, packet_blocks, probe
-from storage.audio.pour import Attempt, Converter, Pour, Shape
-from storage.audio.soundfile_decoder import SOUNDFILE, Stream, blocks, opened_quietly, shape_of
 from storage.audio.walks.chunks import SLACK_BYTES
 from storage.audio.walks.parts import Extract, Packets, Part, Survey, Window
 
