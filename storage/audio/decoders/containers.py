@@ -1,4 +1,4 @@
-"""FFmpeg's demuxers and decoders, for the containers that no walk of ours knows."""
+"""FFmpeg's demuxers and decoders, for the containers that have no walk."""
 
 from collections.abc import Iterator
 from pathlib import Path

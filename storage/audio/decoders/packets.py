@@ -33,7 +33,7 @@ class Probe:
 
     shape: Shape
     scale: float
-    """Decoded frames in one of the walk's: 2 where a decoder doubles the rate, as in HE-AAC."""
+    """Decoded frames in one of the walk's: 2 where a decoder doubles the rate (AAC with SBR)."""
 
 
 def prepare(context: Any) -> None:

@@ -56,7 +56,8 @@ def _fields(head: bytes) -> Fields | None:
 class MpegFraming:
     """How packets of MPEG audio begin."""
 
-    sync = re.compile(rb"\xff[\xe2-\xff]")
+    # Bit rate 15 is none, so that long runs of 0xFF are passed at once.
+    sync = re.compile(rb"\xff(?=[\xe2-\xff][\x00-\xef])")
     header_bytes = 4
 
     def __init__(self) -> None:
