@@ -41,7 +41,10 @@ def by_parts(source: Source, begin: Begin[Taker], survey: Survey) -> Attempt[Tak
         poured.take(each)
     pour.errors = poured.tally.errors
     promised = poured.promised
-    if survey.promised.frames and known[0].probe:
+    if len(lengths) > 1 and survey.promised.certainty == "exact":
+        # Parts of several rates count in different frames.
+        promised = pour.frames + poured.missing
+    elif survey.promised.frames and known[0].probe:
         promised = survey.promised.frames * _ratio(known[0].shape, wanted) * known[0].probe.scale
     certainty = survey.promised.certainty
     length = Length(round(promised), certainty) if certainty != "unknown" else Length()
