@@ -25,7 +25,7 @@ ENDLESS_FRAMES = 1 << 48
 """libsndfile states so many or more where it does not know."""
 
 
-class Stream(soundfile.SoundFile):
+class Stream(soundfile.SoundFile):  # type: ignore[misc]
     """A file that is read from its beginning to its end.
 
     soundfile seeks behind every block that it reads. In a mono MP3 that changes the last bits of

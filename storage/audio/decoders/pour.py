@@ -142,7 +142,8 @@ class Converter:
         if have == wanted:
             return block
         if wanted == 1:
-            return block.mean(axis=0, keepdims=True)
+            mean: Waveform = block.mean(axis=0, keepdims=True)
+            return mean
         if have == 1:
             return np.repeat(block, wanted, axis=0)
         block = block[:wanted]

@@ -131,7 +131,7 @@ def survey_chunks(file: Bytes, start: int) -> Survey | None:
     while (sound := find_sound(file, start)) is not None:
         end, following, behind = _ends(file, sound)
         there, claimed = end - sound.start, sound.claimed
-        corrections = {}
+        corrections: dict[int, bytes] = {}
         if claimed is None or abs(there - claimed) > SLACK_BYTES:
             exact &= bool(claimed)
             corrections = _corrections(file, sound, start, there)

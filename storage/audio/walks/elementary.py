@@ -5,10 +5,10 @@ None of them says how long it is: FFmpeg's guess from the first packets' bit rat
 
 import re
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from storage.audio.decoding import Length
-from storage.audio.walks.framed import Framing, Header, Walked
+from storage.audio.walks.framed import Data, Framing, Header, Walked
 from storage.audio.walks.parts import Bytes, Packets, Survey
 
 AAC_RATES = (
@@ -31,9 +31,12 @@ class Adts:
 
     sync = re.compile(rb"\xff[\xf0\xf1\xf8\xf9]")
     header_bytes = 7
-    known: ClassVar[dict[bytes, Header | None]] = {}
 
-    def at(self, data: "memoryview | bytes", position: int) -> Header | None:
+    def __init__(self) -> None:
+        self.known: dict[bytes, Header | None] = {}
+        """None: four bytes do not say all."""
+
+    def at(self, data: Data, position: int) -> Header | None:
         """Return the header of the packet that begins here, or None."""
         head = data[position : position + 7]
         if len(head) < 7 or head[0] != 255 or head[1] & 0xF6 != 0xF0:
@@ -52,9 +55,12 @@ class Loas:
 
     sync = re.compile(rb"\x56[\xe0-\xff]")
     header_bytes = 3
-    known: ClassVar[dict[bytes, Header | None]] = {}
 
-    def at(self, data: "memoryview | bytes", position: int) -> Header | None:
+    def __init__(self) -> None:
+        self.known: dict[bytes, Header | None] = {}
+        """None: four bytes do not say all."""
+
+    def at(self, data: Data, position: int) -> Header | None:
         """Return the header of the packet that begins here, or None."""
         head = data[position : position + 3]
         if len(head) < 3 or head[0] != 0x56 or head[1] & 0xE0 != 0xE0:
@@ -68,9 +74,12 @@ class Ac3:
 
     sync = re.compile(rb"\x0b\x77")
     header_bytes = 6
-    known: ClassVar[dict[bytes, Header | None]] = {}
 
-    def at(self, data: "memoryview | bytes", position: int) -> Header | None:
+    def __init__(self) -> None:
+        self.known: dict[bytes, Header | None] = {}
+        """None: four bytes do not say all."""
+
+    def at(self, data: Data, position: int) -> Header | None:
         """Return the header of the packet that begins here, or None."""
         head = data[position : position + 7]
         if len(head) < 7 or head[:2] != b"\x0b\x77":

@@ -47,7 +47,8 @@ def survey_flac(file: Bytes, start: int) -> Survey | None:
     if not begins:
         return None
     stop = sound_end(file, start)
-    parts, promised, certain, plain, stray = [], 0, True, len(begins) == 1 and start == 0, 0
+    parts: list[Packets] = []
+    promised, certain, plain, stray = 0, True, len(begins) == 1 and start == 0, 0
     for begin, end in zip(begins, [*begins[1:], stop], strict=True):
         info, first = _metadata(file, begin)
         frames, lost_bytes = _frames(file, first, end, info)

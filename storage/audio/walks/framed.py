@@ -4,6 +4,7 @@ A sync word occurs by chance in any data, so a packet is believed where the one 
 where others of its kind follow it.
 """
 
+import mmap
 import re
 from array import array
 from bisect import bisect_left
@@ -24,6 +25,9 @@ NEIGHBOURS = 50
 """Packets on each side of a gap by whose mean size its bytes are counted in packets."""
 
 
+Data = mmap.mmap | bytes
+
+
 class Header(NamedTuple):
     """What a packet says of itself."""
 
@@ -42,7 +46,7 @@ class Framing(Protocol):
     known: dict[bytes, Header | None]
     """Headers that four bytes say all of."""
 
-    def at(self, data: "memoryview | bytes", position: int) -> Header | None:
+    def at(self, data: Data, position: int) -> Header | None:
         """Return the header of the packet that begins here, or None."""
         ...
 

@@ -7,8 +7,8 @@ import re
 from functools import partial
 from typing import NamedTuple
 
-from storage.audio.decoding import Length
-from storage.audio.walks.framed import Header, Run, Walked
+from storage.audio.decoding import Certainty, Length
+from storage.audio.walks.framed import Data, Header, Run, Walked
 from storage.audio.walks.parts import Bytes, Packets, Part, Survey
 
 VERSION_1 = 3
@@ -66,21 +66,21 @@ class MpegFraming:
         # A file has few different headers: looking them up is much faster than reading them.
         self.known: dict[bytes, Header | None] = {}
 
-    def at(self, data: "memoryview | bytes", position: int) -> Header | None:
+    def at(self, data: Data, position: int) -> Header | None:
         """Return the header of the packet that begins here, or None."""
-        head = bytes(data[position : position + 4])
+        head = data[position : position + 4]
         if head not in self.known:
             self.known[head] = self._read(head)
         return self.known[head]
 
-    def find_free_size(self, data: "memoryview | bytes", position: int) -> bool:
+    def find_free_size(self, data: Data, position: int) -> bool:
         """Learn the size of packets in free format from the next ones; say whether it was found."""
-        first = bytes(data[position : position + 4])
+        first = data[position : position + 4]
         fields = _fields(first)
         if fields is None or fields.bitrate:
             return False
         slot = 4 if fields.layer == 1 else 1
-        near = bytes(data[position : position + 3 * LONGEST_FREE])
+        near = data[position : position + 3 * LONGEST_FREE]
         alike = re.compile(re.escape(first[:2]) + b"[" + re.escape(_unpadded(first)) + b"]")
         for hit in alike.finditer(near, 24, LONGEST_FREE):
             size = hit.start() - fields.padding * slot
@@ -147,7 +147,7 @@ def survey_mpeg(file: Bytes, walked: Walked) -> Survey:
     alone = len(parts) == 1 and not walked.stray_bytes and not walked.cut
     plain = alone and form[2] == LAYER_III and (agrees or free)
     frames = (first.frames if first.total is None else first.total) - first.skip
-    certainty = "exact" if certain else "estimated" if promised else "unknown"
+    certainty: Certainty = "exact" if certain else "estimated" if promised else "unknown"
     return Survey(tuple(parts), Length(promised, certainty), plain, frames, walked.stray_bytes)
 
 

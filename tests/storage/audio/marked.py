@@ -24,7 +24,8 @@ def mark(number: int, rate: int = RATE) -> Sound:
     """Return [frames]: noise up to 3 kHz, another for each number."""
     # Made of frequencies, so that it is the same sound at every rate.
     spectrum = np.zeros(rate // 2 + 1, complex)
-    spectrum[50:3000] = np.random.default_rng(number).normal(0, 1, (2, 2950)).T @ (1, 1j)
+    real, imaginary = np.random.default_rng(number).normal(0, 1, (2, 2950))
+    spectrum[50:3000] = real + 1j * imaginary
     noise = np.fft.irfft(spectrum, rate)
     sound: Sound = (0.1 * noise / noise.std()).astype(np.float32)
     return sound
