@@ -55,11 +55,17 @@ class IntegrityError(DataError):
 
 
 class DecodeError(DataError):
-    """Audio cannot be decoded. `reason` is the short name used in the ledger."""
+    """Audio cannot be decoded. `reason` is the short name used in the ledger.
 
-    def __init__(self, message: str, reason: str = "decode_error") -> None:
+    `facts` is what was measured up to there, a `storage.audio.decoding.Decoding`, if anything was.
+    """
+
+    def __init__(
+        self, message: str, reason: str = "decode_error", facts: object | None = None
+    ) -> None:
         super().__init__(message)
         self.reason = reason
+        self.facts = facts
 
 
 class SourceError(DataError):

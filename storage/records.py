@@ -94,9 +94,17 @@ class LedgerRow(Record):
     sample_rate: int = 0
     channels: int = 0
     decode_errors: int = 0
-    """Packets that the decoder skipped."""
+    """Packets that did not decode."""
     frames_lost: int = 0
-    """Frames promised less frames decoded, where fewer came."""
+    """Frames that were filled with silence, or are missing at the end."""
+    frames_promised: int = 0
+    """By the file itself; 0 where it does not say."""
+    promise: Literal["exact", "estimated", "unknown"] = "unknown"
+    """How far that can be trusted; only an exact promise can be broken."""
+    losses: tuple[tuple[float, float], ...] = ()
+    """Where silence was put for lost sound: start and length in seconds, of the first places."""
+    stray_bytes: int = 0
+    """Bytes that are neither sound nor tag."""
 
     @model_validator(mode="after")
     def _reasoned(self) -> Self:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import soxr
 
 from pipelines.config import ClipConfig, FilterConfig
-from storage.audio.decoders import Form
+from storage.audio.decoding import Form
 from storage.audio.waveforms import Waveform
 from storage.errors import DecodeError
 

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from pipelines.config import FmaConfig
 from pipelines.packing.clips import Cutter
-from storage.audio.decoders import Decoding, Form
+from storage.audio.decoding import Decoding, Form
 from storage.records import Track
 
 Known = TypeVar("Known")

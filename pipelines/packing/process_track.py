@@ -14,12 +14,15 @@ from pipelines.packing.clips import Conformer, Cutter
 from pipelines.packing.filters import DECODED, OPENED, Rejection, judge, silent
 from pipelines.packing.staging_file import ClipWriter, Group, PieceEncoder, StagingFile
 from storage.audio.decode import decode_into
-from storage.audio.decoders import Decoding, Form
+from storage.audio.decoding import Decoding, Form
 from storage.audio.waveforms import Waveform
 from storage.config import Json
 from storage.errors import DecodeError, IntegrityError
 from storage.files import disk_errors
 from storage.records import LedgerRow, Track
+
+LISTED_LOSSES = 100
+"""Places of lost sound that a ledger row lists; `frames_lost` counts them all."""
 
 
 class TrackTask(NamedTuple):
@@ -70,8 +73,9 @@ def process_track(task: TrackTask) -> TrackResult:
         try:
             return _decode(task, Path(f"/proc/self/fd/{plain.fileno()}"), staging, row)
         except DecodeError as error:
+            measured = _measured(error.facts) if isinstance(error.facts, Decoding) else {}
             detail = f"{type(error).__name__}: {error}"
-            return _dropped(task, quarantined(row, error.reason, detail))
+            return _dropped(task, quarantined(row | measured, error.reason, detail))
 
 
 def ledger_start(track: Track) -> Json:
@@ -104,7 +108,7 @@ def _decode(task: TrackTask, path: Path, staging: StagingFile, row: Json) -> Tra
 
     facts, writer = decode_into(path, task.track.member, config.track_seconds, open_writer)
     row = row | _measured(facts)
-    form = Form(facts.sample_rate, facts.channels, facts.decoder, facts.frames_promised)
+    form = Form(facts.sample_rate, facts.channels, facts.decoder)
     if rejection := judge(OPENED, form, config) or judge(DECODED, facts, config):
         return _dropped(task, filtered(row, rejection))
     assert writer
@@ -164,6 +168,13 @@ def _measured(song: Decoding) -> Json:
         "channels": song.channels,
         "decode_errors": song.decode_errors,
         "frames_lost": song.frames_lost,
+        "frames_promised": song.promised.frames,
+        "promise": song.promised.certainty,
+        "losses": tuple(
+            (round(hole.start / song.sample_rate, 3), round(hole.frames / song.sample_rate, 3))
+            for hole in song.holes[:LISTED_LOSSES]
+        ),
+        "stray_bytes": song.stray_bytes,
     }
 
 

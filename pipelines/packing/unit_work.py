@@ -15,7 +15,7 @@ STAGE = "pack"
 LEDGER = "ledger"
 SHARD = "shard-"
 """Labels of a mark's outputs; shards are counted from 0000."""
-VERSION = 2
+VERSION = 3
 """Raise it when the same input would give other bytes."""
 
 

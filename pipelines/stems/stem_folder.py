@@ -20,7 +20,7 @@ from pipelines.stems.stem_ledger import Finding, OnProgress, close_ledger
 from pipelines.stems.stem_mixing import write_sum
 from pipelines.stems.wave_files import BLOCK
 from pipelines.workers.fan_out import fan_out
-from storage.audio.wav_headers import require_whole
+from storage.audio.stated_length import require_whole
 from storage.audio.waveforms import AudioInfo, probe
 from storage.errors import DataError, DecodeError
 from storage.home.layout import Corpus, Home

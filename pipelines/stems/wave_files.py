@@ -10,7 +10,8 @@ import soundfile
 import soxr
 
 from pipelines.config import CHANNELS, SAMPLE_RATE
-from storage.audio.wav_headers import WavFormat, require_whole
+from storage.audio.stated_length import require_whole
+from storage.audio.wav_headers import WavFormat
 from storage.audio.waveforms import Waveform
 from storage.errors import DecodeError
 from storage.files import arriving

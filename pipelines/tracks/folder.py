@@ -20,8 +20,10 @@ from storage.records import Track
 SUFFIXES = frozenset(
     f".{kind}"
     for kind in (
-        *("aac", "aif", "aifc", "aiff", "ape", "au", "caf", "flac", "m4a", "m4b", "mka", "mp2"),
-        *("mp3", "mpc", "oga", "ogg", "opus", "snd", "tta", "w64", "wav", "wma", "wv"),
+        *("3gp", "aac", "ac3", "aif", "aifc", "aiff", "amr", "ape", "asf", "au", "avi", "bwf"),
+        *("caf", "dsf", "dts", "eac3", "flac", "flv", "latm", "loas", "m4a", "m4b", "mka", "mkv"),
+        *("mov", "mp1", "mp2", "mp3", "mp4", "mpc", "mpga", "oga", "ogg", "opus", "rf64", "snd"),
+        *("spx", "ts", "tta", "w64", "wav", "webm", "wma", "wv"),
     )
 )
 """Of file names, whatever their case: what libsndfile or FFmpeg decodes."""

@@ -121,11 +121,12 @@ def _header(form: bytes, number: int, extra: bytes) -> tuple[bytes, int]:
     """Return a frame's header and what the frame's checksum makes of it."""
     # Numbers are spelled as UTF-8 spells characters, surrogates too.
     header = form + chr(number).encode("utf-8", "surrogatepass") + extra
-    header += bytes([_crc8(header)])
+    header += bytes([crc8(header)])
     return header, _crc16(header)
 
 
-def _crc8(data: bytes) -> int:
+def crc8(data: bytes) -> int:
+    """Return a frame header's checksum; with its own last byte, a correct one's is 0."""
     table, value = _table(HEADER_POLYNOMIAL, 8), 0
     for byte in data:
         value = table[value ^ byte]

@@ -1,6 +1,6 @@
 """WAV headers: written so that the same sound gives the same bytes, and read without a library.
 
-libsndfile writes the time of day into each float WAV, and reads a cut file without an error.
+libsndfile writes the time of day into each float WAV.
 """
 
 import struct
@@ -19,10 +19,6 @@ Samples = npt.NDArray[np.int16]
 PCM_HEADER_BYTES = 44
 LARGEST_BYTES = 2**32 - 1
 """Of a WAV file: its sizes have 32 bits. RF64 holds more."""
-SLACK_BYTES = 8
-"""Bytes that may be missing: some writers count padding that they do not write."""
-ENDLESS_BYTES = 0xFFFF_FF00
-"""A writer that did not know the length promised as much as this, or more."""
 PEAK_WITHIN_BYTES = 200
 """Of a file written by libsndfile, within which its `PEAK` chunk begins."""
 
@@ -84,23 +80,6 @@ def pcm_format(head: bytes) -> WavFormat:
     ) or not channels:  # fmt: skip
         raise DecodeError("no 16-bit WAV as shards hold it")
     return WavFormat(int.from_bytes(head[24:28], "little"), channels, "PCM_16")
-
-
-def require_whole(path: Path, name: str) -> None:
-    """Raise `DecodeError` if a WAV, called `name` in the message, is shorter than its header says.
-
-    libsndfile reads what is there without an error.
-    """
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(8)
-        found = path.stat().st_size
-    except OSError as error:
-        raise DecodeError(f"{name} cannot be read ({error.strerror})", "unreadable") from error
-    promised = int.from_bytes(head[4:], "little") + len(head)
-    endless = promised > ENDLESS_BYTES
-    if head[:4] == b"RIFF" and promised > found + SLACK_BYTES and not endless:
-        raise DecodeError(f"{name} has {found} bytes of a promised {promised}", "truncated")
 
 
 def clear_peak_time(path: Path) -> None:

@@ -28,6 +28,8 @@ class Mutant(NamedTuple):
 
     kind: str
     data: bytes
+    harmless: bool = False
+    """Whether all of its sound is there, so that it must be kept."""
 
 
 @cache
@@ -202,6 +204,10 @@ MUTATIONS: dict[str, Mutation] = {
 }
 
 
+HARMLESS = {"whole", "absurd ID3", "garbage before", "false length", "foreign"}
+"""Kinds that take no sound away: what headers and tags say of it is false, or it is elsewhere."""
+
+
 def mutant(number: int, seed: int) -> Mutant:
     """Return one damaged recording; every kind comes in turn, some damaged twice."""
     chance = random.Random(f"{seed} {number}")
@@ -211,6 +217,7 @@ def mutant(number: int, seed: int) -> Mutant:
     data = MUTATIONS[kind](song, other, chance)
     # Alike they would be duplicates, and only the first be decoded.
     data += chance.randbytes(3) if kind in ("form changes", "false length") else b""
+    harmless = kind in HARMLESS and (kind != "false length" or b"Xing" in song or b"Info" in song)
     if chance.random() < 0.1 and data and kind != "whole":
-        data = chance.choice([truncated, flipped, gap])(data, other, chance)
-    return Mutant(kind, data)
+        data, harmless = chance.choice([truncated, flipped, gap])(data, other, chance), False
+    return Mutant(kind, data, harmless)

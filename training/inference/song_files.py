@@ -13,7 +13,7 @@ import soundfile
 import soxr
 
 from storage.audio.decode import decode_into
-from storage.audio.decoders import Form
+from storage.audio.decoding import Decoding, Form
 from storage.audio.wav_headers import clear_peak_time
 from storage.audio.waveforms import Waveform
 from storage.errors import ConfigError, DecodeError, MachineError
@@ -23,6 +23,8 @@ LONGEST_SECONDS = 24 * 3600.0
 """Of a song. Only the disk bounds it; a header that promises more is damaged."""
 BLOCK = 1 << 17
 """Frames resampled at a time."""
+LISTED_HOLES = 3
+"""Places of a damaged song that a warning names."""
 WAV_BYTES = 4_000_000_000
 """Beyond this a WAV's 32-bit sizes end, and RF64 begins."""
 
@@ -86,9 +88,33 @@ def read_song(path: Path, folder: Path) -> StagingFile:
     def begin(form: Form) -> StagingFile:
         return StagingFile(folder, form.sample_rate, form.channels)
 
-    _, staging = decode_into(path, str(path), LONGEST_SECONDS, begin)
+    facts, staging = decode_into(path, str(path), LONGEST_SECONDS, begin, maximum_loss=1.0)
     assert staging
+    if damage := _damage(facts):
+        logger.warning("song %s is damaged: %s", path, damage)
     return staging
+
+
+def _damage(facts: Decoding) -> str:
+    """Describe what of a song was lost; empty where nothing was."""
+    rate = facts.sample_rate
+    said = []
+    if facts.holes:
+        places = [
+            f"{hole.frames / rate:.2f} s at {hole.start / rate:.1f} s" for hole in facts.holes
+        ]
+        more = (
+            f" and at {len(places) - LISTED_HOLES} more places"
+            if len(places) > LISTED_HOLES
+            else ""
+        )
+        said.append(f"silence fills {', '.join(places[:LISTED_HOLES])}{more}")
+    if facts.frames_missing:
+        said.append(
+            f"its last {facts.frames_missing / rate:.2f} s are missing, so that its stems last "
+            f"{facts.seconds:.2f} s"
+        )
+    return "; ".join(said)
 
 
 def resampled(song: StagingFile, sample_rate: int, folder: Path) -> StagingFile:

@@ -19,7 +19,7 @@ from pipelines.packing.clips import (
     second_powers,
     zero_chunks,
 )
-from storage.audio.decoders import Form
+from storage.audio.decoding import Form
 from storage.errors import DecodeError
 from tests.synthesised import RATE, Sound, tune
 
@@ -42,7 +42,7 @@ def cut(
 
 
 def conform(sound: Sound, rate: int, size: int = 10_007) -> Sound:
-    conformer = Conformer(Form(rate, sound.shape[0], "test", 0), RATE)
+    conformer = Conformer(Form(rate, sound.shape[0], "test"), RATE)
     parts = [conformer.take(block).copy() for block in blocks(sound, size)]
     return np.concatenate([*parts, conformer.rest()], axis=1)
 
@@ -188,7 +188,7 @@ def test_higher_rates_are_resampled_as_if_at_once(rate: int, channels: int) -> N
 
 def test_more_than_two_channels_are_refused() -> None:
     with pytest.raises(DecodeError, match="3 channels") as caught:
-        Conformer(Form(RATE, 3, "test", 0), RATE)
+        Conformer(Form(RATE, 3, "test"), RATE)
     assert caught.value.reason == "channels"
 
 

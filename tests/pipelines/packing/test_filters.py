@@ -6,17 +6,17 @@ import pytest
 from pipelines.config import ClipConfig, FilterConfig, FmaConfig
 from pipelines.packing.clips import Cutter
 from pipelines.packing.filters import DECODED, OPENED, PLANNED, Rejection, judge, silent
-from storage.audio.decoders import Decoding, Form
+from storage.audio.decoding import Decoding, Form, Length
 from storage.records import Track
 
 
 def song(seconds: float, rate: int = 44_100, channels: int = 2) -> Decoding:
     frames = round(seconds * rate)
-    return Decoding(rate, channels, "test", frames, frames, 0)
+    return Decoding(rate, channels, "test", Length(frames, "exact"), frames)
 
 
 def form(rate: int = 44_100, channels: int = 2) -> Form:
-    return Form(rate, channels, "test", 0)
+    return Form(rate, channels, "test")
 
 
 def track(licence: str = "", duplicate_of: str = "") -> Track:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipelines.stems.wave_files import Recording, wave_bytes, wave_file
 from storage.audio import wav_headers
-from storage.audio.wav_headers import require_whole
+from storage.audio.stated_length import require_whole
 from storage.errors import DecodeError
 from tests.stem_archives import float_wave
 

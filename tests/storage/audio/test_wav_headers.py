@@ -12,11 +12,9 @@ from storage.audio.wav_headers import (
     WavFormat,
     clear_peak_time,
     pcm_format,
-    require_whole,
     wav_file,
 )
 from storage.errors import DecodeError
-from tests.stem_archives import float_wave
 from tests.synthesised import Sound, as_file, tune
 
 
@@ -71,25 +69,3 @@ def rf64(sound: Sound) -> bytes:
     buffer = io.BytesIO()
     soundfile.write(buffer, sound.T, 44_100, "FLOAT", format="RF64")
     return buffer.getvalue()
-
-
-@pytest.mark.parametrize("kind", ["WAV", "FLAC", "MP3"])
-def test_whole_files_of_any_kind_pass(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "a"
-    path.write_bytes(as_file(tune(0.2), kind=kind))
-    require_whole(path, "a")
-
-
-def test_a_header_of_unknown_length_passes_and_a_short_file_does_not(tmp_path: Path) -> None:
-    path = tmp_path / "a.wav"
-    wave = float_wave(tune(0.2))
-    path.write_bytes(b"RIFF" + struct.pack("<I", 0xFFFF_FFFF) + wave[8:])
-    require_whole(path, "a.wav")
-    path.write_bytes(wave[:-1])
-    require_whole(path, "a.wav")
-    path.write_bytes(wave[:-16])
-    with pytest.raises(DecodeError, match=r"a\.wav has .* of a promised") as error:
-        require_whole(path, "a.wav")
-    assert error.value.reason == "truncated"
-    with pytest.raises(DecodeError, match="cannot be read"):
-        require_whole(tmp_path / "b.wav", "b.wav")

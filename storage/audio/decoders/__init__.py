@@ -1,0 +1,1 @@
+"""Ways to decode a recording: libsndfile, FFmpeg's containers, and packets that a walk found."""
