@@ -6,8 +6,6 @@ BIN := .venv/bin
 HOME_AT ?= home
 # Tests that run at once: many wait for servers and processes more than they work.
 JOBS ?= 3
-# A file to a worker, in the order of tests/conftest.py: the longest first.
-SPREAD = -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system services demo check docs format test test-quick bench mutants torture gameday lock clean
@@ -47,10 +45,10 @@ docs: setup  ## Build the documentation site into build/site; warnings and broke
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 test: check services  ## Everything that CI checks
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD) --durations=40
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --durations=40
 
 test-quick: setup  ## For the working day: without servers, studies and whatever takes ten seconds
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD) -m "not slow and not server"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) -m "not slow and not server"
 
 # Tests of several servers stand on these; without them they are skipped, and say so.
 services:

@@ -132,7 +132,9 @@ class Works:
 
     def last_run(self, home: Path | str = "") -> dict[str, Any]:
         """Return the flow run that was started last: in a home, or in any."""
-        rows = self.api("flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 100})
+        # What schedules have planned is first in this order, too.
+        begun = {"flow_runs": {"start_time": {"is_null_": False}}}
+        rows = self.api("flow_runs/filter", {**begun, "sort": "START_TIME_DESC", "limit": 100})
         return next(row for row in rows if not home or row["parameters"]["home"] == str(home))
 
 
@@ -249,8 +251,8 @@ def scores(home: Path) -> list[dict[str, Any]]:
 
 
 def wait_for_no_job(home: Path) -> None:
-    """The training child dies with the killed orchestrator, and soon."""
-    deadline = time.monotonic() + 30
+    """The training child dies with the killed orchestrator."""
+    deadline = time.monotonic() + LIMIT_SECONDS
     while True:
         # A server of the home has its path in its command line, too.
         jobs = [line for _, words in commands() if f"{home}/runs/" in (line := " ".join(words))]

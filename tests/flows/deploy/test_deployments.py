@@ -23,7 +23,7 @@ from flows.studies.request import RunRequest
 from flows.studies.table import FLOWS, RECIPES, study_of_recipe
 from storage.errors import ConfigError
 from storage.home.open import open_home
-from tests.flows.conftest import EVALUATIONS, HOST, REDONE, Works
+from tests.flows.conftest import EVALUATIONS, HOST, LIMIT_SECONDS, REDONE, Works
 from tests.flows.deploy.test_serve import wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -132,7 +132,7 @@ def worker(works: Works, unevaluated: Path, obstacle: Path) -> Iterator["subproc
     yield worker
     again = works("deploy", *order)
     worker.send_signal(signal.SIGTERM)
-    output = worker.communicate(timeout=120)[0]
+    output = worker.communicate(timeout=LIMIT_SECONDS)[0]
     assert again.returncode == 0, again.stderr
     assert worker.returncode == 143
     assert "Traceback" not in output

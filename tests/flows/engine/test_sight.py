@@ -17,7 +17,7 @@ from tests.flows.conftest import LIMIT_SECONDS, Works
 from tests.flows.recovery.test_cancel import Training
 from tests.webhook import SECRET, webhook
 
-pytestmark = [pytest.mark.slow, pytest.mark.apart]
+pytestmark = pytest.mark.slow
 
 
 def artifacts(works: Works, run: str) -> dict[str, list[dict[str, Any]]]:

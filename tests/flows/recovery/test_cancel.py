@@ -16,7 +16,7 @@ from flows.ui.run_card import KEY
 from tests.flows.conftest import LIMIT_SECONDS, Works, wait_for_no_job
 from tests.flows.deploy.test_serve import _deployment, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.apart]
+pytestmark = pytest.mark.slow
 
 STEPS = "pretraining.loop.steps=5000"
 

@@ -14,7 +14,7 @@ from flows.recovery.heartbeats import runner_heartbeat
 from flows.server.settings import ServerSettings
 from storage.files import read_json, write_json
 from storage.processes import children, identity
-from tests.flows.conftest import Works
+from tests.flows.conftest import LIMIT_SECONDS, Works
 from tests.flows.crashed_runs import Server, deployed, names
 from tests.flows.deploy.test_serve import wait_for
 
@@ -165,7 +165,7 @@ def test_killed_while_the_flow_was_starting(
         wait_for(lambda: server.state(run) == "Completed", process)
     finally:
         process.send_signal(signal.SIGINT)
-        assert "Traceback" not in process.communicate(timeout=60)[0]
+        assert "Traceback" not in process.communicate(timeout=LIMIT_SECONDS)[0]
         server.ask("DELETE", f"deployments/{deployment['id']}")
 
 

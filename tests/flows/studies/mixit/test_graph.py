@@ -19,7 +19,7 @@ from tests.flows.conftest import (
     wait_for_no_job,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.apart]
+pytestmark = pytest.mark.slow
 
 
 def run_again(works: Works, home: Path, *settings: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from storage.records import SongScore
 from tests.flows.conftest import Works
 from tests.training.report.test_gains import by_hand
 
-pytestmark = [pytest.mark.slow, pytest.mark.apart]
+pytestmark = pytest.mark.slow
 OWN_JOBS = ("pretrain", "select channels", "finetune", "train from scratch",
             "evaluate finetune", "evaluate train from scratch")  # fmt: skip
 LARGE = [f"{half}.model.blocks=2" for half in ("pretraining", "finetuning")]
