@@ -13,7 +13,7 @@ FIRST = (
 )  # fmt: skip
 """What takes longest is begun first, so that no worker is left with it at the end."""
 SCHEDULES = (
-    "tests/flows/cli/test_doctor.py", "tests/flows/deploy/test_deployments.py",
+    "tests/flows/cli/machine/test_doctor.py", "tests/flows/deploy/test_deployments.py",
     "tests/flows/deploy/test_serve.py",
 )  # fmt: skip
 """What makes schedules on the server of all workers, and what counts them: one after the other."""

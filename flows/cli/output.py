@@ -1,7 +1,7 @@
 """How commands print: tables for people, JSON for machines."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -38,4 +38,12 @@ def table_of(title: str, headers: Sequence[str], rows: Sequence[Sequence[str | T
         table.add_column(Text(header), overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    return table
+
+
+def list_of(told: Mapping[str, str]) -> Table:
+    """Return names, each with its description beside it."""
+    table = Table.grid(padding=(0, 2))
+    for name, text in told.items():
+        table.add_row(Text(name, "bold"), Text(text))
     return table

@@ -69,7 +69,7 @@ def found(work: Work, jobs: int, least_seconds: float) -> Iterator[Finding | Unf
         while waiting or running:
             while waiting and len(running) < jobs:
                 ours, theirs = FORK.Pipe(duplex=False)
-                process = FORK.Process(
+                process: BaseProcess = FORK.Process(
                     target=_examine, args=(*waiting.pop(), least_seconds, theirs)
                 )
                 process.start()

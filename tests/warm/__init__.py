@@ -13,5 +13,5 @@ is noted in locks and heartbeats, and that a stopped process (SIGSTOP) does not 
 what a test kills or stops is never warm (`Works.start`), nor what brings variables of Prefect.
 """
 
-FOLDER = "STEMWORKS_TESTS_WARM"
+FOLDER = "TESTS_WARM"
 """Environment variable: where the sockets are, one for each module."""

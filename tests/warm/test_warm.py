@@ -63,7 +63,7 @@ def wait_until(so: Callable[[], bool]) -> None:
 def start(folder: Path, word: str, *, warm: bool) -> "subprocess.Popen[str]":
     given = {**os.environ, **interpreters.variables(folder), "NOTE": "é"}
     if not warm:
-        del given["STEMWORKS_TESTS_WARM"]
+        del given["TESTS_WARM"]
     return subprocess.Popen(
         [sys.executable, "-m", "toy", word, "and more"], env=given, cwd=folder.parent, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

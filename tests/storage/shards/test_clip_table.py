@@ -118,5 +118,5 @@ def test_any_clip_may_end_with_the_last_sample_but_none_behind_it() -> None:
 def test_a_shard_of_samples_alone_has_no_clips() -> None:
     alone = shard(0, **(TWO | {"clips": [], "firsts": [], "of_tracks": []}))
     assert len(alone.table(2)) == 0
-    empty = shard(1, **{name: [] for name in TWO})
+    empty = shard(1, None, **{name: [] for name in TWO})
     assert len(table([empty, alone, empty, shard(2, **TWO)], 1)) == 2

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -11,7 +13,7 @@ CPU = torch.device("cpu")
 RECOMPUTE = ("nothing", "cheap", "everything")
 
 
-SMALL = {"blocks": 1, "outputs": 2, "n_fft": 256, "hop": 64, "sample_rate": 8_000}
+SMALL: dict[str, Any] = {"blocks": 1, "outputs": 2, "n_fft": 256, "hop": 64, "sample_rate": 8_000}
 """One path along each axis, and few bands: compilers take their time by the line."""
 
 

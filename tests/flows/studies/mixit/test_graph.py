@@ -9,6 +9,7 @@ import pytest
 
 from tests import synthesised
 from tests.flows.conftest import (
+    LIMIT_SECONDS,
     REDONE,
     STAGES,
     Works,
@@ -172,7 +173,7 @@ def _pretraining_checkpoints(home: Path) -> list[Path]:
 def test_interrupted_resumably(works: Works, tmp_path: Path, signal_number: int, code: int) -> None:
     home = tmp_path / "home"
     process = works.start(*works.order("pretrain", home, "pretraining.loop.steps=2000"))
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + LIMIT_SECONDS
     while not _pretraining_checkpoints(home):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
@@ -182,7 +183,7 @@ def test_interrupted_resumably(works: Works, tmp_path: Path, signal_number: int,
     assert second.returncode == 4
     assert f"is being done by another process (pid {process.pid})" in second.stderr
     process.send_signal(signal_number)
-    output = process.communicate(timeout=120)[0]
+    output = process.communicate(timeout=LIMIT_SECONDS)[0]
     assert process.returncode == code, output
     assert "Traceback" not in output
     wait_for_no_job(home)
