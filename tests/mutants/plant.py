@@ -141,14 +141,26 @@ def _is_log(node: ast.AST) -> bool:
 def _context(node: ast.AST, place: _Place) -> str:
     """Return the longest source around a node, within its statement, that is short enough."""
     best = ast.unparse(node.test if isinstance(node, ast.If | ast.While) else node)
+    bare = isinstance(node, ast.Constant | ast.Name)
     for outer in reversed(place.around):
-        if isinstance(outer, (*SCOPES, ast.Module, ast.arguments)):
+        if isinstance(outer, ast.arguments):
+            return f"{_argument(node, outer)}={best}"
+        if isinstance(outer, (*SCOPES, ast.Module)):
             break
         text = ast.unparse(outer)
-        if len(text) > CONTEXT or "\n" in text:
+        if bare or (len(text) <= CONTEXT and "\n" not in text):
+            best, bare = text.partition("\n")[0], False
+        else:
             break
-        best = text
     return best if len(best) <= CONTEXT else f"{best[: CONTEXT - 3]}..."
+
+
+def _argument(node: ast.AST, arguments: ast.arguments) -> str:
+    """Return the name of the argument whose default a node is in."""
+    positional = [*arguments.posonlyargs, *arguments.args]
+    by_place = zip(reversed(positional), reversed(arguments.defaults), strict=False)
+    pairs = [*by_place, *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
+    return next(one.arg for one, default in pairs if default and node in ast.walk(default))
 
 
 Change = tuple[str, str, Callable[[], None]]
@@ -159,7 +171,9 @@ def _changes(node: ast.AST, place: _Place) -> Iterator[Change]:
         case ast.Compare():
             yield from _comparisons(node)
         case ast.BinOp() | ast.AugAssign():
-            yield from _operators(node)
+            # Between types, outside of functions, it says "either".
+            if place.function or not isinstance(node.op, ast.BitOr):
+                yield from _operators(node)
         case ast.Constant():
             yield from _constants(node, place)
         case ast.BoolOp() | ast.UnaryOp() | ast.If() | ast.IfExp() | ast.While():

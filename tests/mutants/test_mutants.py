@@ -53,7 +53,7 @@ def test_every_kind_of_fault_is_planted_and_named() -> None:
     assert names == {
         "module: LIMIT = 7: 7 => 8": None,
         "module: LIMIT = 7: 7 => 6": None,
-        "chosen: 200: 200 => 400": "chosen",
+        "chosen: b=200: 200 => 400": "chosen",
         "chosen: a: if => if not": "chosen",
         **dict.fromkeys(
             (f"chosen: return not (a < b and max(a, 1) == b // 2): {change}" for change in (

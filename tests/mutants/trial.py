@@ -186,7 +186,7 @@ def _tested(target: Target, code: CodeType, tests: Sequence[str] | None = None) 
     try:
         result = pytest.main(
             ["-x", "--tb=no", "-o", "addopts=-q --strict-markers", "-p", "no:cacheprovider",
-             "-p", "no:benchmark", "-p", "no:xdist",
+             "-p", "no:benchmark",
              "-W", "ignore::pytest.PytestAssertRewriteWarning", "--basetemp", f"{folder}/tests",
              *target.tests],
             plugins=[reach if tests is None else Selection(tests)],

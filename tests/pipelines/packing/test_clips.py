@@ -117,6 +117,7 @@ def test_overshoot_is_counted() -> None:
     assert clipped(np.clip(sound, -1, 1)) == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([-1.5, -1.0, -0.1, 0.0, 1.0, 1.5]), min_size=2, max_size=12))
 def test_clipped_is_what_a_count_gives(values: list[float]) -> None:
     sound = np.array([values, values[::-1]], np.float32)

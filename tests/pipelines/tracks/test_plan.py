@@ -115,6 +115,9 @@ def test_the_digest_knows_seed_size_and_every_track() -> None:
 def test_what_is_no_plan_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="got 0"):
         make_plan([], FmaConfig())
+    with pytest.raises(DataError) as named:
+        make_plan([*tracks(9), *tracks(7)], FmaConfig())
+    assert str(named.value).endswith(str([track.id for track in tracks(5)]))
     with pytest.raises(DataError, match=r"repeated: \['000001'\]"):
         make_plan([*tracks(3), tracks(2)[1]], FmaConfig())
     corpus = Corpus(tmp_path)

@@ -71,6 +71,7 @@ def test_numbers_of_every_length(count: int) -> None:
     np.testing.assert_array_equal(by_libsndfile(joined(frames[-1:], LOW, 1)), sound[-LOW:])
 
 
+@settings(deadline=None)
 @given(st.integers(1000, 100_000) | st.sampled_from([11_025, 22_050, 44_100, 88_200, 176_400]))
 def test_a_frame_is_the_largest_that_divides_a_second(rate: int) -> None:
     """Between 16 and 4608 samples, as the format has it; where none does, a second."""

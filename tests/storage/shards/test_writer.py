@@ -217,3 +217,11 @@ def test_notes_are_plain_text_and_hold_no_number_that_json_lacks(tmp_path: Path)
             writer.add("000001", "training", [Sample.of("b", b"x", {"power": math.nan})], [])
         written = writer.close()
     assert '{"n":1,"title":"Über"}'.encode() in written[0].path.read_bytes()
+
+
+def test_members_tell_nothing_of_who_wrote_them_and_when(tmp_path: Path) -> None:
+    (written,) = write_groups(tmp_path, [[700], [5]], 10**6)
+    with tarfile.open(written.path) as tar:
+        assert {(one.mode, one.mtime, one.uid, one.gid, one.uname, one.gname) for one in tar} == {
+            (0o444, 0, 0, 0, "", "")
+        }

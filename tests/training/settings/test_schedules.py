@@ -126,3 +126,19 @@ def test_every_rate_lies_between_nothing_and_the_peak(step: int, losses: list[fl
         rate = kind(warmup_steps=7).rate(0.1, step, 3000, losses)
         assert 0 <= rate <= 0.1
         assert math.isfinite(rate)
+
+
+def test_a_decay_is_a_share() -> None:
+    """More than nothing, and no growth."""
+    assert ExponentialSchedule(decay=1.0).share(10**5, 10**6, ()) == 1
+    for decay in (0.0, -0.5, 1.01):
+        with pytest.raises(ValueError, match="decay"):
+            ExponentialSchedule(decay=decay)
+
+
+def test_a_plateau_halves_the_rate_after_three_validations_unless_told_otherwise() -> None:
+    """Down to nothing, as the default of a cosine ends at nothing."""
+    schedule = PlateauSchedule()
+    assert [schedule.share(0, 1, [-1.0] * count) for count in range(6)] == [1, 1, 1, 1, 0.5, 0.5]
+    assert schedule.share(0, 1, [-1.0] * 100) < 1e-6
+    assert CosineSchedule().share(10, 10, ()) == 0

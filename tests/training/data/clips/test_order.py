@@ -136,3 +136,10 @@ def test_epochs_deal_shards_anew() -> None:
         tuple(map(tuple, [order.shards(epoch, group) for group in range(4)])) for epoch in range(5)
     }
     assert len(dealt) == 5
+
+
+def test_an_order_of_all_shards_has_one_group() -> None:
+    shards = np.repeat([3, 1, 4], 5)
+    order = ClipOrder(np.arange(15), shards, 0)
+    assert {order.group(epoch, position) for epoch in (0, 3) for position in range(7)} == {0}
+    assert order.shards(0, 0) == order.shards(3, 0) == [3, 1, 4]

@@ -87,3 +87,17 @@ def test_counts_add_up() -> None:
     assert sum(numbers["energy_shares"]) == pytest.approx(1)
     assert numbers["alive_outputs"] == pytest.approx(4, abs=0.05)
     assert numbers["dominance"] == pytest.approx(0.25, abs=0.05)
+
+
+def test_one_example_is_its_own_mean_and_none_is_no_number() -> None:
+    torch.manual_seed(0)
+    outputs = torch.randn(1, 3, 2, 4000) * torch.tensor([0.7, 0.2, 0.1]).sqrt().view(1, 3, 1, 1)
+    statistics = OutputStatistics(MixitObjective(), 3)
+    empty = statistics.numbers(statistics.sums())
+    assert (empty["dominance"], empty["alive_outputs"]) == (0.0, 0.0)
+    statistics.add(outcome_of(outputs, torch.randn(1, 2, 2, 4000)))
+    numbers = statistics.numbers(statistics.sums())
+    assert numbers["energy_shares"] == pytest.approx([0.7, 0.2, 0.1], abs=0.02)
+    assert numbers["dominance"] == pytest.approx(0.7, abs=0.02)
+    entropy = -sum(share * math.log(share) for share in (0.7, 0.2, 0.1))
+    assert numbers["effective_sources"] == pytest.approx(math.exp(entropy), abs=0.1)
