@@ -1,8 +1,9 @@
 """FFmpeg's demuxers and decoders, for the containers that have no walk."""
 
 from collections.abc import Iterator
+from io import RawIOBase
 from pathlib import Path
-from typing import IO, Any, Generic
+from typing import Any, Generic
 
 import av
 
@@ -27,7 +28,7 @@ TOLERANCE = 0.75
 
 
 def by_container(
-    source: Source, begin: Begin[Taker], file: Path | IO[bytes]
+    source: Source, begin: Begin[Taker], file: Path | RawIOBase
 ) -> Attempt[Taker] | None:
     """Decode with FFmpeg, silence for packets that are missing; None where it finds no audio."""
     options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
@@ -127,7 +128,7 @@ class _Drain(Generic[Taker]):
             return 0.0
         for frame in frames:
             self._take(frame)
-        return sum(frame.samples / frame.sample_rate for frame in frames)
+        return float(sum(frame.samples / frame.sample_rate for frame in frames))
 
     def _take(self, frame: Any) -> None:
         """Take one frame, in the form that the recording began with."""

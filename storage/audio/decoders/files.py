@@ -4,8 +4,9 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
+from io import RawIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -63,7 +64,7 @@ def by_soundfile(
 
 
 @contextlib.contextmanager
-def _opened(file: Path | IO[bytes]) -> Iterator[Stream | None]:
+def _opened(file: Path | RawIOBase) -> Iterator[Stream | None]:
     try:
         stream = Stream(str(file) if isinstance(file, Path) else file)
     except soundfile.LibsndfileError:
@@ -87,7 +88,7 @@ def blocks(stream: Any) -> Iterator[Waveform]:
 
 
 @contextlib.contextmanager
-def opened_quietly(file: IO[bytes]) -> Iterator[Stream | None]:
+def opened_quietly(file: RawIOBase) -> Iterator[Stream | None]:
     """Open what reads like a file; None where soundfile cannot."""
     with _hushed(), _opened(file) as stream:
         yield stream
