@@ -6,12 +6,14 @@ BIN := .venv/bin
 HOME_AT ?= home
 # Tests that run at once: many wait for servers and processes more than they work.
 JOBS ?= 3
+# A file to a worker, in the order of tests/conftest.py: the longest first.
+SPREAD = -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system services demo check format test bench torture gameday lock clean
+.PHONY: help setup system services demo check docs format test test-quick bench mutants torture gameday lock clean
 
 help:  ## List the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 setup: system .venv/.ready  ## Make the environment: about 4 minutes and 6 GB
 
@@ -34,14 +36,21 @@ system:
 demo: setup  ## Run the whole study on synthesised music: minutes on two cores
 	$(BIN)/stemworks run study --recipe demo --home $(HOME_AT)
 
-check: setup  ## Lint, format, types, walls
+check: setup  ## Lint, format, types, walls, documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory docs
+
+docs: setup  ## Build the documentation site into build/site; warnings and broken links are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 test: check services  ## Everything that CI checks
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD) --durations=40
+
+test-quick: setup  ## For the working day: without servers, studies and whatever takes ten seconds
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD) -m "not slow and not server"
 
 # Tests of several servers stand on these; without them they are skipped, and say so.
 services:
@@ -59,7 +68,7 @@ format:  ## Put the code in form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup  ## Measure; nothing is asserted
+bench: setup  ## Measure, store the figures, write BENCHMARKS.md: about 10 minutes on idle cores
 	$(BIN)/python -m tests.benchmarks
 
 torture: setup  ## Kill packers, fail their servers, feed them damage: about 12 minutes
@@ -68,10 +77,13 @@ torture: setup  ## Kill packers, fail their servers, feed them damage: about 12 
 gameday: setup services  ## Disturb a study on purpose, and resume it: 85 minutes on two busy cores
 	$(BIN)/python -m tests.gameday
 
+mutants: setup  ## Plant small faults where numbers are made: do tests see them? About 10 minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.mutants
+
 lock: setup  ## Resolve the dependencies anew
 	$(BIN)/uv pip compile pyproject.toml --extra dev --override docker/lock-overrides.txt \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 \
 	  --output-file requirements.lock
 
 clean:  ## Remove what the commands made, but no home
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -1,67 +1,75 @@
-"""The command line: assembles the commands, and turns errors into one sentence and an exit code.
+"""The command line: assembles the commands, and ends each with one sentence and an exit code.
 
-Exit codes: 0 done; 1 unexpected error; 2 setting or option; 3 recording or archive; 4 run;
-5 machine; 130 and 143 stopped by Ctrl-C or SIGTERM, and resumable.
+Exit codes: 0 done; 1 unexpected error; 2 setting, option or word; 3 recording or archive; 4 run;
+5 machine; 130 and 143 stopped by Ctrl-C or SIGTERM, and resumable; 141 the output was not read
+to its end, as in `stemworks status | head -1`: there is nothing to say, as with any Unix program.
+Without a command: the help, and 2, so that a script that has lost its command notices.
 """
 
-import signal
 import sys
-from collections.abc import Callable
-from types import FrameType
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
+from typer.main import get_command
 
-from flows.cli import deploy, doctor, export, garbage_collection, lineage, recover, run, views
-from storage.errors import StemworksError
+from flows.cli import deploy, export, garbage_collection, lineage, recover, run, settings, views
+from flows.cli.machine import doctor
+from flows.cli.terminal.endings import guarded, take_signals
+from flows.cli.terminal.streams import prepare_streams
+from flows.cli.terminal.usage import spoken
+from storage.home.provenance import code
 
+PROGRAM = "stemworks"
 app = typer.Typer(
     help="Raw music archives in, trained and scored music source separators out.",
-    no_args_is_help=True,
+    # Boxes and colours around each option leave too little of 80 columns for what it does.
+    rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
-for group in (run, views, recover, garbage_collection, lineage, export, doctor, deploy):
+for group in (run, views, recover, garbage_collection, lineage, export, doctor, deploy, settings):
     app.add_typer(group.app)
-
-
-UsageError: Any = typer.BadParameter.__mro__[2]
-"""What wrong words end in. typer has a click of its own and exports this one of its errors, which
-shares its base class with all the others."""
+spoken(app)
 
 
 def main() -> None:
     """Run the command line and exit with its exit code."""
-    signal.signal(signal.SIGTERM, _terminated)
-    # A script that starts this in the background has it ignore Ctrl-C, and every child with it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.exit(guarded(lambda: app(standalone_mode=False)))
+    prepare_streams()
+    take_signals()
+    sys.exit(perform(sys.argv[1:]))
 
 
-def guarded(command: Callable[[], object]) -> int:
-    """Run a command; print its error, if there is one, and return its exit code."""
-    try:
-        code = command()
-    except StemworksError as error:
-        _print_error(str(error))
-        return error.exit_code
-    except UsageError as error:
-        _print_error(error.format_message())
-        return 2
-    except (KeyboardInterrupt, typer.Abort):
-        _print_error("stopped; run the same command again to resume")
-        return 130
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 1
-    return code if isinstance(code, int) else 0
+def perform(words: Sequence[str]) -> int:
+    """Do what the words of one command line say; return its exit code."""
+    return guarded(lambda: _invoke(list(words)))
 
 
-def _print_error(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)  # noqa: T201  the command line's own output
+def _invoke(words: list[str]) -> object:
+    """Invoke a command; not by typer's own `main`, which makes of any closed pipe an exit code 1,
+    a model server's among them, and of Ctrl-C a silent 130."""
+    command = get_command(app)
+    with command.make_context(PROGRAM, words) as context:
+        return command.invoke(context)
 
 
-def _terminated(_number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(143)
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        found = code()
+        commit = f" ({found['commit'][:12]})" if "commit" in found else ""
+        typer.echo(f"{PROGRAM} {found['version']}{commit}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
 
 
 if __name__ == "__main__":

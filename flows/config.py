@@ -24,6 +24,8 @@ from storage.config import SECRET, Config, assigned
 from storage.records import STEMS
 
 Part = TypeVar("Part", bound=Config)
+NAME = r"^[a-z0-9][a-z0-9_.-]*$"
+"""Of a study, and of what varies in it: it names files of a home, and labels of stages."""
 
 
 def _bare(address: str) -> str:
@@ -112,15 +114,18 @@ class StudyConfig(Config):
     PATHS: ClassVar[tuple[str, ...]] = ("data.root",)
     """Settings that are paths: runs that are started elsewhere are given them in full."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+    name: Annotated[str, Field(pattern=NAME)]
     """What this study is called in its home. One home holds one configuration under a name."""
     data: SourceConfig = SourceConfig()
+    """Where the archives are."""
     synthesis: SynthesisConfig | None = None
     """Make the archives on the spot instead of reading `data.root`."""
     stems: Annotated[tuple[str, ...], Field(min_length=1)] = STEMS
     """What songs are separated into. `--set stems=[...]` sets it in every part of the study."""
     limits: LimitsConfig = LimitsConfig()
+    """How long stages may take, how many jobs run at once, how often a run resumes."""
     gates: GatesConfig = GatesConfig()
+    """What has to be true of the data, and who has to agree, before GPU time is spent."""
 
     @model_validator(mode="after")
     def _same_stems(self) -> Self:

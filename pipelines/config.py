@@ -11,7 +11,7 @@ from pydantic import (
     model_validator,
 )
 
-from storage.config import Config
+from storage.config import Config, MeasuredIn
 from storage.records import STEMS
 
 Unit = Annotated[float, Field(ge=0, le=1)]
@@ -53,16 +53,16 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 class FilterConfig(Config):
     """What is kept of a track, and why the rest is not."""
 
-    sample_rate: PositiveInt = 44_100
-    """Hz. Tracks below are filtered as `rate_below_44100`; above, resampled to it."""
+    sample_rate: Annotated[PositiveInt, MeasuredIn("Hz")] = 44_100
+    """Tracks below are filtered as `rate_below_44100`; above, resampled to it."""
     mono: Literal["duplicate", "drop"] = "duplicate"
     """Mono tracks become two equal channels, or are filtered as `mono`."""
     silence: Literal["paper", "official"] = "paper"
     """`paper`: clips with more than `silent_seconds` seconds below `silence_db` are dropped.
     `official`: the authors' code, twenty 0.5 s chunks, exactly zero; ten in any clip drop the
     whole track."""
-    silence_db: float = -60.0
-    """dBFS. A second whose power (mean over channels and samples) is below is silent."""
+    silence_db: Annotated[float, MeasuredIn("dBFS")] = -60.0
+    """A second whose power (mean over channels and samples) is below is silent."""
     silent_seconds: NonNegativeInt = 5
     """A clip with more silent seconds than this is dropped."""
     licences: tuple[str, ...] = ()
@@ -76,8 +76,10 @@ class ClipConfig(Config):
     """How tracks are cut."""
 
     seconds: PositiveInt = 10
+    """Length of a clip (paper: 10). A track that is shorter gives none."""
     hop_seconds: PositiveInt = 5
-    """Start to start. Only whole clips are cut."""
+    """From the start of one clip to the start of the next (paper: 5); a shorter hop cuts more
+    clips, which overlap more. Only whole clips are cut."""
 
 
 class ShardConfig(Config):
@@ -87,7 +89,7 @@ class ShardConfig(Config):
     """`clips`: each clip is a sample. `segments`: each kept second is stored once, in samples of
     one hop, and clips are cut when they are read: about half the bytes."""
     codec: Literal["flac", "wav"] = "flac"
-    """16-bit either way."""
+    """How clips are written, 16-bit either way: compressed without loss, or plain."""
     compression: Annotated[int, Field(ge=0, le=8)] = 4
     """Of FLAC: 0 fastest, 8 smallest."""
     max_bytes: PositiveInt = 1_000_000_000
@@ -118,9 +120,13 @@ class FmaConfig(Config):
     metadata: str = "fma_metadata.zip"
     """File name of the metadata archive, in the data root."""
     metadata_sha1: str | None = None
+    """The metadata archive's published sha1, likewise."""
     filters: FilterConfig = FilterConfig()
+    """Which tracks and clips are kept."""
     clips: ClipConfig = ClipConfig()
+    """How tracks are cut."""
     shards: ShardConfig = ShardConfig()
+    """How clips are stored."""
     unit_tracks: PositiveInt = 48
     """Tracks packed as one unit: the smallest thing that is done, or not."""
     seed: NonNegativeInt = 0
@@ -131,7 +137,7 @@ class FmaConfig(Config):
     """A longer track is quarantined as `too_long` before it fills the disk."""
     timeout_seconds: PositiveFloat = 900.0
     """A track that takes longer to decode and cut is quarantined as `timeout`."""
-    memory_mb: PositiveInt = 600
+    memory_mb: Annotated[PositiveInt, MeasuredIn("MiB")] = 600
     """A track that needs more memory is quarantined as `memory`."""
     connections: Annotated[int, Field(ge=1, le=16)] = 6
     """To the archive's server, at a time and from one machine."""
@@ -149,7 +155,9 @@ class ActivityConfig(Config):
     """Source activity detection: where each stem sounds (BSRNN's method, authors' form)."""
 
     window_seconds: PositiveFloat = 8.0
+    """Length of a window, which as a whole is judged to hold a stem or not (authors' code: 8)."""
     hop_seconds: PositiveFloat = 4.0
+    """From the start of one window to the start of the next (authors' code: 4)."""
     chunks: PositiveInt = 10
     """Chunks per window (0.8 s each at the defaults)."""
     statistic: Literal["sum", "mean", "rms"] = "sum"
@@ -177,8 +185,9 @@ class MusdbConfig(Config):
     archive: str = "musdb18hq.zip"
     """Name of the archive, or of the folder, in the data root."""
     sha1: str | None = None
+    """The archive's published sha1, checked before anything is unpacked; a folder has none."""
     md5: str | None = None
-    """The archive's published checksums, checked before anything is unpacked; a folder has none."""
+    """The archive's published md5, likewise."""
     stems: Annotated[tuple[Name, ...], Field(min_length=1)] = STEMS
     """What songs consist of, in the order of a model's outputs. Each stem is the recording of its
     name, or a sum that `mix` names. MoisesDB's recordings are its own eleven stems; at the default,
@@ -203,6 +212,7 @@ class MusdbConfig(Config):
     workers: NonNegativeInt = 0
     """Processes that check a folder's songs or mix MoisesDB's; 0 takes one per core."""
     activity: ActivityConfig = ActivityConfig()
+    """How the places are found where each stem sounds."""
 
     @model_validator(mode="after")
     def _leaves_songs_to_train(self) -> Self:
@@ -264,11 +274,13 @@ class SynthesisConfig(Config):
     validation_songs: PositiveInt = 2
     """Of the train songs, how many carry official validation names."""
     test_songs: PositiveInt = 3
+    """Songs of MUSDB's `test` folder."""
     song_seconds: PositiveFloat = 24.0
     """Mean length of a MUSDB song."""
     damaged: bool = True
     """Add the archive's usual accidents: an empty, a truncated, a short, a 22.05 kHz, a 48 kHz,
     a mono and a silent-gap track."""
     seed: NonNegativeInt = 0
+    """Decides what is composed: another seed gives other songs of the same kind."""
     workers: NonNegativeInt = 0
     """Processes that render; 0 takes one per core."""

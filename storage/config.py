@@ -12,6 +12,29 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from storage.errors import ConfigError
 
 Json = dict[str, Any]
+
+
+class MeasuredIn(NamedTuple):
+    """The unit of a setting whose name does not end in it: `Annotated[int, MeasuredIn("Hz")]`."""
+
+    unit: str
+
+
+UNITS = {
+    "bytes": "bytes",
+    "db": "dB",
+    "gb": "GB",
+    "hours": "hours",
+    "mb": "MB",
+    "minutes": "minutes",
+    "seconds": "seconds",
+    "songs": "songs",
+    "steps": "steps",
+    "tflops": "TFLOP/s",
+    "tracks": "tracks",
+}
+"""The last word of a setting's name -> the unit that it is in, unless a `MeasuredIn` says another.
+A setting with neither is a plain number, such as a count or a share."""
 SECRET = "secret"
 """Kind of refusal after which the value is not repeated."""
 
@@ -19,7 +42,8 @@ SECRET = "secret"
 class Config(BaseModel):
     """A value that says how to do something. Frozen; unknown keys are refused.
 
-    Subclasses document each field under it. Fields named in `RUNTIME` say how fast or where
+    Subclasses document each field under it; its unit is the last word of its name (`UNITS`), or a
+    `MeasuredIn`. Fields named in `RUNTIME` say how fast or where
     something is done, never what comes out: they are left out of the digest. Fields named in
     `NEUTRAL` came after homes were filled without them: while they equal their default, which is
     what was done before, they are left out too, so that no finished work is done again.
@@ -219,11 +243,19 @@ def _suggest(name: str, known: list[str], where: str) -> str:
     return f"{where} has no '{name}'; {hint}"
 
 
+def configs_in(annotation: Any) -> list[type[Config]]:
+    """Return the kinds of settings that a field of this type may hold, such as those of a union."""
+    if isinstance(annotation, type) and issubclass(annotation, Config):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in configs_in(part)]
+
+
 def _explain(error: ValidationError, settings: type[Config], what: str) -> str:
     """Say every refusal in words: which setting, which value, which rule."""
     parts = []
     for problem in error.errors():
-        path = ".".join(_path_of(problem["loc"], settings))
+        names, owner = _place_of(problem["loc"], settings)
+        path = ".".join(names)
         named = f"{what} '{path}'" if path else what
         rule = problem["msg"].removeprefix("Value error, ")
         kind = ".".join(filter(None, (path, "kind")))
@@ -233,7 +265,11 @@ def _explain(error: ValidationError, settings: type[Config], what: str) -> str:
         elif problem["type"] == "union_tag_not_found":
             parts.append(f"{what} '{kind}' is missing: it says which settings these are; add it")
         elif problem["type"] == "extra_forbidden":
-            parts.append(f"unknown {named}")
+            where = ".".join(names[:-1]) or f"the {what}"
+            hint = _suggest(names[-1], sorted(owner.model_fields), where)
+            parts.append(f"unknown {named}: {hint}")
+        elif problem["type"] == "missing":
+            parts.append(f"{named} is missing; add it")
         elif problem["type"] == SECRET or isinstance(problem["input"], dict):
             # Settings that contradict each other are named by the rule, which knows which they are.
             parts.append(f"{named}: {rule}")
@@ -242,21 +278,21 @@ def _explain(error: ValidationError, settings: type[Config], what: str) -> str:
     return "; ".join(parts)
 
 
-def _path_of(location: Iterable[int | str], settings: type[Config]) -> list[str]:
-    """Return a refusal's path as `--set` spells it: without the kinds that pydantic puts in it."""
-    parts: list[str] = []
-    node: Any = settings
-    rest = list(location)
+def _place_of(
+    location: Iterable[int | str], settings: type[Config]
+) -> tuple[list[str], type[Config]]:
+    """Return a refusal's path as `--set` spells it, without kinds, and whose its last name is."""
+    names: list[str] = []
+    owner, inner, rest = settings, settings, list(location)
     while rest:
-        part = rest.pop(0)
-        parts.append(str(part))
-        field = node.model_fields.get(part) if _is_config(node) else None
-        node = field.annotation if field else None
+        name, owner = rest.pop(0), inner
+        names.append(str(name))
+        if isinstance(name, int):
+            continue
+        field = owner.model_fields.get(name)
+        within = configs_in(field.annotation) if field else []
         if field and field.discriminator and rest:
             kind = rest.pop(0)
-            node = next(one for one in get_args(node) if one.model_fields["kind"].default == kind)
-    return parts
-
-
-def _is_config(node: Any) -> bool:
-    return isinstance(node, type) and issubclass(node, Config)
+            within = [one for one in within if one.model_fields["kind"].default == kind]
+        inner = within[0] if len(within) == 1 else Config
+    return names, owner

@@ -20,9 +20,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from storage.environment import BOUND
+
 PR_SET_PDEATHSIG = 1
-BOUND = "STEMWORKS_BOUND"
-"""Identity of the bound process above; its children inherit it."""
 BOUND_BELOW = ["-m", "storage.processes", "-", sys.executable, "-u"]
 """What a bound process gives Python, before a command's words, to have a child bound to it."""
 
@@ -105,7 +105,7 @@ def bound(command: list[str]) -> list[str]:
 def _is_gone(parent: str) -> bool:
     if parent != "-":
         return os.getppid() != int(parent)
-    noted = json.loads(os.environ.get(BOUND, "{}"))
+    noted = json.loads(BOUND.read() or "{}")
     return is_near(noted) and "pid" in noted and not is_alive(noted)
 
 
@@ -114,6 +114,6 @@ if __name__ == "__main__":
     # The parent may have died before the kernel was asked.
     if _is_gone(sys.argv[1]):
         sys.exit(1)
-    os.environ[BOUND] = json.dumps(identity())
+    os.environ[BOUND.name] = json.dumps(identity())
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execvp(sys.argv[2], sys.argv[2:])

@@ -158,7 +158,7 @@ class ChannelMap(Record):
     channels: tuple[int, ...]
     """Distinct outputs, in the order of `stems`."""
     votes: tuple[tuple[int, ...], ...]
-    """[stem][output]: chunks whose best assignment gave this stem this output."""
+    """`[stem][output]`: chunks whose best assignment gave this stem this output."""
     chunks: int
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ that importing `a.b.c` runs `a` and `a.b` first.
 import ast
 from collections import defaultdict, deque
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
@@ -39,7 +40,7 @@ def imports(root: Path) -> list[Import]:
     return [
         Import(name, line, _known(imported, known), by_string)
         for name, path in known.items()
-        for line, imported, by_string in _written(name, path)
+        for line, imported, by_string in _written(_package(name, path), path.read_text())
     ]
 
 
@@ -95,9 +96,19 @@ def _known(name: str, known: dict[str, Path]) -> str:
     return found[-1] if found else name
 
 
-def _written(module: str, path: Path) -> Iterator[tuple[int, str, bool]]:
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text())):
+def _package(module: str, path: Path) -> str:
+    return module if path.name == "__init__.py" else module.rpartition(".")[0]
+
+
+# By its text: copies of the tree differ in few files, and each is parsed once for all of them.
+@cache
+def _written(package: str, text: str) -> tuple[tuple[int, str, bool], ...]:
+    """Return line, name and whether by a string, of every import in a module of a package."""
+    return tuple(_imported(package, text))
+
+
+def _imported(package: str, text: str) -> Iterator[tuple[int, str, bool]]:
+    for node in ast.walk(ast.parse(text)):
         match node:
             case ast.Import():
                 for alias in node.names:

@@ -31,7 +31,7 @@ def test_the_pods_are_as_many_as_torchrun_waits_for(cluster: dict[str, Any]) -> 
     spec, pod = job["spec"], job["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     words = get_args_parser().parse_args(container["args"])
-    assert container["command"][-3:] == ["python", "-m", "torch.distributed.run"]
+    assert container["command"][-3:] == ["python", "-m", "training.torchrun"]
     assert int(words.nnodes) == spec["completions"] == spec["parallelism"]
     assert spec["completionMode"] == "Indexed", "else pods have no names to meet under"
     assert int(words.nproc_per_node) == container["resources"]["limits"]["nvidia.com/gpu"]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from storage.config import Config, Json
+from storage.config import Config, Json, MeasuredIn
 from storage.records import STEMS
 from training.data.clips.config import ClipsData
 from training.data.table import DataConfig
@@ -27,18 +27,22 @@ class LoopConfig(Config):
     """How long, how often, how many."""
 
     steps: PositiveInt = 152_850
-    validate_every: PositiveInt = 2038
-    """Steps between validations; each writes a checkpoint that competes for the best."""
+    """Of the whole run, one update of the weights each (150 epochs of 1019 in pre-training)."""
+    validate_every: Annotated[PositiveInt, MeasuredIn("steps")] = 2038
+    """Between two validations; each writes a checkpoint that competes for the best."""
     validation_batches: PositiveInt = 32
-    checkpoint_every: PositiveInt = 500
-    """Steps between checkpoints to resume from."""
-    log_every: PositiveInt = 10
+    """Batches that a validation loss is the mean of; more make it steadier, and take longer."""
+    checkpoint_every: Annotated[PositiveInt, MeasuredIn("steps")] = 500
+    """Between two checkpoints to resume from; a crash costs so many steps at most."""
+    log_every: Annotated[PositiveInt, MeasuredIn("steps")] = 10
+    """Between two lines of the run's log and points of its curves."""
     keep_best: PositiveInt = 5
     """Checkpoints kept by validation loss; their average is the run's result."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Per step, of an exponential moving average of the weights, which is then what is validated
     and averaged into the result; 0 keeps none, as the authors do."""
     seed: NonNegativeInt = 0
+    """Decides the first weights, the order of examples and what is drawn at random."""
 
 
 class TrainConfig(Config):
@@ -48,20 +52,26 @@ class TrainConfig(Config):
     NEUTRAL: ClassVar[frozenset[str]] = frozenset({"start"})
 
     model: ModelConfig
+    """What is trained."""
     data: DataConfig = ClipsData()
+    """Where its examples are taken from."""
     objective: ObjectiveConfig = MixitObjective()
+    """The loss that it is trained to lower."""
     start: StartConfig = InputsStart()
     """The weights before the first step."""
     optim: OptimConfig = AdamWConfig()
+    """How a step changes the weights."""
     schedule: ScheduleConfig = ExponentialSchedule()
     """The learning rate over the run's steps."""
     loop: LoopConfig = LoopConfig()
+    """How many steps, and what is done between them."""
     precision: Literal["auto", "bf16", "float32"] = "auto"
     """Autocast of the network body; `auto` is bf16 on CUDA and float32 on CPU."""
     freeze_separator: bool = False
     """Train only what lies before and after the model's body, such as the band encoder and decoder
     (the paper's Table 2)."""
     runtime: RuntimeConfig = RuntimeConfig()
+    """Where and how fast it runs; never what its result is."""
 
     @model_validator(mode="before")
     @classmethod
@@ -143,6 +153,7 @@ class EvaluateConfig(Config):
     their mean SI-SDR is highest, for models whose outputs have no names; there may be more outputs
     than stems."""
     separate: SeparateConfig = SeparateConfig()
+    """How a whole song is separated."""
     frame_seconds: PositiveFloat = 1.0
     """Window and hop of the chunk-wise SDR (museval v4)."""
     excerpt_seconds: PositiveFloat = 6.0

@@ -13,8 +13,8 @@ from flows.cli.run import check_machine
 from flows.deploy.schedule import NEVER, Timing
 from flows.server.server import connect, stop
 from flows.server.settings import ServerSettings, database
+from flows.studies.recipe_file import find_recipe
 from flows.studies.request import RunRequest
-from flows.studies.table import study_of_recipe
 from storage.config import Json, assigned
 from storage.errors import ConfigError
 from storage.home.open import open_home
@@ -39,7 +39,7 @@ class DeploySpec:
         cls, study: tuple[str, list[str], str], flows: Sequence[str], when: tuple[str, str, str]
     ) -> "DeploySpec":
         """Return the spec of a study (recipe, settings, home) and a time (cron, every, zone)."""
-        return cls(RunRequest(study_of_recipe(study[0]).whole, *study), flows, Timing(*when))
+        return cls(RunRequest(find_recipe(study[0]).study.whole, *study), flows, Timing(*when))
 
     @property
     def timed(self) -> list[tuple[RunRequest, Timing]]:
@@ -58,7 +58,7 @@ class DeploySpec:
 
 @app.command()
 def ui() -> None:
-    """Start the Prefect server if none runs, and print the address of its UI."""
+    """Print the address of the Prefect UI. Starts the server if none runs."""
     stdout_view().console.print(f"The UI is at {connect()}", soft_wrap=True)
     report_crashes()
 
@@ -73,10 +73,11 @@ def down() -> None:
 @app.command()
 def init(
     resumes: Annotated[
-        int, typer.Option(min=0, help="How often a crashed run of a deployment is restarted.")
+        int, typer.Option(min=0, metavar="N", help="How often a crashed run is restarted.")
     ] = 2,
     database: Annotated[
-        DatabaseName | None, typer.Option(help="Of a server that stemworks did not start.")
+        DatabaseName | None,
+        typer.Option(help="Of a server that stemworks did not start."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -158,11 +159,14 @@ def deploy(  # noqa: PLR0913, PLR0917
     settings: Settings = None,
     home: HomeAt = "home",
     pool: Annotated[
-        str, typer.Option(help="Work pool; created if it does not exist.")
+        str, typer.Option(metavar="NAME", help="Work pool; made if there is none.")
     ] = "stemworks",
-    kind: Annotated[PoolKind, typer.Option("--type", help="Of the pool.")] = "process",
+    kind: Annotated[
+        PoolKind, typer.Option("--type", help="Kind of a pool that is made.")
+    ] = "process",
     jobs: Annotated[
-        list[str] | None, typer.Option("--job", help="Job variable: gpu_count=4. Repeatable.")
+        list[str] | None,
+        typer.Option("--job", metavar="NAME=VALUE", help="Job variable: gpu_count=4. Repeatable."),
     ] = None,
     cron: CronAt = "",
     every: Every = "",
@@ -206,13 +210,11 @@ def job_variables(given: Sequence[str]) -> Json:
 
 @app.command()
 def work(
-    pool: Annotated[str, typer.Argument(help="Work pool.")] = "stemworks",
-    name: Annotated[
-        str, typer.Option(help="Of this worker; by default that of this machine.")
-    ] = "",
-    limit: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 8,
+    pool: Annotated[str, typer.Argument(help="Work pool; 'deploy' makes it.")] = "stemworks",
+    name: Annotated[str, typer.Option(help="Of this worker; without it: this machine's.")] = "",
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Runs at a time.")] = 8,
 ) -> None:
-    """Run what waits in a work pool, until Ctrl-C, which stops its runs, too."""
+    """Run what waits in a work pool, until Ctrl-C. That stops its runs, too."""
     address = connect()
     report_crashes()
     from flows.deploy import serve

@@ -41,11 +41,13 @@ Form = Literal["published", "community"]
 
 @app.command()
 def export(
-    run_directory: Annotated[Path, typer.Argument(help="A run directory of a training.")],
+    run_directory: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run directory: HOME/runs/train-KEY.")
+    ],
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
     as_json: AsJson = False,
 ) -> None:
-    """Copy a trained model out: weights, JSON, model card and lineage."""
+    """Copy a trained model out: weights, JSON, card and lineage."""
     export_model(run_directory, out, stdout_view(as_json))
 
 
@@ -61,9 +63,8 @@ def export_model(run_directory: Path, out: Path, view: View) -> None:
     """
     model = find_model(run_directory)
     if model is None:
-        raise ConfigError(
-            f"{run_directory} holds no trained model; give a training's run directory"
-        )
+        what = "holds no trained model" if run_directory.is_dir() else "is no folder"
+        raise ConfigError(f"{run_directory} {what}; give a training's run directory")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} exists and is not empty; give a new folder")
     explanation = read_json(model / EXPLANATION)
@@ -141,15 +142,17 @@ def import_(
     checkpoint: Annotated[Path, typer.Argument(help="A PyTorch or .safetensors file.")],
     model: Annotated[Path, typer.Argument(help="Folder to write the model to.")],
     settings: Annotated[
-        Path | None, typer.Option(help="The YAML file published beside the checkpoint.")
+        Path | None, typer.Option(metavar="FILE", help="The YAML published beside the checkpoint.")
     ] = None,
     form: Annotated[
         Form | None,
-        typer.Option(help="Of the checkpoint; by default community with --settings, or published."),
+        typer.Option(
+            help="Of the checkpoint; without it: community with --settings, else published."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn a published checkpoint into a model to separate with, score and fine-tune."""
+    """Turn a published checkpoint into a model. Separate with it, score and fine-tune it."""
     options = [] if settings is None else [f"--settings={settings}"]
     options += [] if form is None else [f"--form={form}"]
     import_model(checkpoint, model, options, stdout_view(as_json))

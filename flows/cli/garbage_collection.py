@@ -14,12 +14,14 @@ import typer
 
 from flows.cli.options import AsJson, HomeAt
 from flows.cli.output import View, stdout_view, table_of
+from flows.cli.terminal.questions import ask
 from flows.cli.views import required_studies
 from flows.studies.runner import StageStatus
 from storage.home import marks
 from storage.home.layout import Home
-from storage.home.open import open_home
+from storage.home.open import open_existing
 from storage.stores.base import FolderStore, Seen, Unfinished
+from training.report.formats import count
 
 app = typer.Typer()
 ROOMS = ("archives", "fma", "musdb", "activity", "models", "runs", "reports")
@@ -62,14 +64,14 @@ def collect(
     as_json: AsJson = False,
 ) -> None:
     """Delete what nothing in a home refers to, after asking. With --json: only with --yes."""
-    collect_garbage(open_home(home), agreed, stdout_view(as_json))
+    collect_garbage(open_existing(home), agreed, stdout_view(as_json))
 
 
 def collect_garbage(home: Home, agreed: bool, view: View) -> None:
     """Show a home's garbage, and delete it if `agreed` or the person says so.
 
     Raises:
-        ConfigError: the home holds no study.
+        ConfigError: the home holds no study, or there is no answer.
         LockedError: a study is running.
     """
     studies = required_studies(home)
@@ -80,7 +82,8 @@ def collect_garbage(home: Home, agreed: bool, view: View) -> None:
     value = {"litter": [piece._asdict() for piece in garbage], "bytes": size}
     if garbage and not view.as_json:
         view.show(value, table_of("Nothing refers to", ("file", "size", "why"), rows))
-        agreed = agreed or typer.confirm(f"Delete {len(garbage)} files, {size / 1e6:.1f} MB?")
+        question = f"Delete {count(len(garbage), 'file')}, {size / 1e6:.1f} MB?"
+        agreed = agreed or ask(question, "--yes")
     freed = delete_garbage(home, garbage, studies) if agreed else 0
     view.show({**value, "freed": freed}, f"{freed / 1e6:.1f} MB freed in {home.url}")
 

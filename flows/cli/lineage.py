@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.tree import Tree
 
 from flows.cli.options import AsJson, HomeAt
@@ -18,7 +19,7 @@ from storage.errors import ConfigError
 from storage.files import hash_file
 from storage.home.layout import Home
 from storage.home.marks import Mark
-from storage.home.open import open_home
+from storage.home.open import open_existing, open_home
 from storage.records import plain
 from training.model_folder import WEIGHTS
 from training.report.formats import count, duration
@@ -45,15 +46,15 @@ def lineage(
     home: HomeAt = "home",
     as_json: AsJson = False,
 ) -> None:
-    """Show what made something, from which inputs, by which recipe and code."""
-    show(open_home(home), what, stdout_view(as_json))
+    """Show what made something: from which inputs, recipe and code."""
+    show(home_around(Path(what)) or open_existing(home), what, stdout_view(as_json))
 
 
 def show(home: Home, what: str, view: View) -> None:
     """Show an artefact's lineage.
 
     Args:
-        home: where to look, unless `what` is a path in another home.
+        home: where to look.
         what: a path in a home; a copy elsewhere of something that a home holds; a mark's key; the
             name of a stage that was done once; or what a study or a table calls a stage, such as
             `finetune` or `pretrain large`.
@@ -61,12 +62,11 @@ def show(home: Home, what: str, view: View) -> None:
     Raises:
         ConfigError: nothing in the home is meant, or several things are.
     """
-    home = home_around(Path(what)) or home
     graph = LineageGraph(home)
     found = recognise(graph, what)
     recipe = [f"  {line}" for line in settings_of(found.mark.config)]
     if not view.as_json:
-        view.console.print(_tree(graph, found), highlight=False, soft_wrap=True)
+        view.console.print(_tree(graph, found), highlight=False)
     view.show(value_of(graph, found), f"\nRecipe of {found.mark.stage}:", *recipe)
 
 
@@ -182,7 +182,7 @@ def _labelled(graph: LineageGraph, label: str) -> list[Mark]:
 
 
 def _tree(graph: LineageGraph, found: Found) -> Tree:
-    root = Tree(f"[bold]{found.what}[/] [dim](known by {found.how})[/]")
+    root = Tree(f"[bold]{escape(found.what)}[/] [dim](known by {found.how})[/]")
     seen: set[str] = set()
 
     def grow(branch: Tree, name: str, mark: Mark | None) -> None:

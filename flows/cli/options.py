@@ -5,7 +5,10 @@ from typing import Annotated
 
 import typer
 
-Recipe = Annotated[str, typer.Option("--recipe", help="Name of a recipe; see 'recipes'.")]
+Recipe = Annotated[
+    str,
+    typer.Option("--recipe", help="A recipe's name (see 'recipe list'), or a .toml or .json file."),
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="Override one setting: a.b=c. Repeatable.")
 ]
@@ -18,7 +21,7 @@ Flow = Annotated[
     str,
     typer.Argument(
         help="A whole study (study, adapt), a part of one (fma, musdb, pretrain), or a table "
-        "(table1, table2, table3, mixit_gain). 'recipes' describes them."
+        "(table1, table2, table3, mixit_gain). 'recipe list' describes them."
     ),
 ]
 Flows = Annotated[

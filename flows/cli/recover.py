@@ -16,7 +16,7 @@ from storage.errors import ConfigError, RunError
 from storage.home import marks
 from storage.home.layout import Home
 from storage.home.marks import Mark
-from storage.home.open import open_home
+from storage.home.open import open_existing
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -104,7 +104,9 @@ def cancel_run(which: str, view: View) -> None:
 def approve(
     run: Annotated[str, typer.Argument(help="Its name or id, as the UI shows it.")],
     refuse: Annotated[bool, typer.Option("--refuse", help="End the run instead.")] = False,
-    reason: Annotated[str, typer.Option(help="Written to the run's log.")] = "",
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why: written to the run's log.")
+    ] = "",
 ) -> None:
     """Approve a run that waits for approval before it uses GPUs."""
     connect()
@@ -146,8 +148,8 @@ def retry(
     home: HomeAt = "home",
     as_json: AsJson = False,
 ) -> None:
-    """Make the next run pack again the units with tracks quarantined for a reason."""
-    retry_quarantined(open_home(home), reason, stdout_view(as_json))
+    """Have the next run pack again what was quarantined for a reason."""
+    retry_quarantined(open_existing(home), reason, stdout_view(as_json))
 
 
 def retry_quarantined(home: Home, reason: str, view: View) -> None:

@@ -19,7 +19,7 @@ from flows.studies.claims import claim
 from flows.studies.request import RunRequest
 from flows.studies.runner import StageStatus
 from storage.config import Json
-from storage.errors import ConfigError, DataError, MachineError, RunError, StoppedError
+from storage.errors import ConfigError, DataError, MachineError, RunError, StoppedError, hint
 from storage.files import disk_errors, require_space
 from storage.home.layout import Home
 from storage.home.open import open_home
@@ -41,11 +41,12 @@ def run(  # noqa: PLR0913, PLR0917  each option is an argument, as Typer asks
     source: MusicFrom = "",
     home: HomeAt = "home",
     force: Annotated[
-        list[str] | None, typer.Option(help="Redo this stage, once. Repeatable.")
+        list[str] | None,
+        typer.Option(metavar="STAGE", help="Redo this stage, once: pretrain. Repeatable."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a flow. What is done is skipped; what is missing or failed runs."""
+    """Run a flow; what is done already is skipped."""
     request = RunRequest(flow, recipe, all_settings(settings, source), home)
     run_flow(request, force or [], stdout_view(as_json))
 
@@ -80,7 +81,7 @@ def run_flow(request: RunRequest, force: list[str], view: View) -> None:
     report_crashes()
     try:
         with tags(*tags_of(request)):
-            outcome = stemworks(request.recipe, request.overrides, home.url, request.flow)
+            outcome = stemworks(**request.parameters(home.url, request.overrides))
     except CancelledRun as error:
         raise StoppedError("the run was cancelled; run the same command again to resume") from error
     show_outcome(cast("Json", outcome), view)
@@ -106,7 +107,8 @@ def check_machine(home: Home, config: StudyConfig) -> None:
 def _force(home: Home, statuses: list[StageStatus], label: str) -> None:
     labels = [status.label for status in statuses]
     if label not in labels:
-        raise ConfigError(f"unknown stage '{label}'; the stages are {', '.join(labels)}")
+        known = hint(label, labels, "the stages are")
+        raise ConfigError(f"unknown stage '{label}'; {known}")
     status = statuses[labels.index(label)]
     if status.stage and status.work:
         forget(home, status.stage, status.work)
@@ -120,18 +122,18 @@ def separate(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="CHECKPOINT SONG... OUT",
+            metavar="MODEL SONG... OUT",
             help="Folder with model.json, or a run's; songs in any format; folder to write to.",
         ),
     ],
     written: Annotated[
-        SongFormat, typer.Option("--format", help="32-bit float WAV; or 24-bit WAV or FLAC.")
+        SongFormat, typer.Option("--format", help="32-bit float WAV, 24-bit WAV, or 24-bit FLAC.")
     ] = "wav",
     sum_to_mixture: Annotated[
         bool, typer.Option("--sum-to-mixture", help="Make the stems add up to the song.")
     ] = False,
     shifts: Annotated[
-        int, typer.Option(min=1, help="Time shifts to average; N take N times as long.")
+        int, typer.Option(min=1, metavar="N", help="Time shifts to average; take N times as long.")
     ] = 1,
     swap_channels: Annotated[
         bool, typer.Option("--swap-channels", help="Average with left and right exchanged.")
@@ -140,7 +142,7 @@ def separate(
         bool, typer.Option("--pictures", help="Draw a spectrogram of every stem.")
     ] = False,
 ) -> None:
-    """Separate songs into stems, one folder per song under OUT, at each song's own rate."""
+    """Separate songs into stems. Each gets a folder under OUT, at its own sample rate."""
     flags = {
         "--sum-to-mixture": sum_to_mixture,
         "--swap-channels": swap_channels,
@@ -161,10 +163,12 @@ def separate_songs(paths: list[Path], options: list[str]) -> None:
     """
     checkpoint, *songs, out = paths if len(paths) > 1 else [*paths, *paths]
     if not songs:
-        raise ConfigError("give a checkpoint, one or more songs, and the folder to write to")
+        raise ConfigError(
+            "give MODEL SONG... OUT: a model, one or more songs, and the folder to write to"
+        )
     missing = [str(song) for song in songs if not song.is_file()]
     if missing:
-        raise ConfigError(f"no such song: {', '.join(missing)}")
+        raise ConfigError(f"no such song: {', '.join(missing)}; give files")
     command = [sys.executable, "-m", "training", "separate", *options, "--"]
     arguments = map(str, (_model_in(checkpoint), out, *songs))
     code = subprocess.call([*command, *arguments], env=os.environ)

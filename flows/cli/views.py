@@ -1,4 +1,4 @@
-"""What is known of a home: plans, states, the census, scores, faults, metrics, recipes."""
+"""What is known of a home: plans, states, the census, scores, faults, metrics."""
 
 import json
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from flows.cli.options import AsJson, Flow, HomeAt, MusicFrom, Recipe, Settings, all_settings
 from flows.cli.output import View, stdout_view, table_of
@@ -16,13 +17,12 @@ from flows.studies import claims
 from flows.studies.estimates import Cost, cost_of, progress_of
 from flows.studies.request import RunRequest
 from flows.studies.runner import DryRun, StageStatus
-from flows.studies.table import STUDIES
 from storage.config import Json
-from storage.errors import ConfigError, DataError, StemworksError
+from storage.errors import ConfigError, DataError, StemworksError, hint
 from storage.home import marks
 from storage.home.layout import Home
 from storage.home.marks import Mark
-from storage.home.open import open_home
+from storage.home.open import open_existing, open_home
 from storage.home.runs import Run
 from storage.manifests import read_rows
 from storage.records import SongScore
@@ -52,8 +52,10 @@ def show_plan(config: StudyConfig, home: Home, statuses: list[StageStatus], view
     costs = [cost_of(home, status, status.archive) for status in statuses]
     total = sum(costs, Cost())
     pairs = list(zip(statuses, costs, strict=True))
-    rows = [(status.label, _coloured(status.state), *_cost(cost)) for status, cost in pairs]
-    rows.append(("[bold]in all", "", *_cost(total)))
+    rows: list[tuple[str | Text, ...]] = [
+        (status.label, _coloured(status.state), *_cost(cost)) for status, cost in pairs
+    ]
+    rows.append((Text("in all", "bold"), "", *_cost(total)))
     headers = ("stage", "state", "to read", "to write", "core-h", "GPU-h", "hours")
     value = {
         "study": config.name,
@@ -76,9 +78,9 @@ def describe(status: StageStatus) -> Json:
 
 @app.command(name="status")
 def status_of_home(home: HomeAt = "home", as_json: AsJson = False) -> None:
-    """Show how far each study of a home is, and this machine's crashed runs."""
+    """Show how far each study of a home is. Tells of this machine's crashed runs, too."""
     report_crashes(start=False)
-    show_status(open_home(home), stdout_view(as_json))
+    show_status(open_existing(home), stdout_view(as_json))
 
 
 def show_status(home: Home, view: View) -> None:
@@ -100,16 +102,16 @@ def census(
     study: Annotated[str, typer.Option(help="Its name, where a home holds several.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Count an archive's tracks: kept, filtered and quarantined, by reason."""
-    show_census(open_home(home), study, stdout_view(as_json))
+    """Count the tracks kept, filtered and quarantined, by reason."""
+    show_census(open_existing(home), study, stdout_view(as_json))
 
 
 def show_census(home: Home, study: str, view: View) -> None:
     """Show how many tracks were kept, filtered and quarantined, and why."""
     counts = json.loads(_census(home, study).path(home, "census.json").read_text())
     found = Tally.from_facts(counts).rows()
-    rows: list[tuple[str, str, str]] = [(one[0], one[1], str(one.number)) for one in found]
-    rows.append(("[bold]in all", "", str(counts["tracks_in"])))
+    rows: list[tuple[str | Text, str, str]] = [(one[0], one[1], str(one.number)) for one in found]
+    rows.append((Text("in all", "bold"), "", str(counts["tracks_in"])))
     table = table_of("Census", ("outcome", "reason", "tracks"), rows)
     view.show(counts, table, f"{counts['clips']} clips of {counts['hours']:.2f} hours")
 
@@ -117,7 +119,8 @@ def show_census(home: Home, study: str, view: View) -> None:
 def _census(home: Home, study: str) -> Mark:
     studies = required_studies(home)
     if study and study not in studies:
-        raise ConfigError(f"{home.url} holds no study '{study}'; it has {', '.join(studies)}")
+        known = hint(study, studies, "it has")
+        raise ConfigError(f"{home.url} holds no study '{study}'; {known}")
     found = {
         name: status.mark
         for name, statuses in studies.items()
@@ -133,10 +136,12 @@ def _census(home: Home, study: str) -> Mark:
 
 @app.command()
 def report(
-    run_directory: Annotated[Path, typer.Argument(help="A run directory of an evaluation.")],
+    run_directory: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Run directory: HOME/runs/evaluate-KEY.")
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Print the scores of an evaluation."""
+    """Print the scores of an evaluation, in dB."""
     show_scores(run_directory, stdout_view(as_json))
 
 
@@ -144,12 +149,13 @@ def show_scores(directory: Path, view: View) -> None:
     """Show the scores of an evaluation's run directory."""
     run = Run(directory)
     if not run.scores.is_file():
-        raise ConfigError(f"{directory} holds no scores; give a run directory of an evaluation")
+        what = "holds no scores" if directory.is_dir() else "is no folder"
+        raise ConfigError(f"{directory} {what}; give a run directory of an evaluation")
     scores = read_rows(run.scores, SongScore)
-    table = score_table([(directory.name, scores)], with_ends=True)
+    table = score_table([("this model", scores)], with_ends=True)
     view.show(
         [score.model_dump() for score in scores],
-        table_of("Scores in dB", table.headers, table.rows),
+        table_of(f"Scores of {directory.name} in dB", table.headers, table.rows),
     )
 
 
@@ -172,16 +178,21 @@ def verify_home(
     as_json: AsJson = False,
 ) -> None:
     """Check every output of every finished stage. Exit code 3 if any is missing or altered."""
-    verify(open_home(home), deep, stdout_view(as_json))
+    verify(open_existing(home), deep, stdout_view(as_json))
 
 
 def verify(home: Home, deep: bool, view: View) -> None:
     """Check every finished stage's outputs.
 
     Raises:
+        ConfigError: there is none.
         DataError: some are missing or altered; the next run makes them again.
     """
     every = list(marks.all_marks(home))
+    if not every:
+        raise ConfigError(
+            f"{home.url} holds no finished work to verify; run a study, or give another --home"
+        )
     checked = list(zip(every, marks.find_faults(home, every, deep), strict=True))
     faults = [(mark, fault) for mark, fault in checked if fault]
     size = sum(mark.size for mark, _ in checked)
@@ -202,14 +213,12 @@ def verify(home: Home, deep: bool, view: View) -> None:
 @app.command()
 def metrics(
     home: HomeAt = "home",
-    textfile: Annotated[
-        Path | None, typer.Option(help="Write to this file, atomically, instead of printing.")
-    ] = None,
+    textfile: Annotated[Path | None, typer.Option(dir_okay=False, help="Write this file.")] = None,
 ) -> None:
-    """Print a home's metrics for Prometheus: work done, rates, errors, GPU-hours."""
+    """Print a home's metrics for Prometheus. Work done, rates, errors, GPU-hours."""
     from flows.ui.metrics import Numbers, write  # it imports Prefect
 
-    opened = open_home(home)
+    opened = open_existing(home)
     states = {
         (study, status.label): status.state
         for study, statuses in statuses_of(opened).items()
@@ -220,19 +229,6 @@ def metrics(
         write(textfile, text)
     else:
         typer.echo(text, nl=False)
-
-
-@app.command()
-def recipes() -> None:
-    """List the recipes, and each study's flows."""
-    console = stdout_view().console
-    for study in STUDIES:
-        for name, function in study.recipes.items():
-            console.print(f"[bold]{name:<14}[/] {function.__doc__}")
-    for study in STUDIES:
-        console.print(f"\nFlows of study {study.name}, for its recipes {', '.join(study.recipes)}:")
-        for part, description in study.parts.items():
-            console.print(f"[bold]{part:<14}[/] {description}")
 
 
 def statuses_of(home: Home) -> dict[str, list[StageStatus]]:
@@ -281,8 +277,8 @@ def _needs_a_line(status: StageStatus) -> bool:
     return status.state in ("missing", "failed") and bool(_why(status))
 
 
-def _coloured(state: str) -> str:
-    return f"[{COLOURS[state]}]{state}[/]"
+def _coloured(state: str) -> Text:
+    return Text(state, COLOURS[state])
 
 
 def _cost(cost: Cost) -> tuple[str, ...]:

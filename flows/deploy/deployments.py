@@ -15,7 +15,6 @@ from flows.engine.flow import stemworks
 from flows.recovery.concurrency_limits import ensure_limits
 from flows.recovery.machine_limits import limit_names
 from flows.studies.request import RunRequest
-from flows.studies.table import named
 from flows.ui.states import STEMWORKS_TAG
 from storage.errors import ConfigError
 from storage.home.open import open_home
@@ -31,13 +30,13 @@ def deployment_of(
         ConfigError: a setting, a schedule or a job variable is not valid; or the pool's workers
             could not reach the home or the archives.
     """
-    config = request.config
+    config, recipe = request.config, request.recipe_name
     made = stemworks.to_deployment(
         name=name_of(request.flow, config),
         schedules=timing.schedules(),
         parameters=_parameters(request, pool),
         tags=tags_of(request),
-        description=f"`{request.flow}` of study `{config.name}`, by recipe `{request.recipe}`.",
+        description=f"`{request.flow}` of study `{config.name}`, by recipe `{recipe}`.",
         job_variables=pool.variables if pool else None,
         # The package is installed wherever it runs: no code is fetched, and no folder is needed.
         entrypoint_type=EntrypointType.MODULE_PATH,
@@ -58,7 +57,7 @@ def tags_of(request: RunRequest) -> list[str]:
     # A study's trainings are of one size.
     models = [job.model for job in request.config.parts_of(TrainConfig).values()]
     sizes = [model.size for model in models[:1] if model.size]
-    return [STEMWORKS_TAG, request.recipe, request.flow, *sizes]
+    return [STEMWORKS_TAG, request.recipe_name, request.flow, *sizes]
 
 
 def deploy(timed: Iterable[tuple[RunRequest, Timing]], pool: Pool) -> list[tuple[str, str]]:
@@ -90,7 +89,7 @@ def _parameters(request: RunRequest, pool: Pool | None) -> dict[str, object]:
         home, overrides = open_home(request.home).url, request.overrides
     else:
         home, overrides = _remote_home(request, pool), request.settings
-    return {"recipe": request.recipe, "overrides": overrides, "home": home, "part": request.flow}
+    return request.parameters(home, overrides)
 
 
 def _remote_home(request: RunRequest, pool: Pool) -> str:
@@ -101,7 +100,7 @@ def _remote_home(request: RunRequest, pool: Pool) -> str:
             "give --home s3://BUCKET/PREFIX, or /opt/stemworks/home if that is a mounted volume"
         )
     # Not the request's own configuration, which has this machine's absolute folders in it.
-    config = named(request.recipe).override(request.settings)
+    config = request.found.config.override(request.settings)
     for path in config.PATHS:
         unread = path == "data.root" and config.synthesis
         given = PurePosixPath(config.held(path))

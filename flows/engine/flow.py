@@ -53,7 +53,9 @@ else:
 def title(parameters: Mapping[str, Any]) -> str:
     """Return the name of a run: its part and its study's name, however that was set."""
     config = parameters.get("config")
-    study = config.name if isinstance(config, StudyConfig) else parameters["recipe"]
+    # A deployment's parameters are plain values.
+    given = config.name if isinstance(config, StudyConfig) else (config or {}).get("name", "")
+    study = given or parameters["recipe"]
     for assignment in parameters["overrides"]:
         path, _, text = assignment.partition("=")
         study = text.strip() if path.strip() == "name" else study
@@ -78,7 +80,7 @@ def stemworks(
     """Run a study, one part of it or a table, in a home. What is done there is not done again.
 
     Args:
-        recipe: which study; a home holds one configuration under its name.
+        recipe: which study; a home holds one configuration under its name. Unread beside `config`.
         overrides: what differs from it, each as `a.b=c`, such as `pretraining.optim.lr=3e-4`.
         home: the folder, or `s3://` address, under which everything lies.
         part: the whole `study`; one part of it with what it needs; or one of its tables.

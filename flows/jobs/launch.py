@@ -1,4 +1,4 @@
-"""A GPU job as a supervised child: `torchrun -m training train RUN`, or another verb alone.
+"""A GPU job as a supervised child: `python -m training VERB RUN`, several processes by torchrun.
 
 The child runs in its own session, so that this process decides which signals it passes on; the
 kernel ends it when this process dies. What it reports it appends to a file in its run directory,
@@ -56,9 +56,9 @@ def launch(
             checkpoint.
     """
     run.root.mkdir(parents=True, exist_ok=True)
-    # Only training runs in several processes; the rendezvous costs seconds.
+    # Only training runs in several processes. One alone needs no rendezvous, which costs seconds.
     command = [sys.executable, "-m", "training", verb, str(run.root)]
-    command = torchrun(run, processes, hosts) if verb == "train" else command
+    command = torchrun(run, processes, hosts) if processes * hosts > 1 else command
     begin = run.log.stat().st_size if run.log.exists() else 0
     run.failure.unlink(missing_ok=True)
     events, killed_before = EventReader(run), _oom_kills()

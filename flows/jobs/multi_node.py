@@ -1,11 +1,6 @@
 """A training job on several hosts: what a cluster's launcher starts, once on each of them.
 
-::
-
-    STEMWORKS_LAUNCHER    runs the command that follows it once on each host, as `srun` does
-    STEMWORKS_RENDEZVOUS  HOST:PORT where they meet: this host; by default its name, and 29500
-    STEMWORKS_NODE        which host of the job this is, from 0, the one that launched it; also
-                          taken from SLURM_NODEID, JOB_COMPLETION_INDEX or OMPI_COMM_WORLD_RANK
+`LAUNCHER`, `RENDEZVOUS` and `NODE` of `storage/environment.py` say how they are started and meet.
 
 `python -m flows.jobs.multi_node HOME RUN WORDS...` is one host's part: where the home is in a
 bucket, it fetches what the job reads, and then becomes torchrun. The host that launched the job has
@@ -13,11 +8,11 @@ it already.
 """
 
 import os
-import shlex
 import socket
 import sys
 from pathlib import Path
 
+from storage.environment import LAUNCHER, NODE, RENDEZVOUS
 from storage.errors import ConfigError, StemworksError
 from storage.home.job_events import write_failure
 from storage.home.layout import Home
@@ -26,9 +21,7 @@ from storage.home.open import WORKING_COPIES, open_home
 from storage.home.runs import Job, Run
 from storage.processes import BOUND_BELOW
 
-LAUNCHER = "STEMWORKS_LAUNCHER"
-RENDEZVOUS = "STEMWORKS_RENDEZVOUS"
-NODES = ("STEMWORKS_NODE", "SLURM_NODEID", "JOB_COMPLETION_INDEX", "OMPI_COMM_WORLD_RANK")
+NODES = (NODE.name, "SLURM_NODEID", "JOB_COMPLETION_INDEX", "OMPI_COMM_WORLD_RANK")
 PORT = 29500
 TORCHRUN = "training.torchrun"
 """The module that is torchrun, and ends with its worker's exit code."""
@@ -46,14 +39,14 @@ def torchrun(run: Run, processes: int, hosts: int) -> list[str]:
     job.append(str(run.root))
     if hosts == 1:
         return [sys.executable, "-m", TORCHRUN, "--standalone", *job]
-    launcher = shlex.split(os.environ.get(LAUNCHER, ""))
+    launcher = LAUNCHER.read()
     if not launcher:
         raise ConfigError(
-            f"runtime.hosts is {hosts}, but {LAUNCHER} names no command that starts others on "
+            f"runtime.hosts is {hosts}, but {LAUNCHER.name} names no command that starts others on "
             "them, such as 'srun --ntasks-per-node=1 --kill-on-bad-exit=1'; set it, or leave "
             "runtime.hosts at 1"
         )
-    host, _, port = os.environ.get(RENDEZVOUS, socket.gethostname()).partition(":")
+    host, _, port = (RENDEZVOUS.read() or socket.gethostname()).partition(":")
     rendezvous = ["--nnodes", str(hosts), "--master-addr", host, "--master-port", port or str(PORT)]
     home = run.job().home().url
     return [
@@ -73,7 +66,7 @@ def node() -> int:
     given = next((os.environ[name] for name in NODES if os.environ.get(name)), "")
     if not given.isdecimal():
         raise ConfigError(
-            f"no variable says which host of the job this is; have {LAUNCHER} set STEMWORKS_NODE "
+            f"no variable says which host of the job this is; have {LAUNCHER.name} set {NODE.name} "
             "to 0 on the host that it is called on, and to 1, 2 ... on the others"
         )
     return int(given)

@@ -7,10 +7,10 @@ an empty STEMWORKS_HOST says that nothing is shared.
 Nothing here imports Prefect; `concurrency_limits` puts these on the server.
 """
 
-import os
 import socket
 
 from flows.jobs import gpus
+from storage.environment import HOST
 
 KINDS = ("gpu", "packing")
 """Kinds of stages of which a machine runs only so many at once."""
@@ -18,7 +18,7 @@ KINDS = ("gpu", "packing")
 
 def host() -> str:
     """Return the name under which the runs of this machine share it; empty if they do not."""
-    return os.environ.get("STEMWORKS_HOST", socket.gethostname())
+    return socket.gethostname() if HOST.given is None else HOST.given
 
 
 def limit_name(kind: str) -> str:

@@ -11,7 +11,6 @@ does so for a process that died.
 
 import json
 import logging
-import os
 import time
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -33,9 +32,9 @@ from pydantic import SecretStr
 from flows.ui.events import STAGE_STALLED
 from flows.ui.states import StateName
 from storage.config import Json
+from storage.environment import WEBHOOK
 from storage.errors import ConfigError
 
-WEBHOOK = "STEMWORKS_WEBHOOK"
 BLOCK = "stemworks"
 AUTOMATION = "stemworks: notify of failures, crashes and stalls"
 EARLIER_AUTOMATION = "stemworks: tell of failures and stalls"
@@ -83,7 +82,7 @@ def notify(problem: Problem, run: str, message: str, run_id: str = "", ui: str =
         logger.warning(
             "the webhook did not accept a notification (%s); check %s",
             type(error).__name__,
-            WEBHOOK,
+            WEBHOOK.name,
         )
         return False
     return True
@@ -105,12 +104,14 @@ def install(automated: bool) -> str:
     Raises:
         ConfigError: STEMWORKS_WEBHOOK is not an http(s) address.
     """
-    address = os.environ.get(WEBHOOK, "")
+    address = WEBHOOK.read()
     if not address:
-        return f"none: set {WEBHOOK} to the address of a webhook, then run 'stemworks init' again"
+        return (
+            f"none: set {WEBHOOK.name} to the address of a webhook, then run 'stemworks init' again"
+        )
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"{WEBHOOK} is not an http(s) address; give https://HOST/PATH")
+        raise ConfigError(f"{WEBHOOK.name} is not an http(s) address; give https://HOST/PATH")
     block = Webhook(
         url=SecretStr(address), headers=SecretDict({"Content-Type": "application/json"})
     )
@@ -143,7 +144,7 @@ def automation(block: UUID) -> AutomationCore:
 
 
 def _address() -> str:
-    given = os.environ.get(WEBHOOK, "")
+    given = WEBHOOK.read()
     if given:
         return given
     try:

@@ -24,6 +24,7 @@ from flows.server.settings import (
     require_password,
     shared_environment,
 )
+from storage.environment import SERVER_PORT
 from storage.errors import LockedError, MachineError, ManifestError
 from storage.files import only_one, read_json, write_json
 from storage.processes import identity, is_alive, start_time
@@ -110,7 +111,7 @@ def _start_now(server: ServerSettings) -> None:
     if port_taken(server):
         raise MachineError(
             f"port {server.port} on {server.host} is in use by another program; stop it, or "
-            "choose another port with STEMWORKS_SERVER_PORT"
+            f"choose another port with {SERVER_PORT.name}"
         )
     server.state.mkdir(parents=True, exist_ok=True)
     with server.log.open("ab") as log:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from storage.errors import ConfigError, MachineError
+from storage.environment import SERVER_HOST, SERVER_PORT, STATE
+from storage.errors import ConfigError
 
 LOOPBACK, ALL_INTERFACES = "127.0.0.1", ("0.0.0.0", "::")
 PASSWORD = "PREFECT_SERVER_API_AUTH_STRING"
@@ -30,23 +31,14 @@ class ServerSettings:
     """Where this user's server keeps its state and listens, from the environment."""
 
     state: Path
-    """STEMWORKS_STATE: the folder of the server's database and log, and of heartbeats."""
+    """The folder of the server's database and log, and of heartbeats."""
     host: str
-    """STEMWORKS_SERVER_HOST."""
     port: int
-    """STEMWORKS_SERVER_PORT."""
 
     @classmethod
     def from_environment(cls) -> "ServerSettings":
         """Read the environment; raise `MachineError` if the port is not valid."""
-        state = os.environ.get("STEMWORKS_STATE", "~/.local/state/stemworks")
-        port = os.environ.get("STEMWORKS_SERVER_PORT", "4200")
-        if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-            raise MachineError(
-                f"STEMWORKS_SERVER_PORT is '{port}'; give a port number from 1 to 65535"
-            )
-        host = os.environ.get("STEMWORKS_SERVER_HOST", "127.0.0.1")
-        return cls(Path(state).expanduser().resolve(), host, int(port))
+        return cls(STATE.read(), SERVER_HOST.read(), SERVER_PORT.read())
 
     @property
     def address(self) -> str:
@@ -171,5 +163,5 @@ def require_password(server: ServerSettings) -> None:
         raise ConfigError(
             f"the Prefect server would listen on {server.host} without a password, and anyone who "
             f"reaches it could run code on this machine; set {PASSWORD}=user:password in the "
-            f"environment, or set STEMWORKS_SERVER_HOST to {LOOPBACK}"
+            f"environment, or set {SERVER_HOST.name} to {LOOPBACK}"
         )

@@ -38,7 +38,7 @@ def claim(home: Home, config: StudyConfig, part: str) -> None:
         raise HomeConflictError(
             f"home {home.url} holds study '{config.name}' with other settings "
             f"({'; '.join(changed[:5])}{'; ...' if len(changed) > 5 else ''}); use another --home, "
-            "or another name with '--set name=NAME'"
+            "or another name: '--set name=NAME', or name in a recipe file"
         )
     # Settings that decide nothing may differ from run to run: those of the last run are kept.
     held = {

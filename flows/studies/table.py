@@ -10,7 +10,7 @@ from flows.studies.adapt import AdaptStudy
 from flows.studies.mixit import MixitStudy
 from flows.studies.study import Study
 from storage.config import Json
-from storage.errors import ConfigError
+from storage.errors import ConfigError, hint
 
 STUDIES: tuple[Study[Any], ...] = (
     # The first is the study of homes that name none: those made before there were several.
@@ -34,14 +34,14 @@ RecipeName = Annotated[str, Field(json_schema_extra={"enum": list(RECIPES)})]
 def named(name: str) -> StudyConfig:
     """Return a recipe's configuration; raise `ConfigError` that lists the recipes if unknown."""
     if name not in RECIPES:
-        raise ConfigError(f"unknown recipe '{name}'; the recipes are {', '.join(RECIPES)}")
+        raise ConfigError(f"unknown recipe '{name}'; {hint(name, RECIPES, 'the recipes are')}")
     return RECIPES[name]()
 
 
 def study_of(flow: str) -> Study[Any]:
     """Return the study that has a flow; raise `ConfigError` that lists the flows if none has."""
     if flow not in FLOWS:
-        raise ConfigError(f"unknown flow '{flow}'; the flows are {', '.join(FLOWS)}")
+        raise ConfigError(f"unknown flow '{flow}'; {hint(flow, FLOWS, 'the flows are')}")
     return FLOWS[flow]
 
 

@@ -8,7 +8,6 @@ The text is prometheus_client's. The file is written by `storage.files`: the lib
 """
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,13 +22,13 @@ from pydantic import ValidationError
 from flows.ui.progress import StageProgress
 from flows.ui.run_card import JOBS
 from storage.config import Json
+from storage.environment import METRICS
 from storage.errors import StemworksError
 from storage.files import write_bytes
 from storage.home.layout import Home
 from storage.home.marks import Mark
 from storage.tally import Tally
 
-FILE = "STEMWORKS_METRICS"
 TAIL_BYTES = 1 << 16
 """At the end of a job's log; its last row is within them."""
 
@@ -139,7 +138,7 @@ class _Families(Collector):
 
 def keep(home: Home, study: str, stages: Mapping[str, StageProgress]) -> None:
     """Write a run's numbers to the file that STEMWORKS_METRICS names, if it names one."""
-    file = os.environ.get(FILE, "")
+    file = METRICS.read()
     if not file:
         return
     numbers = _known.setdefault(home.url, Numbers(home))

@@ -1,1 +1,1 @@
-"""A home: its paths, completion marks, recorded failures and run directories."""
+"""A home: its paths, completion marks and who built them, recorded failures, run directories."""

@@ -23,7 +23,7 @@ from storage.config import Json, digest_of
 from storage.errors import ManifestError
 from storage.files import clear_remains, hash_file
 from storage.home.layout import Home
-from storage.provenance import builder
+from storage.home.provenance import builder
 from storage.records import Record, plain
 from storage.stores.base import FolderStore, Seen
 

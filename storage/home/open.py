@@ -1,13 +1,13 @@
 """`open_home`: from the text of `--home` to a home in a folder or in a bucket."""
 
-import os
 from pathlib import Path
 
 from storage.config import digest_of
-from storage.errors import ConfigError, MachineError
+from storage.environment import SCRATCH
+from storage.errors import ConfigError
 from storage.home.layout import Home
 
-WORKING_COPIES = "STEMWORKS_SCRATCH"
+WORKING_COPIES = SCRATCH.name
 """Environment variable: the folder for working copies of homes in buckets."""
 
 
@@ -15,8 +15,8 @@ def open_home(text: str) -> Home:
     """Return the home at a folder's path or at `s3://bucket/prefix`; it need not exist yet.
 
     Raises:
-        ConfigError: the address is malformed, or of an unknown kind.
-        MachineError: the path is a file; or there are no credentials, no rights, or no such bucket.
+        ConfigError: the address is empty, malformed, of an unknown kind, or a file's path.
+        MachineError: there are no credentials, no rights, or no such bucket.
         SourceError: the bucket's server cannot be reached.
     """
     if text.startswith("s3://"):
@@ -27,13 +27,28 @@ def open_home(text: str) -> Home:
         return Home(_working_copy(store.url), store)
     if "://" in text:
         raise ConfigError(f"--home {text}: give a folder, or s3://BUCKET/PREFIX")
+    if not text.strip():
+        raise ConfigError("--home is empty; give a folder, or s3://BUCKET/PREFIX")
     root = Path(text).expanduser().resolve()
     if root.exists() and not root.is_dir():
-        raise MachineError(f"--home {root} is a file; give a folder")
+        raise ConfigError(f"--home {root} is a file; give a folder")
     return Home(root)
+
+
+def open_existing(text: str) -> Home:
+    """Return the home at an address, as `open_home` does, for a command that only reads it.
+
+    Raises:
+        ConfigError: there is no such folder: the name is mistyped, or nothing was run there yet.
+    """
+    home = open_home(text)
+    if not home.remote and not home.root.is_dir():
+        raise ConfigError(
+            f"there is no home at {home.url}; run a study there first, or give another --home"
+        )
+    return home
 
 
 def _working_copy(url: str) -> Path:
     """Return this machine's folder for a home in a bucket."""
-    folder = os.environ.get(WORKING_COPIES) or "~/.cache/stemworks"
-    return Path(folder).expanduser().resolve() / digest_of(url)[:16]
+    return SCRATCH.read() / digest_of(url)[:16]

@@ -163,7 +163,8 @@ def _columns(shard: ShardInfo, samples_per_clip: int, data: bytes) -> _Columns:
             f"{shard.samples}; run the study again to rebuild it"
         )
     end = sidecar.offsets[-1] + sidecar.sizes[-1] if sidecar.offsets else 0
-    if end > shard.bytes or max(sidecar.firsts, default=0) + samples_per_clip > shard.samples:
+    behind = max(sidecar.firsts) + samples_per_clip if sidecar.firsts else 0
+    if end > shard.bytes or behind > shard.samples:
         raise ManifestError(
             f"the sidecar of shard {shard.name} speaks of sound beyond the shard's "
             f"{shard.samples} samples; run the study again to rebuild it"

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from storage.home.runs import Job
-from tests.benchmarks.step import Lab, Step
+from tests.benchmarks.lab import Lab, Step
 from tests.shards import Form, write_corpus
 from tests.synthesised import tune
 from training.config import TrainConfig

@@ -65,8 +65,8 @@ def music() -> Music:
 
 
 @cache
-def long_music() -> Music:
-    """Write the same archive with songs of minutes: each is several of the short ones in a row."""
+def long_music(repeats: int = REPEATS) -> Music:
+    """Write the same tracks alone, longer: each is several of the short ones in a row."""
     short = music()
     with zipfile.ZipFile(short.archive) as source:
         names = [name for name in source.namelist() if name.endswith(".mp3")]
@@ -74,18 +74,18 @@ def long_music() -> Music:
     members, seconds = {}, 0.0
     for number, (name, (_, rate)) in enumerate(zip(names, songs, strict=True)):
         alike = [sound for sound, other in songs if other == rate]
-        parts = [alike[(number + place) % len(alike)] for place in range(REPEATS)]
+        parts = [alike[(number + place) % len(alike)] for place in range(repeats)]
         members[name] = _mp3(np.concatenate(parts), rate)
         seconds += sum(map(len, parts)) / rate
-    archive = workplace() / "long" / CONFIG.archive
+    archive = workplace() / f"long-{repeats}" / CONFIG.archive
     archive.parent.mkdir()
     write_zip(archive, members, zipfile.ZIP_BZIP2)
     return Music(archive, short.metadata, seconds)
 
 
 @cache
-def two_hours() -> Path:
-    """Write one MP3 of two hours at 320 kbit/s: half a minute's frames again and again."""
+def long_track(seconds: int) -> Path:
+    """Write one MP3 at 320 kbit/s: half a minute's frames again and again."""
     sound = np.random.default_rng(0).normal(0, 0.1, (2, 30 * RATE)).astype(np.float32)
     buffer = io.BytesIO()
     bare = {"write_xing": "0", "id3v2_version": "0"}
@@ -96,20 +96,18 @@ def two_hours() -> Path:
         frame.sample_rate = RATE
         container.mux([*stream.encode(frame), *stream.encode(None)])
     frames = buffer.getvalue()
-    path = workplace() / "two_hours" / "long.mp3"
+    path = workplace() / f"track-{seconds}" / "long.mp3"
     path.parent.mkdir()
     with path.open("wb") as target:
-        target.write(_length_tag(frames[:4], round(TWO_HOURS * RATE / 1152)))
-        for _ in range(TWO_HOURS // 30):
+        target.write(_length_tag(frames[:4], round(seconds * RATE / 1152)))
+        for _ in range(seconds // 30):
             target.write(frames)
     return path
 
 
-def request(
-    name: str, config: FmaConfig = CONFIG, material: Music | None = None
-) -> list[PackRequest]:
+def request(name: str, config: FmaConfig, material: Music) -> list[PackRequest]:
     """Return the units of an archive, to be packed into a home called `name`."""
-    archive, metadata, _ = material or music()
+    archive, metadata, _ = material
     plan = make_plan(read_tracks(archive, metadata), config)
     home = Home(workplace() / name)
     corpus = home.relative(home.corpus("fma", corpus_key(plan, config)).root)
@@ -117,14 +115,14 @@ def request(
     return [PackRequest(home.url, corpus, source, unit, config) for unit in plan.units]
 
 
-def two_hour_request(name: str, config: FmaConfig = CONFIG) -> PackRequest:
-    """Return a unit of the two-hour track alone."""
-    path = two_hours()
+def long_request(name: str, seconds: int, config: FmaConfig) -> PackRequest:
+    """Return a unit of one long track alone."""
+    path = long_track(seconds)
     track = Track(id="000001", member=path.name, bytes=path.stat().st_size)
     source = Source(location=str(path.parent), form="folder")
     home = Home(workplace() / name)
     unit = Unit(id="0000", tracks=(track,))
-    return PackRequest(home.url, "fma/two-hours", source, unit, config)
+    return PackRequest(home.url, "fma/long", source, unit, config)
 
 
 def _mp3(sound: np.ndarray[tuple[int, int], np.dtype[np.float64]], rate: int) -> bytes:

@@ -3,13 +3,17 @@
 import gc
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from statistics import median
-from typing import Any, Literal
+from dataclasses import dataclass
 
-Role = Literal["ours", "plain", "library", "floor", "other"]
-"""`plain` is the literal transcription, `library` what one would otherwise take, `floor` what no
-code can do without; `other` is another setting of ours."""
+from tests.benchmarks.report.form import Clock, Role, Row
+from tests.benchmarks.report.machine import processor_seconds
+
+CLOCKS: dict[Clock, Callable[[], float]] = {
+    "wall": time.perf_counter,
+    "processor": processor_seconds,
+}
+DIGITS = 6
+"""Of a second, after the point: no clock here knows more."""
 
 
 @dataclass(frozen=True)
@@ -25,49 +29,7 @@ class Variant:
     """Run once before the clock starts."""
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What a variant took, round by round."""
-
-    name: str
-    role: Role
-    seconds: tuple[float, ...]
-    ratio: float
-    """Median over rounds of its time against ours in the same round."""
-
-    @property
-    def median(self) -> float:
-        """Median seconds."""
-        return median(self.seconds)
-
-
-@dataclass(frozen=True)
-class Result:
-    """One benchmark's table. The first row is ours."""
-
-    title: str
-    rows: tuple[Measured, ...]
-    amount: float
-    """How much of `unit` each variant worked through."""
-    unit: str
-    notes: tuple[str, ...] = field(default=())
-
-    def plain(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        rows = [
-            {
-                "name": row.name,
-                "role": row.role,
-                "median_seconds": row.median,
-                "ratio_to_ours": row.ratio,
-                "seconds": list(row.seconds),
-            }
-            for row in self.rows
-        ]
-        return {"amount": self.amount, "unit": self.unit, "rows": rows, "notes": list(self.notes)}
-
-
-def in_turns(variants: Sequence[Variant], rounds: int) -> tuple[Measured, ...]:
+def in_turns(variants: Sequence[Variant], rounds: int, clock: Clock = "wall") -> tuple[Row, ...]:
     """Time every variant once per round; the order turns by one place from round to round."""
     for variant in variants:
         if variant.warmed:
@@ -78,19 +40,17 @@ def in_turns(variants: Sequence[Variant], rounds: int) -> tuple[Measured, ...]:
             number = (place + turn) % len(variants)
             variant = variants[number]
             if variant.rounds is None or turn < variant.rounds:
-                seconds[number].append(_clocked(variant.work))
+                seconds[number].append(clocked(variant.work, clock))
     return tuple(
-        Measured(variant.name, variant.role, tuple(times), _ratio(times, seconds[0]))
+        Row(variant=variant.name, role=variant.role, seconds=tuple(times))
         for variant, times in zip(variants, seconds, strict=True)
     )
 
 
-def _clocked(work: Callable[[], object]) -> float:
+def clocked(work: Callable[[], object], clock: Clock = "wall") -> float:
+    """Return the seconds that work takes, after memory was tidied."""
+    now = CLOCKS[clock]
     gc.collect()
-    started = time.perf_counter()
+    started = now()
     work()
-    return time.perf_counter() - started
-
-
-def _ratio(times: Sequence[float], ours: Sequence[float]) -> float:
-    return median(theirs / our for theirs, our in zip(times, ours, strict=False))
+    return round(now() - started, DIGITS)

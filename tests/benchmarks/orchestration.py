@@ -1,4 +1,4 @@
-"""What Prefect costs: a task of no work, a start, a rerun, a page, a loss; on either database.
+"""What Prefect costs: a task of no work, a start, a rerun, a page; on either database.
 
 The run that is watched is `run fma` as a person gives it, of a made-up plan of FMA-full's size:
 only `Units.pack` is replaced, by one that finds its units done.
@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -19,21 +20,23 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
+from flows.server.settings import ServerSettings
 from flows.studies.estimates import PACK_SECONDS_PER_MB, archive_bytes
 from pipelines.workers.fan_out import cores
+from storage.files import read_json
 from tests.benchmarks import scale
+from tests.benchmarks.benchmark import Benchmark
 from tests.benchmarks.browser import Loaded, browser
 from tests.benchmarks.material import workplace
-from tests.benchmarks.measure import Measured, Result
+from tests.benchmarks.own_process import alone
+from tests.benchmarks.report.form import Figure, Measurement, Target
 from tests.benchmarks.servers import Served, on_postgres, sqlite
 from tests.flows.conftest import Works
-from tests.gameday.faults import hold
 from tests.gameday.ground import Ground, ground
 
 UNIT_TRACKS = 48
-UNITS = 3000
-"""More than FMA-full has."""
-LOSSES = ("worker", "Prefect server", "training child")
+UNITS, QUICK_UNITS = 3000, 100
+"""More than FMA-full has; of a quick run."""
 RERUNS = 3
 DIGEST_SECONDS = 120.0
 """For a server to have digested all that a run told it."""
@@ -56,78 +59,85 @@ class Crowd(NamedTuple):
     page: Loaded | None
 
 
-def run() -> Result:
+def run(quick: bool) -> Measurement:
     """Measure all of it."""
-    notes: list[str] = []
-    folder = workplace()
-    home = made_up(folder / "made-up")
+    folder, units = workplace(), QUICK_UNITS if quick else UNITS
+    home = made_up(folder / "made-up", units)
+    remarks: list[str] = []
     with sqlite(folder / "sqlite") as served:
         crowds = {served.kind: crowd(home, served)}
+        detached = processor(served.pid)
     try:
         with on_postgres(folder / "postgres") as served:
             crowds[served.kind] = crowd(home, served)
     except pytest.skip.Exception as missing:
-        notes.append(f"PostgreSQL: not run: {missing.msg}")
-    ours = crowds["SQLite"].beside
-    rows = [row(f"a packing task's own time, {kind}", ours, one.beside)
-            for kind, one in crowds.items()]  # fmt: skip
+        remarks.append(f"PostgreSQL: not run: {missing.msg}")
     with ground(folder / "study", "smoke") as here:
-        starts = [started(here, cold=number == 0) for number in range(RERUNS + 1)]
-        losses = {fault: hold(here, fault) for fault in LOSSES}
-    cold, *warm = starts
-    rows += [
-        row("start to first task, server to be started", ours, cold.first),
-        row("start to first task", ours, *(one.first for one in warm)),
-        row("rerun of a finished study", ours, *(one.whole for one in warm)),
-    ]
-    for fault, trial in losses.items():
-        rows.append(row(f"kill -9 of the {fault}: to work", ours, trial.recovery_seconds))
-        notes += [f"{fault}: FAULT {what}" for what in trial.faults]
-    rows += [row(f"page of the run in a browser, {kind}: {what}", ours, seconds)
-             for kind, one in crowds.items() if one.page
-             for what, seconds in (("told", one.page.told), ("graph drawn", one.page.drawn))
-             if seconds is not None]  # fmt: skip
-    notes += [said(kind, one) for kind, one in crowds.items()]
-    notes.append(share(crowds["SQLite"], median(one.first for one in warm)))
-    title = "What orchestration costs (the last column: against the first row)"
-    return Result(title, tuple(rows), UNITS, "units in the watched run", tuple(notes))
-
-
-def row(name: str, ours: float, *seconds: float) -> Measured:
-    """Return a row of the table."""
-    return Measured(name, "other", seconds, median(seconds) / ours)
-
-
-def said(kind: str, one: Crowd) -> str:
-    """Return a note on the run of many units."""
-    text = (
-        f"{kind}: {UNITS:,} units in {one.tasks} tasks; {1000 * one.beside:.0f} ms a task, "
-        f"{1000 * one.beside * one.tasks / UNITS:.1f} ms a unit; digested {one.digested:.1f} s "
-        f"after the end; {one.grown / 1000:.0f} kB of database a task, and of processor time "
-        f"{1000 * one.flow:.0f} ms of the flow's process and {1000 * one.server:.0f} ms of the "
-        "server's"
+        # The first server ends with the cold start.
+        detached += processor(server_of(here))
+        cold, *warm = [started(here, cold=n == 0) for n in range(1 + (1 if quick else RERUNS))]
+        detached += processor(server_of(here))
+    if not all(one.page for one in crowds.values()):
+        remarks.append("the run's page: not loaded, as there is no Chromium")
+    first = tuple(one.first for one in warm)
+    starts = (
+        ("from the command to the first task, server to be started", (cold.first,)),
+        ("from the command to the first task", first),
+        ("a finished study run again, in all", tuple(one.whole for one in warm)),
     )
-    lost = one.page and one.page.drawn is None
-    return text + ("; the graph was NOT drawn" if lost else "")
+    figures = [
+        *(one for kind, crowd in crowds.items() for one in told(kind, crowd, units)),
+        *(Figure(what=what, unit="s", values=values) for what, values in starts),
+        *share(crowds["SQLite"], median(first)),
+    ]
+    unit = "units in the watched run"
+    return Measurement(
+        amount=units,
+        unit=unit,
+        figures=tuple(figures),
+        detached_seconds=detached,
+        remarks=tuple(remarks),
+    )
 
 
-def share(one: Crowd, start: float) -> str:
-    """Say what orchestration adds to packing FMA-large on this machine."""
+def told(kind: str, one: Crowd, units: int) -> Iterator[Figure]:
+    """Yield what the run of many units took on one kind of database."""
+    beside = 1000 * one.beside
+    rows: list[tuple[str, str, float | None]] = [
+        ("packing tasks", "", one.tasks),
+        ("between one packing task's work and the next one's, mean", "ms", beside),
+        ("the same a unit", "ms", beside * one.tasks / units),
+        ("processor time a task, the flow's process", "ms", 1000 * one.flow),
+        ("processor time a task, the server", "ms", 1000 * one.server),
+        ("server behind the flow at the run's end", "s", one.digested),
+        ("database a task", "kB", one.grown / 1000),
+    ]
+    if one.page:
+        rows += [
+            ("page of that run in a browser: numbers there", "s", one.page.told),
+            ("page of that run in a browser: graph drawn", "s", one.page.drawn),
+        ]
+    for what, unit, value in rows:
+        if value is not None:
+            yield Figure(what=what, case=kind, unit=unit, values=(float(value),))
+
+
+def share(one: Crowd, start: float) -> Iterator[Figure]:
+    """Yield what orchestration adds to packing FMA-large on this machine."""
     packing = archive_bytes("fma_large.zip") / MEGABYTE * PACK_SECONDS_PER_MB / cores()
     # Both work beside the packers, on cores that they would use.
     busy = (one.flow + one.server) / cores()
     added = start + one.tasks * (one.beside + busy) + one.digested
-    return (
-        f"FMA-large: {added:.0f} s of orchestration beside {packing:.0f} s of packing on "
-        f"{cores()} cores (at {PACK_SECONDS_PER_MB} core-seconds a MB): {added / packing:.2%} "
-        "(target: below 2 %)"
-    )
+    what = f"packing FMA-large on {cores()} cores, estimated"
+    yield Figure(what=f"{what}: the work itself", unit="s", values=(packing,))
+    yield Figure(what=f"{what}: orchestration beside it", unit="s", values=(added,))
+    yield Figure(what=f"{what}: orchestration's share", unit="%", values=(100 * added / packing,),
+                 target=Target(at_most=2))  # fmt: skip
 
 
-def made_up(home: Path) -> Path:
+def made_up(home: Path, units: int) -> Path:
     """Plan many units, all packed."""
-    words = ["-m", "tests.benchmarks.scale", "plan", str(home), str(UNITS * UNIT_TRACKS)]
-    subprocess.run([sys.executable, *words], check=True, capture_output=True)
+    alone("tests.benchmarks.scale:plan", str(home), str(units * UNIT_TRACKS))
     return home
 
 
@@ -198,6 +208,12 @@ def processor(pid: int) -> float:
     return float(times.user + times.system)
 
 
+def server_of(here: Ground) -> int:
+    """Return the process of the server that a study's commands use."""
+    place = ServerSettings(here.root / "state", "127.0.0.1", here.works.port)
+    return int(read_json(place.record)["pid"])
+
+
 class Started(NamedTuple):
     """Seconds from the command to the first task, and to the end."""
 
@@ -221,7 +237,7 @@ def started(here: Ground, cold: bool) -> Started:
 
 def watched(told: Path, words: list[str]) -> int:
     """Be the run of many units: say when each task packed."""
-    from flows.__main__ import app, guarded  # noqa: PLC0415
+    from flows.__main__ import perform  # noqa: PLC0415
     from flows.stages import units  # noqa: PLC0415
     from storage.home import marks  # noqa: PLC0415
 
@@ -241,9 +257,25 @@ def watched(told: Path, words: list[str]) -> int:
         return done
 
     units.Units.pack = pack  # type: ignore[method-assign, assignment]
-    code = guarded(lambda: app(words, standalone_mode=False))
+    code = perform(words)
     told.write_text(json.dumps({"spans": spans, "worked": max(worked) - min(worked)}))
     return code
+
+
+BENCHMARK = Benchmark(
+    name="orchestration",
+    title="Orchestration",
+    words=f"""\
+What Prefect costs. The watched run is `run fma` of a made-up plan of {UNITS:,} units, more than
+FMA-full has, in which only the packing itself is replaced, by one that finds its unit done; the
+starts are those of the recipe `smoke`, finished before. The share is that of orchestration in
+packing FMA-large: the work itself is estimated at {PACK_SECONDS_PER_MB} core-seconds a megabyte of
+MP3, the rate that `stemworks plan` takes; orchestration is as many tasks as the watched run's.""",
+    omitted="""\
+a server under the load of several studies; networks. How long recovery takes is measured by
+`make gameday`.""",
+    run=run,
+)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,12 @@
 """Packing a unit, in processor time: ours in both forms, a plain script, and the floors."""
 
-import gc
 import io
 import itertools
-import os
-import resource
 import shutil
-import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from statistics import median
 
 import indexed_bzip2
 import librosa
@@ -23,19 +19,23 @@ from pipelines.config import FmaConfig
 from pipelines.packing.clips import STEREO
 from pipelines.packing.pack import pack_unit, pack_units
 from pipelines.packing.process_track import process_track
-from pipelines.packing.unit_work import PackRequest
 from pipelines.workers.isolation import Isolated
 from storage.audio.flac_frames import FlacEncoder, joined
 from storage.audio.waveforms import Waveform, quantise
+from tests.benchmarks.benchmark import Benchmark
 from tests.benchmarks.material import (
+    BIT_RATE,
     CONFIG,
+    REPEATS,
+    TWO_HOURS,
+    Music,
     long_music,
+    long_request,
     request,
-    two_hour_request,
-    two_hours,
     workplace,
 )
-from tests.benchmarks.measure import Measured, Result, Variant
+from tests.benchmarks.measure import Variant, clocked, in_turns
+from tests.benchmarks.report.form import Comparison, Figure, Measurement, Target
 
 RATE = CONFIG.filters.sample_rate
 CLIP, HOP = CONFIG.clips.seconds * RATE, CONFIG.clips.hop_seconds * RATE
@@ -43,76 +43,71 @@ SEGMENTS = CONFIG.override(["shards.storage=segments"])
 PAIR = CONFIG.override(["unit_tracks=4"])
 ROUNDS = 3
 
+OURS, SEGMENTED = "stemworks pack_unit, clips", "stemworks pack_unit, segments"
+SCRIPT = "librosa + soundfile + webdataset.ShardWriter script"
+FLOOR, FLOOR_SEGMENTS = (
+    "bz2, soundfile, soxr, FLAC of each clip", "the same, FLAC of each 5 s once",
+)  # fmt: skip
+OWN_FLOOR, OWN_FLOOR_SEGMENTS = (
+    "floor with our codecs, clips", "floor with our codecs, segments",
+)  # fmt: skip
+TIMES_FLOOR, TIMES_SCRIPT = Target(at_most=1.2), Target(at_least=1.3)
+TWO_WORKERS, SMALLER, LONGEST_MIB = (
+    Target(at_least=1.8), Target(at_most=0.55), Target(at_most=600),
+)  # fmt: skip
+
 _fresh = itertools.count()
 
 
-def run() -> Result:
+def run(quick: bool) -> Measurement:
     """Measure user and system time of this process and the children that it waits for."""
-    seconds = long_music().seconds
-    rows = _in_turns(
-        [
-            Variant("stemworks pack_unit, clips", "ours", lambda: _ours(CONFIG)),
-            Variant("stemworks pack_unit, segments", "other", lambda: _ours(SEGMENTS)),
-            Variant("librosa + soundfile + webdataset.ShardWriter script", "library", _script),
-            Variant("floor, clips: bz2, soundfile, soxr, FLAC of each clip", "floor", _floor_clips),
-            Variant("floor, segments: the same, FLAC of each 5 s once", "floor", _floor_segments),
-            Variant("floor with our codecs, clips", "floor", lambda: _own_floor(2)),
-            Variant("floor with our codecs, segments", "floor", lambda: _own_floor(1)),
-            Variant("starting a child, which pack_unit does once", "other", _start),
-        ],
-        ROUNDS,
-    )
-    times = {row.name: row.median for row in rows}
-    ours, segments = (times[f"stemworks pack_unit, {form}"] for form in ("clips", "segments"))
-    script, *floors = (row.median for row in rows[2:7])
-    notes = (
-        f"clips: {ours / floors[0]:.2f} x its floor, {ours / floors[2]:.2f} x that with our "
-        f"codecs; {script / ours:.2f} x as fast as the script",
-        f"segments: {segments / floors[1]:.2f} x its floor, {segments / floors[3]:.2f} x that with "
-        f"our codecs; {script / segments:.2f} x as fast as the script",
-        f"{seconds / ours:.0f} seconds of music per core-second",
-        *_two_workers(),
-        *_sizes(),
-        *_longest(),
-    )
-    return Result("Packing a unit of MP3s (processor time)", rows, seconds, "s of music", notes)
-
-
-def _in_turns(variants: Sequence[Variant], rounds: int) -> tuple[Measured, ...]:
-    """Take the processor time of every variant once per round, in an order that turns."""
-    spent: list[list[float]] = [[] for _ in variants]
-    for variant in variants:
-        variant.work()
-    for turn in range(rounds):
-        for place in range(len(variants)):
-            number = (place + turn) % len(variants)
-            spent[number].append(_processor_time(variants[number].work))
-    return tuple(
-        Measured(
-            variant.name,
-            variant.role,
-            tuple(times),
-            median(theirs / ours for theirs, ours in zip(times, spent[0], strict=True)),
-        )
-        for variant, times in zip(variants, spent, strict=True)
+    songs = long_music(1 if quick else REPEATS)
+    variants = [
+        Variant(OURS, "ours", lambda: _ours(songs, CONFIG)),
+        Variant(SEGMENTED, "other", lambda: _ours(songs, SEGMENTS)),
+        Variant(SCRIPT, "library", lambda: _script(songs)),
+        Variant(FLOOR, "floor", lambda: _floor(songs, CLIP)),
+        Variant(FLOOR_SEGMENTS, "floor", lambda: _floor(songs, HOP)),
+        Variant(OWN_FLOOR, "floor", lambda: _own_floor(songs, 2)),
+        Variant(OWN_FLOOR_SEGMENTS, "floor", lambda: _own_floor(songs, 1)),
+        Variant("starting a child, once a unit", "other", _start),
+    ]
+    rounds = 1 if quick else ROUNDS
+    rows = in_turns(variants, rounds, "processor")
+    seconds = songs.seconds
+    rate = tuple(seconds / one for one in rows[0].seconds)
+    return Measurement(
+        amount=seconds,
+        unit="s of music",
+        clock="processor",
+        rows=rows,
+        comparisons=tuple(_compared()),
+        figures=(
+            Figure(what="music packed in a core-second, clips", unit="s", values=rate),
+            _two_workers(songs, rounds),
+            _sizes(songs),
+            *_longest(60 if quick else TWO_HOURS),
+        ),
     )
 
 
-def _processor_time(work: Callable[[], object]) -> float:
-    gc.collect()
-    before = _used()
-    work()
-    return _used() - before
+def _compared() -> Iterator[Comparison]:
+    """Yield each form against its floors, and the script against it."""
+    for form, ours, floor, own in (
+        ("clips", OURS, FLOOR, OWN_FLOOR),
+        ("segments", SEGMENTED, FLOOR_SEGMENTS, OWN_FLOOR_SEGMENTS),
+    ):
+        for what, over, under, target in (
+            (f"ours / floor, {form}", ours, floor, TIMES_FLOOR),
+            (f"ours / floor with our codecs, {form}", ours, own, None),
+            (f"script / ours, {form}", SCRIPT, ours, TIMES_SCRIPT),
+        ):
+            yield Comparison(what=what, over=over, under=under, target=target)
 
 
-def _used() -> float:
-    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, who))
-
-
-def _ours(config: FmaConfig) -> int:
+def _ours(songs: Music, config: FmaConfig) -> int:
     """Pack the unit; return the bytes of its shards."""
-    (wanted,) = request(name := f"pack-{next(_fresh)}", config, long_music())
+    (wanted,) = request(name := f"pack-{next(_fresh)}", config, songs)
     pack_unit(wanted)
     return _emptied(name)
 
@@ -129,30 +124,24 @@ def _start() -> None:
         child._start()
 
 
-def _members() -> Iterator[bytes]:
+def _members(songs: Music) -> Iterator[bytes]:
     """Decompress with the standard library."""
-    with zipfile.ZipFile(long_music().archive) as archive:
+    with zipfile.ZipFile(songs.archive) as archive:
         for name in archive.namelist():
             yield archive.read(name)
 
 
-def _decoded() -> Iterator[Waveform]:
+def _decoded(songs: Music) -> Iterator[Waveform]:
     """Yield [frames, channels], as the standard library and soundfile's defaults give it."""
-    for data in _members():
+    for data in _members(songs):
         frames, rate = soundfile.read(io.BytesIO(data), dtype="float32")
         yield frames if rate == RATE else soxr.resample(frames, rate, RATE)
 
 
-def _floor_clips() -> None:
-    for sound in _decoded():
-        for start in range(0, len(sound) - CLIP + 1, HOP):
-            _flac(sound[start : start + CLIP])
-
-
-def _floor_segments() -> None:
-    for sound in _decoded():
-        for start in range(0, len(sound) - HOP + 1, HOP):
-            _flac(sound[start : start + HOP])
+def _floor(songs: Music, length: int) -> None:
+    for sound in _decoded(songs):
+        for start in range(0, len(sound) - length + 1, HOP):
+            _flac(sound[start : start + length])
 
 
 def _flac(frames: Waveform) -> bytes:
@@ -161,9 +150,9 @@ def _flac(frames: Waveform) -> bytes:
     return buffer.getvalue()
 
 
-def _own_floor(per_file: int) -> None:
+def _own_floor(songs: Music, per_file: int) -> None:
     """Unpack, decode, resample, encode each 5 s once and join them, with the codecs we take."""
-    for data in _members_by_ours():
+    for data in _members_by_ours(songs):
         frames, rate = soundfile.read(io.BytesIO(data), dtype="float32")
         sound = frames if rate == RATE else soxr.resample(frames, rate, RATE)
         encoder = FlacEncoder(RATE, STEREO, CONFIG.shards.compression)
@@ -174,22 +163,22 @@ def _own_floor(per_file: int) -> None:
             joined([frame for part in group for frame in part], RATE, STEREO)
 
 
-def _members_by_ours() -> Iterator[bytes]:
-    with zipfile.ZipFile(long_music().archive) as archive:
+def _members_by_ours(songs: Music) -> Iterator[bytes]:
+    with zipfile.ZipFile(songs.archive) as archive:
         for info in archive.infolist():
-            with long_music().archive.open("rb") as stream:
+            with songs.archive.open("rb") as stream:
                 stream.seek(info.header_offset + 30 + len(info.filename.encode()))
                 packed = io.BytesIO(stream.read(info.compress_size))
             with indexed_bzip2.open(packed, parallelization=1) as unpacked:
                 yield unpacked.read()
 
 
-def _script() -> None:
+def _script(songs: Music) -> None:
     """Do what an afternoon's script does: no checksums, no ledger, no marks, no recovery."""
     folder = workplace() / f"script-{next(_fresh)}"
     folder.mkdir()
     with webdataset.ShardWriter(str(folder / "%06d.tar"), verbose=0) as tar:
-        for number, data in enumerate(_members()):
+        for number, data in enumerate(_members(songs)):
             for place, clip in enumerate(_clips(data)):
                 key = f"t{number:06d}_c{place:04d}"
                 tar.write({"__key__": key, "flac": _flac(clip.T), "json": {"track": number}})
@@ -207,33 +196,49 @@ def _clips(data: bytes) -> Iterator[Waveform]:
             yield clip
 
 
-def _two_workers() -> Iterator[str]:
-    """Pack two units with one worker and with two, in turns."""
+def _two_workers(songs: Music, rounds: int) -> Figure:
+    """Pack two units with one worker and with two, in turns; compare times that passed."""
     walls: dict[int, list[float]] = {1: [], 2: []}
-    for turn in range(6):
+    for turn in range(2 * rounds):
         workers = 1 + turn % 2
-        wanted = request(name := f"pair-{next(_fresh)}", PAIR, long_music())
-        started = time.perf_counter()
-        pack_units(wanted, workers)
-        walls[workers].append(time.perf_counter() - started)
+        wanted = request(name := f"pair-{next(_fresh)}", PAIR, songs)
+        walls[workers].append(clocked(partial(pack_units, wanted, workers)))
         _emptied(name)
-    one, two = (min(walls[workers]) for workers in (1, 2))
-    load = os.getloadavg()[0]
-    times = f"{one:.2f} s and {two:.2f} s, load {load:.1f}"
-    yield f"two workers pack two units {one / two:.2f} x as fast as one ({times})"
+    faster = tuple(one / two for one, two in zip(walls[1], walls[2], strict=True))
+    what = "two units: two workers as fast as one, wall-clock"
+    return Figure(what=what, unit="x", values=faster, target=TWO_WORKERS)
 
 
-def _sizes() -> Iterator[str]:
-    clips, segments = _ours(CONFIG), _ours(SEGMENTS)
-    yield f"segments take {segments / clips:.3f} x the bytes of clips ({clips / 1e6:.0f} MB)"
+def _sizes(songs: Music) -> Figure:
+    smaller = _ours(songs, SEGMENTS) / _ours(songs, CONFIG)
+    what = "bytes of segments / bytes of clips"
+    return Figure(what=what, unit="x", values=(smaller,), target=SMALLER)
 
 
-def _longest() -> Iterator[str]:
-    wanted: PackRequest = two_hour_request(name := f"long-{next(_fresh)}", SEGMENTS)
-    mark = pack_unit(wanted)
-    size = two_hours().stat().st_size / 1e6
-    yield (
-        f"a track of two hours ({size:.0f} MB): {mark.facts['peak_mb']} MB at most in its child, "
-        f"{mark.facts['cpu_seconds']:.1f} core-seconds"
-    )
+def _longest(length: int) -> Iterator[Figure]:
+    wanted = long_request(name := f"long-{next(_fresh)}", length, SEGMENTS)
+    facts = pack_unit(wanted).facts
+    what = f"a track of {length / 3600:.2g} hours at {BIT_RATE // 1000} kbit/s, segments"
+    peak = float(facts["peak_mb"])
+    yield Figure(what=f"{what}: peak memory", unit="MiB", values=(peak,), target=LONGEST_MIB)
+    seconds = float(facts["cpu_seconds"])
+    yield Figure(what=f"{what}: processor time", unit="s", values=(seconds,))
     _emptied(name)
+
+
+BENCHMARK = Benchmark(
+    name="packing",
+    title="Packing a unit of MP3s",
+    words=f"""\
+Synthesised songs of minutes in a bzip2-compressed zip, made into FLAC clips of
+{CONFIG.clips.seconds} s, {CONFIG.clips.hop_seconds} s apart: one unit, one worker. Times are
+**processor time** (user and system, children and their start included): what a cluster pays for.
+*Segments* store each {CONFIG.clips.hop_seconds} s once. The script is an afternoon's:
+`librosa.load`, the silence rule, `soundfile.write`, `webdataset.ShardWriter`; no checksums, no
+ledger, no marks, no recovery. The floors only unzip, decode, resample and encode what is written:
+with the standard library's bz2 and soundfile's FLAC, and with the codecs that we use, whose clips
+share the frames of FLAC that lie in both. In a real unit, of six times the songs, a child is
+started once as well.""",
+    omitted="reading the archive over a network; more than two workers; real recordings.",
+    run=run,
+)

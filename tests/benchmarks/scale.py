@@ -1,23 +1,17 @@
-"""FMA-full as a list: 106,574 tracks planned, dealt out, looked up again and counted, then more.
+"""FMA-full as a list: its tracks planned, dealt out, looked up again and counted, then four times.
 
 Each step runs in a process of its own, so that its peak memory is its own too. Marks, ledgers and
 files are true; only the music is missing: a shard is an empty file.
-
-`python -m tests.benchmarks.scale STEP HOME TRACKS` is such a process.
 """
 
 import json
-import os
-import resource
 import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from flows.stage_id import StageId
 from flows.stages import data
@@ -35,53 +29,48 @@ from storage.home.layout import Home
 from storage.home.marks import Mark, Output, commit
 from storage.home.runs import Run
 from storage.records import LedgerRow, Track, Unit, plain
+from tests.benchmarks.benchmark import Benchmark
 from tests.benchmarks.material import workplace
-from tests.benchmarks.measure import Measured, Result, Role
+from tests.benchmarks.own_process import alone
+from tests.benchmarks.report.form import Figure, Measurement
 
-TRACKS = 106_574
-"""Of FMA-full."""
-GROWTH = (1, 4, 16)
+TRACKS, QUICK_TRACKS = 106_574, 2_000
+"""Of FMA-full; of a quick run."""
+GROWTH = (1, 4)
 CLIPS = 54
 """Of a track of mean length."""
 STEPS = {
     "plan": "plan and write it",
-    "look": "no-op rerun: look every unit up",
+    "look": "rerun: look every unit up",
     "resume": "half the units lost: look up, deal out, read one batch",
     "census": "census",
 }
 
 
-def run() -> Result:
+def run(quick: bool) -> Measurement:
     """Measure each step at each size."""
-    rows: list[Measured] = []
-    notes: list[str] = []
-    cpu: dict[str, float] = {}
+    figures: list[Figure] = []
+    tracks = QUICK_TRACKS if quick else TRACKS
+    first: dict[str, float] = {}
     units = 0
     for growth in GROWTH:
         home = workplace() / f"scale-{growth}"
         for step, what in STEPS.items():
-            told = _step(step, home, TRACKS * growth)
+            done = alone(f"tests.benchmarks.scale:{step}", str(home), str(tracks * growth))
+            told, case = done.answer, f"{tracks * growth:,} tracks"
             units = units or told["units"]
-            seconds = told["seconds"]
-            # By processor time: the disk's share is another one each time.
-            cpu[step] = cpu.get(step) or told["cpu_seconds"]
-            ratio = told["cpu_seconds"] / cpu[step]
-            role: Role = "ours" if growth == 1 else "other"
-            rows.append(Measured(f"{what}, {growth}x", role, (seconds,), ratio))
-            notes.append(
-                f"{what}, {growth}x: {told['units']:,} units, {told['tracks']:,} tracks, "
-                f"{seconds:.2f} s ({told['cpu_seconds']:.2f} s of CPU), "
-                f"peak {told['peak_mb']:.0f} MB"
-            )
+            cpu = told["cpu_seconds"]
+            figures += [
+                Figure(what=f"{what}: {kind}", case=case, unit=unit, values=(value,))
+                for kind, unit, value in (
+                    ("processor time", "s", cpu),
+                    ("against the first size", "x", cpu / first.setdefault(step, cpu)),
+                    ("passed", "s", told["seconds"]),
+                    ("peak memory", "MB", done.peak_bytes / 1e6),
+                )
+            ]
         shutil.rmtree(home)
-    title = "Planning and counting FMA-full (the last column: processor time against 1x)"
-    return Result(title, tuple(rows), units, "units at 1x", tuple(notes))
-
-
-def _step(step: str, home: Path, tracks: int) -> Json:
-    words = [sys.executable, "-m", "tests.benchmarks.scale", step, str(home), str(tracks)]
-    answer = subprocess.run(words, check=True, capture_output=True, text=True)
-    return cast("Json", json.loads(answer.stdout.splitlines()[-1]))
+    return Measurement(amount=units, unit="units at the first size", figures=tuple(figures))
 
 
 def settings(root: Path) -> list[str]:
@@ -223,16 +212,29 @@ def _fill(units: Units, digest: str, unit: Unit) -> None:
     path.write_text(json.dumps(plain(mark)))
 
 
-def _look(home: Home, config: MixitStudyConfig) -> Json:
-    clock, dry_run = Clock(), DryRun(home)
+def plan(root: str, tracks: str) -> Json:
+    """Plan so many tracks in a home, and leave what packing them would."""
+    return _build(root, tracks, "plan")
+
+
+def census(root: str, tracks: str) -> Json:
+    """Count what is packed."""
+    return _build(root, tracks, "census")
+
+
+def look(root: str, _: str) -> Json:
+    """See that all is done."""
+    clock, dry_run = Clock(), DryRun(Home(Path(root)))
     with clock.runs():
-        build_graph(dry_run, config, home, "fma")
+        build_graph(dry_run, study(Path(root)), dry_run.home, "fma")
     packing = next(one for one in dry_run.statuses if one.label == "pack")
     assert packing.state == "done", packing.why
     return {**vars(clock), "units": len(packing.units)}
 
 
-def _resume(home: Home, config: MixitStudyConfig) -> Json:
+def resume(root: str, _: str) -> Json:
+    """Deal out what is left after every other unit was lost; put the units back."""
+    home, config = Home(Path(root)), study(Path(root))
     dry_run = DryRun(home)
     build_graph(dry_run, config, home, "fma")
     seen = {status.label: status for status in dry_run.statuses}
@@ -255,27 +257,21 @@ def _resume(home: Home, config: MixitStudyConfig) -> Json:
     return {**vars(clock), "units": len(units.works)}
 
 
-def _build(home: Home, config: MixitStudyConfig, tracks: int, until: str) -> Json:
-    runner = Builder(home, tracks, until)
+def _build(root: str, tracks: str, until: str) -> Json:
+    home, config = Home(Path(root)), study(Path(root))
+    runner = Builder(home, int(tracks), until)
     build_graph(runner, config, home, "fma")
-    units = -(-tracks // config.fma.unit_tracks)
+    units = -(-int(tracks) // config.fma.unit_tracks)
     return {**vars(runner.clock), "units": units}
 
 
-def main(step: str, root: str, tracks: str) -> None:
-    """Do one step in a home; say as JSON what it took."""
-    home, config = Home(Path(root)), study(Path(root))
-    told: dict[str, Any]
-    ways: dict[str, Callable[[], Json]] = {
-        "look": lambda: _look(home, config),
-        "resume": lambda: _resume(home, config),
-    }
-    told = ways[step]() if step in ways else _build(home, config, int(tracks), step)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    sys.stdout.write(json.dumps({**told, "tracks": int(tracks), "peak_mb": peak}) + "\n")
-    sys.stdout.flush()
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+BENCHMARK = Benchmark(
+    name="scale",
+    title="Scale",
+    words=f"""\
+Made-up plans of FMA-full's {TRACKS:,} tracks, and of several times as many, without audio. Each
+step runs once, in a process of its own: its peak memory is that process's own, or that of the
+largest child it waits for, with the interpreter and its libraries.""",
+    omitted="packing itself; more than one machine; homes in buckets.",
+    run=run,
+)

@@ -30,9 +30,6 @@ class Served:
 def sqlite(folder: Path) -> Iterator[Served]:
     """Run the server that the command line starts by itself."""
     works = Works(folder, free_port(), folder)
-    answer = works("ui")
-    if answer.returncode:
-        raise RuntimeError(answer.stderr)
     place = ServerSettings(folder, "127.0.0.1", works.port)
 
     def size() -> int:
@@ -44,6 +41,10 @@ def sqlite(folder: Path) -> Iterator[Served]:
         return int(pages * each)
 
     try:
+        # One that starts too slowly for the command is there nevertheless, and must be stopped.
+        answer = works("ui")
+        if answer.returncode:
+            raise RuntimeError(answer.stderr)
         yield Served("SQLite", works, works.environment, size, int(read_json(place.record)["pid"]))
     finally:
         works("down")

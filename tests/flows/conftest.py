@@ -4,26 +4,29 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from flows.server.settings import ServerSettings, shared_environment
 from tests import synthesised
+from tests.once import WORKER, one_at_a_time, session_folder, together
 from tests.processes import commands
+from tests.services import free_port
+from tests.warm import interpreters
 
-LIMIT_SECONDS = 300
-HOST = "tests"
-"""Under which the runs of the tests share this machine."""
+LIMIT_SECONDS = 600
+HOST = f"tests-{WORKER}"
+"""Under which the runs of this worker's tests share this machine: the server is for all workers."""
 SLOTS = 8
-"""For GPU jobs and for packing tasks, on the tests' server."""
+"""For GPU jobs and for packing tasks of one worker, on the tests' server."""
 STAGES = (
     "check fma", "check metadata", "check musdb", "plan fma", "pack 0000 to 0001",
     "pack 0002 to 0003", "pack 0004", "pack", "census", "unpack musdb", "detect activity",
@@ -41,8 +44,11 @@ class Works:
     """The command line, as a person would use it."""
 
     state: Path
+    """Where heartbeats are, and the record of the server."""
     port: int
     archives: Path
+    warm: Path | None = None
+    """Where warm interpreters are, for commands that run to their end."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -77,9 +83,10 @@ class Works:
         self, *arguments: str, environment: dict[str, str] | None = None
     ) -> "subprocess.CompletedProcess[str]":
         """Run one command to its end."""
+        warmed = interpreters.variables(self.warm) if self.warm else {}
         return subprocess.run(
             [sys.executable, "-m", "flows", *arguments],
-            env=self.environment | (environment or {}),
+            env=self.environment | warmed | (environment or {}),
             capture_output=True,
             text=True,
             timeout=LIMIT_SECONDS,
@@ -87,7 +94,7 @@ class Works:
         )
 
     def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
-        """Start one command."""
+        """Start one command, to be watched, stopped or killed: in processes of its own."""
         return subprocess.Popen(
             [sys.executable, "-m", "flows", *arguments],
             env=self.environment | variables,
@@ -99,7 +106,11 @@ class Works:
     def api(self, path: str, body: Any = None) -> Any:
         """Ask the Prefect server."""
         url = f"http://127.0.0.1:{self.port}/api/{path}"
-        answer = httpx.post(url, json=body or {}, timeout=30)
+        deadline = time.monotonic() + 60
+        # What a busy SQLite answers.
+        while (answer := httpx.post(url, json=body or {}, timeout=60)).status_code == 503:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
@@ -119,41 +130,64 @@ class Works:
             before = names
             time.sleep(1.0)
 
-    def last_run(self) -> dict[str, Any]:
-        """Return the flow run that was started last."""
-        rows = self.api("flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})
-        found: dict[str, Any] = rows[0]
-        return found
+    def last_run(self, home: Path | str = "") -> dict[str, Any]:
+        """Return the flow run that was started last: in a home, or in any."""
+        rows = self.api("flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 100})
+        return next(row for row in rows if not home or row["parameters"]["home"] == str(home))
 
 
 @pytest.fixture(scope="session")
-def works(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
-    """A server and the tiny archives."""
-    folder = tmp_path_factory.mktemp("works")
-    archives = folder / "archives"
-    archives.mkdir()
-    synthesised.write_fma(archives)
-    synthesised.write_musdb(archives)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    works = Works(folder / "state", port, archives)
-    answer = works("ui")
-    assert answer.returncode == 0, answer.stderr
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
+    """The server and the tiny archives of all workers."""
+    folder = session_folder(tmp_path_factory, "works")
+    port, archives = folder / "port", folder / "archives"
+
+    def works() -> Works:
+        return Works(folder / "state", int(port.read_text()), archives, folder / "warm")
+
+    def begin() -> None:
+        port.write_text(str(free_port()))
+        archives.mkdir(exist_ok=True)
+        synthesised.write_fma(archives)
+        synthesised.write_musdb(archives)
+        answer = works()("ui")
+        assert answer.returncode == 0, answer.stderr
+        (folder / "warm").mkdir(exist_ok=True)
+        server = ServerSettings(folder / "state", "127.0.0.1", works().port)
+        # Prefect sets up its logging when it is imported.
+        given = os.environ | shared_environment(server)
+        interpreters.start(folder / "warm", given, "flows", "training")
+
+    def end() -> None:
+        interpreters.stop(folder / "warm")
+        works()("down")
+
+    with together(folder, begin, end):
+        yield works()
+
+
+@pytest.fixture(scope="session")
+def works(served: Works, tmp_path_factory: pytest.TempPathFactory) -> Works:
+    """The command line of one machine: its heartbeats and its limits are this worker's alone."""
+    state = tmp_path_factory.mktemp("state")
+    shutil.copy(served.state / "server.json", state)
+    works = replace(served, state=state)
     # Runs that tests kill hold their slots until their leases end: no test is to wait for that.
     for kind in ("gpu", "packing"):
         works.api("v2/concurrency_limits/", {"name": f"{kind}:{HOST}", "limit": SLOTS})
-    yield works
-    works("down")
+    return works
 
 
 @pytest.fixture(scope="session")
 def finished(works: Works, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home in which the tiny study ran without interruption."""
-    home = tmp_path_factory.mktemp("finished") / "home"
-    answer = works(*works.order("study", home))
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    home.with_name("run.txt").write_text(works.last_run()["id"])
+    """A home in which the tiny study ran without interruption; of all workers, and to be read."""
+    folder = session_folder(tmp_path_factory, "finished")
+    home, run = folder / "home", folder / "run.txt"
+    with one_at_a_time(folder):
+        if not run.exists():
+            answer = works(*works.order("study", home))
+            assert answer.returncode == 0, answer.stdout + answer.stderr
+            run.write_text(works.last_run(home)["id"])
     return home
 
 

@@ -108,7 +108,7 @@ def test_the_study_runs_with_it_and_is_cached_then(home: Path, tree: Tree, works
     scores = list(home.glob("runs/evaluate-*/result/scores.jsonl"))
     assert len(scores) == 2
     tree.run("flows", *works.order("study", home, *SETTINGS), **works.variables)
-    states = works.states(works.last_run()["id"])
+    states = works.states(works.last_run(home)["id"])
     assert set(states.values()) == {"Cached"}
 
 

@@ -25,5 +25,5 @@ def test_its_ledger_shows_what_was_counted_by_hand(works: Works, tmp_path: Path)
     assert census["clips"] == 109
     assert census["tracks"] == CLIPS
     assert works(*order).returncode == 0
-    states = works.states(works.last_run()["id"])
+    states = works.states(works.last_run(home)["id"])
     assert set(states.values()) == {"Cached"}

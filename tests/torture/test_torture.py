@@ -35,9 +35,9 @@ def test_killed_packers_leave_the_same(
     def of(number: int) -> Packing:
         return packing(str(tmp_path / f"{number}"), archives, CONFIG)
 
-    record = killed_again_and_again(Record("folder"), of, reference, 4, SEED)
+    record = killed_again_and_again(Record("folder"), of, reference, 2, SEED)
     assert not record.faults
-    assert record.rounds == record.kills.total() == 4
+    assert record.rounds == record.kills.total() == 2
     assert record.begun >= record.units
 
 
@@ -102,9 +102,9 @@ def test_faults_are_seen(tmp_path: Path, archives: Archives, reference: dict[str
 
 @pytest.mark.parametrize("seed", [SEED])
 def test_damaged_recordings_are_all_accounted_for(tmp_path: Path, seed: int) -> None:
-    found = pack_damaged(tmp_path, 64, seed)
+    found = pack_damaged(tmp_path, 32, seed)
     assert not found.faults
-    assert found.reasons.total() == 64
+    assert found.reasons.total() == 32
     assert not found.lost, "no damage known costs a child"
     assert set(found.by_kind) <= MUTATIONS.keys() | HARMS.keys()
 

@@ -43,7 +43,8 @@ MIXIT = TrainConfig(  # losses measure levels by the model's own transform
         log_every=2,
         keep_best=2,
     ),
-    runtime=RuntimeConfig(device="cpu", threads=1),
+    # Pictures cost more than such a run.
+    runtime=RuntimeConfig(device="cpu", threads=1, snapshot_every=0),
 )
 SUPERVISED = MIXIT.model_copy(
     update={
@@ -149,13 +150,18 @@ def make_index(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def make_run(tmp_path: Path, index: Path, songs: Path) -> Callable[..., Run]:
     """Prepare a run: `make_run("name", "train", recipe, model=folder)`."""
+    return maker_of_runs(tmp_path, index, songs)
+
+
+def maker_of_runs(folder: Path, index: Path, songs: Path) -> Callable[..., Run]:
+    """Return what prepares runs in a folder, also one that several tests share."""
 
     def make(name: str, verb: str, recipe: Any, **inputs: Path) -> Run:
         given = {
             "index": index, "songs": songs, "home": songs.parent,
             "activity": songs.parent / "activity.jsonl", **inputs,
         }  # fmt: skip
-        run = Run(tmp_path / name)
+        run = Run(folder / name)
         plain = {key: str(value) for key, value in given.items()}
         run.prepare(
             Job.model_validate(

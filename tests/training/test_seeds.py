@@ -17,6 +17,13 @@ def test_a_place_always_has_the_same_seed_and_another_place_another() -> None:
     assert all(0 <= seed < 2**63 for seed in derived)
 
 
+def test_seeds_have_63_bits() -> None:
+    """Each bit is set in about half of them."""
+    derived = [seeds.derive(0, number) for number in range(400)]
+    for bit in range(63):
+        assert 120 < sum(seed >> bit & 1 for seed in derived) < 280
+
+
 def test_generators_repeat() -> None:
     first, second = (seeds.generator(3, "example", 7).random(4) for _ in range(2))
     assert (first == second).all()

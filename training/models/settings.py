@@ -4,11 +4,11 @@ A model is a package `training/models/<kind>/`: `config.py` holds its settings (
 `model.py` its class (a `Separator`), and one line in `table.py` joins the two.
 """
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
-from storage.config import Config
+from storage.config import Config, MeasuredIn
 
 Ability = Literal["choose_outputs", "freeze"]
 """What a model may be able to do beside separating: see `training.models.separator`."""
@@ -29,8 +29,9 @@ class ModelSettings(Config):
     outputs: PositiveInt = 4
     """Separated signals S."""
     audio_channels: PositiveInt = 2
-    sample_rate: PositiveInt = 44_100
-    """Hz."""
+    """Channels C of the sound that goes in and comes out: 1 is mono, 2 stereo."""
+    sample_rate: Annotated[PositiveInt, MeasuredIn("Hz")] = 44_100
+    """Rate of the sound that goes in and comes out."""
 
     @property
     def size(self) -> str:

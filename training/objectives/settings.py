@@ -5,11 +5,11 @@ An objective is a package `training/objectives/<kind>/`: `config.py` holds its s
 """
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import PositiveInt
 
-from storage.config import Config
+from storage.config import Config, MeasuredIn
 from training.data.settings import DataSettings, References
 from training.models.settings import ModelSettings
 
@@ -23,11 +23,11 @@ class ObjectiveSettings(Config):
 
     kind: str
     """Which objective this is."""
-    level_n_fft: PositiveInt = 2048
-    """Window and transform length, in samples, of the STFT by which the input's level is measured:
-    losses are computed of signals at that level."""
-    level_hop: PositiveInt = 512
-    """Hop of that STFT in samples."""
+    level_n_fft: Annotated[PositiveInt, MeasuredIn("samples")] = 2048
+    """Length of the window and transform of the STFT by which the input's level is measured: losses
+    are computed of signals at that level."""
+    level_hop: Annotated[PositiveInt, MeasuredIn("samples")] = 512
+    """Hop of that STFT."""
 
     def misfits(self, model: ModelSettings, data: DataSettings) -> Iterator[str]:
         """Yield, in words, why this objective cannot train this model on these data."""

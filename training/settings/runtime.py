@@ -1,10 +1,10 @@
 """Where and how fast a job runs, torch-free; never what its result is."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from storage.config import Config
+from storage.config import Config, MeasuredIn
 
 
 class RuntimeConfig(Config):
@@ -15,6 +15,7 @@ class RuntimeConfig(Config):
     hosts: PositiveInt = 1
     """Hosts that train together; several are started through STEMWORKS_LAUNCHER."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """What a process computes on; `auto` is a GPU where there is one."""
     threads: NonNegativeInt = 0
     """CPU threads per process; 0 leaves torch's default."""
     loader_workers: NonNegativeInt = 0
@@ -29,5 +30,5 @@ class RuntimeConfig(Config):
     gpu_tflops: PositiveFloat = 150.0
     """TFLOP/s that a training step is taken to sustain on one GPU: an assumption, 15 % of an H200's
     peak in bf16. Estimates alone read it, and only until their home has trained such a model."""
-    snapshot_every: NonNegativeInt = 10_190
-    """Steps between snapshots of one fixed example's outputs; 0 takes none, else one ends a run."""
+    snapshot_every: Annotated[NonNegativeInt, MeasuredIn("steps")] = 10_190
+    """Between two snapshots of one fixed example's outputs; 0 takes none, else one ends a run."""

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from storage.config import Config
+from storage.config import Config, MeasuredIn
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -54,8 +54,8 @@ class ExponentialSchedule(Schedule):
     """Step up to which the learning rate stays at its peak after the warm-up."""
     decay: Share = 0.965
     """What the rate is multiplied by."""
-    decay_every: PositiveInt = 2038
-    """Steps between two decays (2 epochs in the code; the paper says every epoch)."""
+    decay_every: Annotated[PositiveInt, MeasuredIn("steps")] = 2038
+    """From one decay to the next (2 epochs in the code; the paper says every epoch)."""
 
     def share(self, step: int, steps: int, losses: Sequence[float]) -> float:
         """Return `decay` ** (steps since the hold // `decay_every`)."""
@@ -89,7 +89,7 @@ class PlateauSchedule(Schedule):
     """What the rate is multiplied by."""
     patience: NonNegativeInt = 2
     """Validations without an improvement that are borne; the next one lowers the rate."""
-    threshold: NonNegativeFloat = 1e-4
+    threshold: Annotated[NonNegativeFloat, MeasuredIn("dB")] = 1e-4
     """Least decrease of the validation loss that counts as an improvement."""
     minimum: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the peak that the rate never falls below."""

@@ -17,6 +17,7 @@ class InputsStart(Config):
     """
 
     kind: Literal["inputs"] = "inputs"
+    """Which start this is."""
 
 
 class PrefixesStart(Config):
@@ -26,6 +27,7 @@ class PrefixesStart(Config):
     """
 
     kind: Literal["prefixes"] = "prefixes"
+    """Which start this is."""
     prefixes: dict[str, str] = Field(default={"": ""}, min_length=1)
     """Beginning of a tensor's name there -> what stands in its place here, such as
     `{"encoder.": "body.encoder."}`; an empty one means every tensor. The longest that

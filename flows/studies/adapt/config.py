@@ -32,11 +32,13 @@ class AdaptStudyConfig(StudyConfig):
     """Folder of the model, as `stemworks import` or `stemworks export` wrote it, or a training's
     run directory. Its contents decide the result, wherever it is."""
     musdb: MusdbConfig = MusdbConfig()
+    """The songs with stems that fine-tuning learns from and separators are scored on."""
     selection: SelectConfig = SelectConfig()
     """Of outputs, where the model has more than there are stems, and they have no names."""
     finetuning: TrainConfig
     """Supervised, on the songs' stems. Its `model` is the given one's and is left as it is here."""
     evaluation: EvaluateConfig = EvaluateConfig()
+    """How the test songs are separated and scored."""
 
     @model_validator(mode="after")
     def _leaves_the_model_to_its_folder(self) -> Self:

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from flows.config import StudyConfig
+from flows.config import NAME, StudyConfig
 from pipelines.config import FmaConfig, MusdbConfig
 from storage.config import Config, changes
 from training.config import EvaluateConfig, SelectConfig, TrainConfig
@@ -17,7 +17,7 @@ from training.settings.starts import InputsStart
 class VariantConfig(Config):
     """One value of what a table varies: a size of the separator, or a scale of the archive."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+    name: Annotated[str, Field(pattern=NAME)]
     """As the table's rows and the labels of its stages have it, such as `small`."""
     settings: tuple[str, ...] = ()
     """What differs from the study, as `--set` takes it, such as `fma.archive=fma_small.zip`."""
@@ -45,16 +45,21 @@ class MixitStudyConfig(StudyConfig):
     OUTPUTS_OF: ClassVar[tuple[str, ...]] = ("finetuning.model.outputs",)
 
     fma: FmaConfig = FmaConfig()
+    """The music without stems that pre-training learns from."""
     musdb: MusdbConfig = MusdbConfig()
+    """The songs with stems that fine-tuning learns from and separators are scored on."""
     pretraining: TrainConfig
     """MixIT on the FMA's clips."""
     selection: SelectConfig = SelectConfig()
+    """Which of the pre-trained model's outputs becomes which stem."""
     finetuning: TrainConfig
     """Supervised, on MUSDB18's stems, from the pre-trained model and from scratch alike."""
     from_scratch: bool = True
     """Also fine-tune from random weights, to see what pre-training is worth."""
     evaluation: EvaluateConfig = EvaluateConfig()
+    """How the test songs are separated and scored."""
     tables: TablesConfig = TablesConfig()
+    """What the paper's tables vary."""
 
     @model_validator(mode="after")
     def _halves_fit(self) -> Self:

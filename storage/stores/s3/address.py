@@ -3,6 +3,7 @@
 import re
 from typing import NamedTuple
 
+from storage.environment import S3_ENDPOINT
 from storage.errors import ConfigError
 
 BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
@@ -55,7 +56,7 @@ def parse(url: str) -> BucketAddress:
         raise ConfigError(
             "the address of the home has a user, a key or a port before its bucket; remove it, "
             "give credentials by AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and "
-            "your own server by STEMWORKS_S3_ENDPOINT"
+            f"your own server by {S3_ENDPOINT.name}"
         )
     if set("?#") & set(rest):
         raise ConfigError(

@@ -1,9 +1,6 @@
 """The one S3 client of a process.
 
-::
-
-    STEMWORKS_S3_ENDPOINT    a server other than AWS (or AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL)
-    STEMWORKS_S3_CHECKSUMS   when_required (default) or when_supported: botocore's own checksums
+`S3_ENDPOINT` and `S3_CHECKSUMS` of `storage/environment.py` say which server it asks, and how.
 
 Every write carries a SHA256 that the server checks and every whole read is compared with the one
 stored beside the object, so botocore's own checksums add nothing, and their trailers are what some
@@ -20,6 +17,7 @@ from botocore.config import Config as ClientConfig
 from botocore.exceptions import ConnectionError as UnreachableError
 from botocore.exceptions import HTTPClientError
 
+from storage.environment import S3_CHECKSUMS, S3_ENDPOINT, Checksums
 from storage.errors import ConfigError
 from storage.retry_policy import RetryPolicy
 
@@ -40,8 +38,7 @@ CONNECTIONS = 32
 TRANSIENT = frozenset({429, 500, 502, 503, 504})
 """HTTP statuses after which another attempt may succeed."""
 
-CHECKSUMS = ("when_required", "when_supported")
-ENDPOINTS = ("STEMWORKS_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+ENDPOINTS = (S3_ENDPOINT.name, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 # At DEBUG they log every header of a request, and a session's token is one.
 TALKATIVE = ("boto3", "botocore", "urllib3", "s3transfer")
 
@@ -53,7 +50,7 @@ class Settings(NamedTuple):
     """The server's settings from the environment."""
 
     endpoint: str
-    checksums: str
+    checksums: Checksums
 
 
 def settings() -> Settings:
@@ -72,12 +69,7 @@ def settings() -> Settings:
         raise ConfigError(
             f"{name} has a user or a query; give the URL alone and set AWS_ACCESS_KEY_ID"
         )
-    checksums = os.environ.get("STEMWORKS_S3_CHECKSUMS", "") or CHECKSUMS[0]
-    if checksums not in CHECKSUMS:
-        raise ConfigError(
-            f"STEMWORKS_S3_CHECKSUMS is '{checksums}'; give one of {', '.join(CHECKSUMS)}"
-        )
-    return Settings(endpoint, checksums)
+    return Settings(endpoint, S3_CHECKSUMS.read())
 
 
 def client() -> "S3Client":
@@ -113,8 +105,8 @@ def _made(chosen: Settings) -> "S3Client":
             read_timeout=RETRIES.silence_seconds,
             max_pool_connections=CONNECTIONS,
             tcp_keepalive=True,
-            request_checksum_calculation=chosen.checksums,  # type: ignore[arg-type]
-            response_checksum_validation=chosen.checksums,  # type: ignore[arg-type]
+            request_checksum_calculation=chosen.checksums,
+            response_checksum_validation=chosen.checksums,
             **style,
         ),
     )

@@ -19,6 +19,7 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as UnreachableError
 
+from storage.environment import S3_ENDPOINT
 from storage.errors import (
     IntegrityError,
     LockedError,
@@ -118,7 +119,7 @@ def answered(url: str) -> Iterator[None]:
         raise SourceError(
             f"cannot reach the server of {url} at {settings().endpoint or 'AWS'} "
             f"({type(error).__name__}, {RETRIES.attempts} attempts); check the network and "
-            "STEMWORKS_S3_ENDPOINT, then run again"
+            f"{S3_ENDPOINT.name}, then run again"
         ) from error
     except BotoCoreError as error:
         raise SourceError(

@@ -70,7 +70,7 @@ def test_what_goes_and_what_stays(works: Works, littered: Home) -> None:
     assert not (littered.root / "fma/0123456789abcdef").exists()
     again = works(*works.order("study", littered.root))
     assert again.returncode == 0, again.stderr
-    assert set(works.states(works.last_run()["id"]).values()) == {"Cached"}
+    assert set(works.states(works.last_run(littered.root)["id"]).values()) == {"Cached"}
 
 
 def test_an_unfinished_job_keeps_its_checkpoints(works: Works, littered: Home) -> None:

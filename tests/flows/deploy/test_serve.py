@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.flows.conftest import EVALUATIONS, REDONE, Works, wait_for_no_job
+from tests.flows.conftest import EVALUATIONS, LIMIT_SECONDS, REDONE, Works, wait_for_no_job
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +29,7 @@ def deployment(works: Works, unevaluated: Path, obstacle: Path) -> Iterator[str]
         yield made["id"]
     finally:
         server.send_signal(signal.SIGINT)
-        output = server.communicate(timeout=60)[0]
+        output = server.communicate(timeout=LIMIT_SECONDS)[0]
         assert "Traceback" not in output
 
 
@@ -69,7 +69,7 @@ def test_sigterm_reaches_the_job(works: Works, tmp_path: Path, how: str) -> None
     run = works.api(f"deployments/{deployment['id']}/create_flow_run", {})["id"]
     wait_for(lambda: list(home.glob("runs/train-*/checkpoints/step-*")), server)
     server.send_signal(signal.SIGTERM)
-    output = server.communicate(timeout=120)[0]
+    output = server.communicate(timeout=LIMIT_SECONDS)[0]
     assert server.returncode == 143
     assert "Traceback" not in output
     wait_for_no_job(home)
@@ -99,7 +99,7 @@ def _ended(works: Works, run: str, run_count: int = 1) -> dict[str, Any] | None:
 
 def wait_for(question: Any, process: Any = None) -> Any:
     """Ask until there is an answer."""
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + LIMIT_SECONDS
     while not (answer := question()):
         if process is not None:
             assert process.poll() is None, process.communicate()[0]

@@ -29,7 +29,7 @@ class Machine:
     def run(self, url: str, flow: str = "study") -> dict[str, str]:
         """Run a flow; return the state name of each stage."""
         self(*self.works.order(flow, url))
-        return self.works.states(self.works.last_run()["id"])
+        return self.works.states(self.works.last_run(url)["id"])
 
 
 @pytest.fixture(scope="module")
@@ -124,10 +124,12 @@ def test_what_the_bucket_lost_is_made_again(second: Machine, url: str) -> None:
     assert after[scored] == before[scored]
 
 
-def test_no_secret_leaves_the_environment(first: Machine, second: Machine, url: str) -> None:
+def test_no_secret_leaves_the_environment(
+    served: Works, first: Machine, second: Machine, url: str
+) -> None:
     texts = [data for data in objects(url).values()]
     texts += [path.read_bytes() for path in first.scratch.rglob("*") if path.is_file()]
-    texts += [path.read_bytes() for path in first.works.state.rglob("*.log")]
+    texts += [path.read_bytes() for path in served.state.rglob("*.log")]
     said = second("status", "--home", url) + second("doctor", "--home", url)
     for secret in (ACCESS_KEY, SECRET_KEY, SESSION_TOKEN):
         assert secret not in said

@@ -17,7 +17,7 @@ from tests.flows.conftest import LIMIT_SECONDS, Works
 from tests.flows.recovery.test_cancel import Training
 from tests.webhook import SECRET, webhook
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.apart]
 
 
 def artifacts(works: Works, run: str) -> dict[str, list[dict[str, Any]]]:
@@ -100,7 +100,7 @@ def test_data_too_poor_blocks_and_somebody_is_told(works: Works, copied: Path) -
         answer = works(*order, environment={"STEMWORKS_WEBHOOK": receiver.url})
     assert answer.returncode == 3, answer.stdout + answer.stderr
     assert "gates.minimum_hours is 1000" in answer.stderr
-    run = works.last_run()
+    run = works.last_run(copied)
     assert run["state"]["name"] == "Failed"
     (told,) = receiver.bodies
     assert (told["happened"], told["run"], told["run_id"]) == ("failed", run["name"], run["id"])
@@ -141,7 +141,7 @@ def test_a_job_that_stands_still_is_told_of_once_and_goes_on(works: Works, copie
             os.kill(worker, signal.SIGCONT)
         said = process.communicate(timeout=LIMIT_SECONDS)[0]
     assert process.returncode == 0, said
-    run = works.last_run()
+    run = works.last_run(copied)
     assert (told["happened"], told["run"], told["run_id"]) == ("stalled", run["name"], run["id"])
     assert re.fullmatch(
         r"stage 'pretrain' has shown no sign of life for 0\.\d minutes", told["message"]

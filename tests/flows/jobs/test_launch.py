@@ -77,15 +77,15 @@ def test_what_a_worker_of_torchrun_died_of(run: Run, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(launch, "torchrun", lambda *_: words)
     monkeypatch.setattr(launch, "_oom_kills", lambda: 0)
     with pytest.raises(PreemptedError, match="train job ended with exit code 137: it was killed"):
-        launch.launch(run, "train", 1, lambda _: None)
+        launch.launch(run, "train", 2, lambda _: None)
 
 
-@pytest.mark.parametrize("verb", ["select", "train"])
-def test_a_real_job_without_a_job(tmp_path: Path, verb: str) -> None:
-    """Training says so through all that torchrun adds."""
+@pytest.mark.parametrize(("verb", "processes"), [("select", 1), ("train", 1), ("train", 2)])
+def test_a_real_job_without_a_job(tmp_path: Path, verb: str, processes: int) -> None:
+    """Training in two processes says so through all that torchrun adds."""
     run = Run(tmp_path / "run")
     with pytest.raises(LaunchError, match=r"run is no run directory: .*job\.json is missing") as it:
-        launch.launch(run, verb, 1, lambda _: None)
+        launch.launch(run, verb, processes, lambda _: None)
     assert it.value.returncode == 4
     assert f"{verb} job ended with exit code 4" in str(it.value)
 
@@ -111,7 +111,7 @@ def test_torchrun_does_not_cut_a_checkpoint_short(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        launch.launch(run, "train", 1, hear)
+        launch.launch(run, "train", 2, hear)
     assert (run.root / "saved").exists()
     assert "death signal" not in run.log.read_text()
 
@@ -122,18 +122,24 @@ def test_no_worker_outlives_its_torchrun(run: Run, number: signal.Signals) -> No
     run.root.mkdir()
     (run.root / "child.py").write_text(SLEEPER)
 
+    struck: list[int] = []
+
     def strike(event: JobEvent) -> None:
         assert event == BEGUN
-        [torchrun] = [pid for pid in children() if len(children(pid)) == 1]
-        [worker] = children(torchrun)
-        assert worker in living(run.root)
+        if struck:
+            return
+        wait_until(lambda: any(len(children(pid)) == 2 for pid in children()))
+        [torchrun] = [pid for pid in children() if len(children(pid)) == 2]
+        struck.extend(children(torchrun))
+        assert set(struck) <= set(living(run.root))
         for _ in range(5):
             with suppress(ProcessLookupError):
                 os.kill(torchrun, number)
-        wait_until(lambda: not start_time(worker))
+        wait_until(lambda: not any(start_time(worker) for worker in struck))
 
     with pytest.raises((PreemptedError, LaunchError)):
-        launch.launch(run, "train", 1, strike)
+        launch.launch(run, "train", 2, strike)
+    assert struck
 
 
 def test_a_stopped_flow_stops_its_job(run: Run) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from flows.jobs.launch import launch
-from flows.jobs.multi_node import LAUNCHER, NODES, RENDEZVOUS, fetch, node, torchrun
+from flows.jobs.multi_node import NODES, fetch, node, torchrun
+from storage.environment import LAUNCHER, RENDEZVOUS
 from storage.errors import ConfigError, LaunchError
 from storage.home.mirror import Mirror
 from storage.home.open import WORKING_COPIES, open_home
@@ -31,8 +32,8 @@ def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Starts a command twice on this machine."""
     script = tmp_path / "launcher.py"
     script.write_text(TWICE)
-    monkeypatch.setenv(LAUNCHER, f"{sys.executable} {script}")
-    monkeypatch.setenv(RENDEZVOUS, f"127.0.0.1:{free_port()}")
+    monkeypatch.setenv(LAUNCHER.name, f"{sys.executable} {script}")
+    monkeypatch.setenv(RENDEZVOUS.name, f"127.0.0.1:{free_port()}")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return str(script)
 
@@ -64,7 +65,7 @@ def test_a_host_that_fails_fails_the_job(
 
 
 def test_several_hosts_need_a_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(LAUNCHER, raising=False)
+    monkeypatch.delenv(LAUNCHER.name, raising=False)
     assert "--standalone" in torchrun(Run(tmp_path), 4, 1)
     with pytest.raises(ConfigError, match="STEMWORKS_LAUNCHER names no command"):
         torchrun(Run(tmp_path), 4, 2)

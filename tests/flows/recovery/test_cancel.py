@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from flows.ui.run_card import KEY
-from tests.flows.conftest import Works, wait_for_no_job
+from tests.flows.conftest import LIMIT_SECONDS, Works, wait_for_no_job
 from tests.flows.deploy.test_serve import _deployment, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.apart]
 
 STEPS = "pretraining.loop.steps=5000"
 
@@ -80,7 +80,7 @@ def test_a_killed_job_is_retried_and_a_cancelled_one_resumes_when_run_again(
     assert json.loads(answer.stdout) == {
         "run": "pretrain cancelled", "id": run["id"], "state": "Cancelled",
     }  # fmt: skip
-    said = started.communicate(timeout=60)[0]
+    said = started.communicate(timeout=LIMIT_SECONDS)[0]
     assert started.returncode == 143, said
     assert "the run was cancelled; run the same command again to resume" in said
     assert "Traceback" not in said
@@ -91,7 +91,7 @@ def test_a_killed_job_is_retried_and_a_cancelled_one_resumes_when_run_again(
     again = works.start(*works.order("pretrain", training.home, "name=cancelled", STEPS))
     wait_for(lambda: len(training.resumed()) > 1, again)
     again.send_signal(signal.SIGTERM)
-    again.communicate(timeout=120)
+    again.communicate(timeout=LIMIT_SECONDS)
     assert again.returncode == 143
     assert training.resumed()[-1] == int(stopped)
 
@@ -127,7 +127,7 @@ def test_a_crashed_deployed_run_restarts_and_is_cancelled_from_the_ui(
         assert "stopped by a signal" in training.log()
     finally:
         server.send_signal(signal.SIGINT)
-        output = server.communicate(timeout=120)[0]
+        output = server.communicate(timeout=LIMIT_SECONDS)[0]
     assert (
         "Run 'pretrain crashed' crashed: its process has died. It restarts automatically" in output
     )

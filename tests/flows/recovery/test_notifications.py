@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from flows.recovery import notifications
+from storage.environment import WEBHOOK
 from storage.errors import ConfigError
 from tests.webhook import SECRET, webhook
 
@@ -23,7 +24,7 @@ def test_it_is_retried(
     taken: bool,
 ) -> None:
     with webhook(refusals) as receiver:
-        monkeypatch.setenv(notifications.WEBHOOK, receiver.url)
+        monkeypatch.setenv(WEBHOOK.name, receiver.url)
         with caplog.at_level(logging.WARNING, notifications.__name__):
             assert notifications.notify("stalled", "study x", "no sign of life", "id-1") == taken
     assert receiver.asked == min(refusals + 1, notifications.ATTEMPTS)
@@ -39,18 +40,18 @@ def test_it_is_retried(
 def test_a_webhook_that_does_not_answer_or_is_no_address_costs_nothing(
     monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
-    monkeypatch.setenv(notifications.WEBHOOK, address)
+    monkeypatch.setenv(WEBHOOK.name, address)
     assert not notifications.notify("failed", "study x", "why")
 
 
 def test_an_invalid_address_is_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(notifications.WEBHOOK, f"hooks/{SECRET}")
+    monkeypatch.setenv(WEBHOOK.name, f"hooks/{SECRET}")
     with pytest.raises(ConfigError) as caught:
         notifications.install(automated=False)
     assert SECRET not in str(caught.value)
-    assert notifications.WEBHOOK in str(caught.value)
+    assert WEBHOOK.name in str(caught.value)
 
 
 def test_without_a_webhook_nothing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(notifications.WEBHOOK, raising=False)
+    monkeypatch.delenv(WEBHOOK.name, raising=False)
     assert "init" in notifications.install(automated=False)

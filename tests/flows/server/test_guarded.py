@@ -1,7 +1,6 @@
 """A server with a password refuses requests without it; only environments hold it."""
 
 import json
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,24 +8,23 @@ import httpx
 import pytest
 
 from tests.flows.conftest import Works
+from tests.services import free_port
 
 pytestmark = pytest.mark.slow
 
 USER, PASSWORD = "works", "a-password-that-appears-nowhere-else"
 
 
-@pytest.fixture
-def guarded(works: Works, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Works]:
-    """A server of its own, which asks for a password."""
-    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", f"{USER}:{PASSWORD}")
-    # Taken for the password, it would be refused.
-    monkeypatch.setenv("PREFECT_API_KEY", "of another server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    guarded = Works(tmp_path / "state", port, works.archives)
-    yield guarded
-    guarded("down")
+@pytest.fixture(scope="module")
+def guarded(works: Works, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
+    """A server of this module's own, which asks for a password."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_SERVER_API_AUTH_STRING", f"{USER}:{PASSWORD}")
+        # Taken for the password, it would be refused.
+        patch.setenv("PREFECT_API_KEY", "of another server")
+        guarded = Works(tmp_path_factory.mktemp("guarded") / "state", free_port(), works.archives)
+        yield guarded
+        guarded("down")
 
 
 def test_strangers_stay_out_and_the_password_stays_in(guarded: Works, tmp_path: Path) -> None:

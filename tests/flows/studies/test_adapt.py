@@ -99,7 +99,7 @@ def adapted(works: Works, imported: Path, tmp_path_factory: pytest.TempPathFacto
     home = tmp_path_factory.mktemp("adapted") / "home"
     answer = works(*_order(works.archives, imported, home))
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert works.states(works.last_run()["id"]) == dict.fromkeys(STAGES, "Completed")
+    assert works.states(works.last_run(home)["id"]) == dict.fromkeys(STAGES, "Completed")
     return Adapted(works.archives, imported, home, json.loads(answer.stdout))
 
 
@@ -134,7 +134,7 @@ def test_done_stays_done_where_its_folder_is_moved(
     finally:
         (tmp_path / "moved").rename(adapted.model)
     assert answer.returncode == 0, answer.stderr
-    assert works.states(works.last_run()["id"]) == dict.fromkeys(STAGES, "Cached")
+    assert works.states(works.last_run(adapted.home)["id"]) == dict.fromkeys(STAGES, "Cached")
     assert {status.label: status.state for status in statuses} == dict.fromkeys(STAGES, "done")
 
 

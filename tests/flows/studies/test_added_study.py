@@ -129,14 +129,14 @@ def test_a_study_is_a_module_and_a_line(tree: Tree, works: Works, tmp_path: Path
     server = {name: works.environment[name] for name in named}
     order = ("files", "--recipe", "tiny_files", "--home", str(tmp_path), "--json")
 
-    assert "tiny_files" in tree.run("flows", "recipes").stdout
+    assert "tiny_files" in tree.run("flows", "recipe", "list").stdout
     plan = json.loads(tree.run("flows", "plan", *order).stdout)
     states = {stage["stage"]: stage["state"] for stage in plan["stages"]}
     assert states.keys() == STAGES
     assert {states[label] for label in COUNTED} == {"waiting"}
 
     first = json.loads(tree.run("flows", "run", *order, **server).stdout)
-    run = works.last_run()
+    run = works.last_run(tmp_path)
     assert (run["name"], run["state"]["name"]) == ("files tiny_files", "Completed")
     assert works.states(run["id"]) == dict.fromkeys(STAGES, "Completed")
     rows = json.loads(Path(first["report"]).read_text())
@@ -148,7 +148,7 @@ def test_a_study_is_a_module_and_a_line(tree: Tree, works: Works, tmp_path: Path
     assert "| count tracks-2 | done |" in card
 
     tree.run("flows", "run", *order, **server)
-    assert works.states(works.last_run()["id"]) == dict.fromkeys(STAGES, "Cached")
+    assert works.states(works.last_run(tmp_path)["id"]) == dict.fromkeys(STAGES, "Cached")
     status = json.loads(tree.run("flows", "status", "--home", str(tmp_path), "--json").stdout)
     assert {stage["stage"]: stage["state"] for stage in status["tiny_files"]} == dict.fromkeys(
         STAGES, "done"

@@ -13,6 +13,7 @@ from flows.ui import metrics
 from flows.ui.metrics import Numbers
 from flows.ui.progress import StageProgress
 from flows.ui.run_card import JOBS
+from storage.environment import METRICS
 from storage.home.layout import Home
 from storage.home.marks import all_marks
 from tests import synthesised
@@ -208,7 +209,7 @@ def test_a_run_keeps_a_file(
     stages = {'odd "name"\\': StageProgress(), "census": StageProgress(state="failed")}
     metrics.keep(home, "smoke", stages)
     assert not list(tmp_path.iterdir()), "nobody asked for it"
-    monkeypatch.setenv(metrics.FILE, str(file))
+    monkeypatch.setenv(METRICS.name, str(file))
     metrics.keep(home, "smoke", stages)
     states = set(read(file.read_text())["stemworks_stage_state"])
     assert states == {('odd "name"\\', "running", "smoke"), ("census", "failed", "smoke")}

@@ -17,6 +17,7 @@ from pipelines.packing.clips import (
     key_of,
     piece_seconds,
     second_powers,
+    zero_chunks,
 )
 from storage.audio.decoding import Form
 from storage.errors import DecodeError
@@ -114,6 +115,20 @@ def test_overshoot_is_counted() -> None:
     sound[0, 3], sound[1, 4], sound[0, 5], sound[1, 6] = 1.0001, -1.5, 1.0, -1.0
     assert clipped(sound) == 2
     assert clipped(np.clip(sound, -1, 1)) == 0
+
+
+@given(st.lists(st.sampled_from([-1.5, -1.0, -0.1, 0.0, 1.0, 1.5]), min_size=2, max_size=12))
+def test_clipped_is_what_a_count_gives(values: list[float]) -> None:
+    sound = np.array([values, values[::-1]], np.float32)
+    assert clipped(sound) == 2 * sum(abs(value) > 1 for value in values)
+
+
+def test_a_clip_has_twenty_chunks_for_the_official_rule() -> None:
+    sound = np.ones((2, 20, 50), np.float32)
+    sound[:, ::2] = 0
+    assert zero_chunks(sound.reshape(2, -1)) == 10
+    sound[1, 4, 49] = 1e-9
+    assert zero_chunks(sound.reshape(2, -1)) == 9
 
 
 def test_more_than_five_silent_seconds_drop_a_clip() -> None:

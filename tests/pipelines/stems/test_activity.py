@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.config import ActivityConfig
-from pipelines.stems.activity import detect
+from pipelines.stems.activity import chunk_energies, detect
 from storage.audio.waveforms import Waveform, read_window
 from storage.errors import ConfigError
 from storage.home.layout import Home
@@ -129,3 +129,50 @@ def test_contradictory_settings_are_refused(tmp_path: Path) -> None:
     config = ActivityConfig(keep_chunks=11)
     with pytest.raises(ConfigError, match="cannot keep 11 of 10 chunks"):
         detect(home, [song], config, tmp_path / "activity.jsonl")
+
+
+@pytest.mark.parametrize("more", [0, 1, 3999, 4000, 4001, 7999])
+def test_windows_end_within_their_song(tmp_path: Path, more: int) -> None:
+    """All of one level but for an instant, above which every other chunk is active."""
+    frames = 8 * RATE + more
+    sound = np.full((2, frames), 0.1, np.float32)
+    rows = detect(
+        Home(tmp_path),
+        [song_of(Home(tmp_path), dict.fromkeys(STEMS, sound))],
+        ActivityConfig(quantile=0, floor=0.1),
+        tmp_path / "activity.jsonl",
+    )
+    assert list(rows[0].starts) == [start for start in (0, 4000) if start + 8000 <= frames]
+
+
+def test_a_chunk_as_loud_as_the_threshold_is_not_active(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    sound = np.full((2, 8 * RATE), 0.25, np.float32)
+    song = song_of(home, dict.fromkeys(STEMS, sound))
+    each = 0.25**2 * 2 * 0.8 * RATE
+    for floor, starts in ((each, ()), (np.nextafter(each, 0), ())):
+        # The quantile of equal energies is that energy.
+        config = ActivityConfig(floor=float(floor))
+        assert detect(home, [song], config, tmp_path / "a.jsonl")[0].starts == starts
+
+
+def test_silence_counts_as_the_energy_that_stands_in_for_it() -> None:
+    sound = np.zeros((2, 40), np.float32)
+    sound[0, 5] = 0.5
+    config = ActivityConfig(chunks=4, keep_chunks=1)
+    energies = chunk_energies(sound, [0], 40, config)
+    assert energies.tolist() == [[0.25, 1e-5, 1e-5, 1e-5]]
+
+
+def test_the_least_window_has_a_frame_for_each_chunk(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    song = song_of(home, dict.fromkeys(STEMS, bursts(9000, 2)))
+
+    def found(window: float, hop: float) -> int:
+        config = ActivityConfig(window_seconds=window, hop_seconds=hop)
+        return detect(home, [song], config, tmp_path / "activity.jsonl")[0].window
+
+    assert found(0.010, 0.001) == 10
+    for window, hop in ((0.009, 0.001), (0.010, 0.0004)):
+        with pytest.raises(ConfigError, match=f"hop {round(hop * RATE)}"):
+            found(window, hop)

@@ -67,6 +67,14 @@ def test_plans_round_trip(tmp_path: Path) -> None:
     assert list(StoredPlan(corpus, outline).each()) == list(plan.each())
 
 
+def test_units_are_as_large_as_what_is_read_of_the_archive(tmp_path: Path) -> None:
+    """The packed size where it is known, else the file's."""
+    known = [Track(id=f"{n}", member="m", bytes=100, packed_bytes=n) for n in (60, 70)]
+    plain = Track(id="plain", member="m", bytes=5)
+    outline = write_plan(Corpus(tmp_path), make_plan([*known, plain], FmaConfig()))
+    assert [unit.bytes for unit in outline.units] == [60 + 70 + 5]
+
+
 def test_the_same_plan_is_the_same_file(tmp_path: Path) -> None:
     files = []
     for name in ("one", "two"):

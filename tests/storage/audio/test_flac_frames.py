@@ -9,7 +9,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.audio.flac_frames import FlacEncoder, frame_samples, joined
+from storage.audio.flac_frames import FlacEncoder, Frame, frame_samples, joined
 from storage.audio.wav_headers import Samples
 from storage.audio.waveforms import quantise
 from tests.synthesised import RATE, tune
@@ -69,6 +69,57 @@ def test_numbers_of_every_length(count: int) -> None:
     frames = encoder.encode(sound)
     np.testing.assert_array_equal(by_ffmpeg(joined(frames, LOW, 1)), sound)
     np.testing.assert_array_equal(by_libsndfile(joined(frames[-1:], LOW, 1)), sound[-LOW:])
+
+
+@given(st.integers(1000, 100_000) | st.sampled_from([11_025, 22_050, 44_100, 88_200, 176_400]))
+def test_a_frame_is_the_largest_that_divides_a_second(rate: int) -> None:
+    """Between 16 and 4608 samples, as the format has it; where none does, a second."""
+    fitting = [size for size in range(1, rate + 1) if rate % size == 0 and 16 <= size <= 4608]
+    assert frame_samples(rate) == max(fitting, default=rate)
+
+
+def crc(data: bytes, polynomial: int, bits: int) -> int:
+    """Divide bit by bit, as RFC 9639 says it: highest bit first, from zero."""
+    value = 0
+    for byte in data:
+        value ^= byte << (bits - 8)
+        for _ in range(8):
+            value <<= 1
+            if value >> bits:
+                value ^= 1 << bits | polynomial
+    return value
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    lengths=st.lists(st.sampled_from([1, 2, 3, 7, 8, 15, 63, 64, 127, 300]), min_size=1),
+    first=st.sampled_from([0, 5, 127, 128, 2047, 70_000]),
+    seed=st.integers(0, 99),
+)
+def test_checksums_are_those_of_the_bytes(lengths: list[int], first: int, seed: int) -> None:
+    """Of frames of any length, whose header was a shorter or a longer one before."""
+    draw = np.random.default_rng(seed)
+    bodies = [draw.bytes(length) for length in lengths]
+    form = b"\xff\xf8\x69\x08"
+    frames = []
+    for number, body in enumerate(bodies, first):
+        header = form + chr(number).encode()
+        header += bytes([crc(header, 0x07, 8)])
+        frames.append(Frame(form, b"", body, crc(header + body, 0x8005, 16),
+                            crc(header, 0x8005, 16)))  # fmt: skip
+    data = joined(frames, LOW, 1)
+    sizes = []
+    for number, body in reversed(list(enumerate(bodies))):
+        header = form + chr(number).encode()
+        frame = header + bytes([crc(header, 0x07, 8)]) + body
+        expected = frame + crc(frame, 0x8005, 16).to_bytes(2, "big")
+        assert data.endswith(expected)
+        data = data[: -len(expected)]
+        sizes.append(len(expected))
+    # The stream's header says the shortest and the longest frame, in bytes.
+    assert len(data) == 42
+    assert data[12:15] == min(sizes).to_bytes(3, "big")
+    assert data[15:18] == max(sizes).to_bytes(3, "big")
 
 
 def test_sound_is_encoded_alike_wherever_it_stands() -> None:

@@ -1,6 +1,7 @@
 """Marks: work is done if and only if its mark and every output say so."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,7 @@ def test_whatever_decides_the_result_decides_the_key(tmp_path: Path, other: Work
     home = Home(tmp_path)
     build(home)
     assert other.key != WORK.key
+    assert re.fullmatch("[0-9a-f]{16}", other.key)
     assert lookup(home, other).mark is None
 
 

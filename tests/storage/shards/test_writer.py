@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import tarfile
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from storage.audio.waveforms import Waveform
 from storage.errors import IntegrityError, ManifestError
 from storage.home.layout import Corpus, shard_offsets
 from storage.shards.writer import ClipStart, Sample, ShardIndex, ShardWriter, Sidecar, Written
-from tests.shards import Form, cut_song, digest, write_corpus
+from tests.shards import Form, cut_song, describe, digest, write_corpus
 from tests.synthesised import tune
 
 RATE = 8_000
@@ -163,6 +164,13 @@ def test_an_index_of_clips_that_samples_do_not_make_is_refused() -> None:
         {"offsets": [512]},
         {"offsets": [512, 1000]},
         {"offsets": [512, 512]},
+        {"offsets": [512, 1024]},
+        {"offsets": [513, 2048]},
+        {"clips": ["a"]},
+        {"firsts": [0]},
+        {"of_tracks": [0, 0, 0]},
+        {"firsts": [-1, 1]},
+        {"of_tracks": [-1, 0]},
         {"firsts": [0, 2]},
         {"of_tracks": [0, 1]},
         {"splits": []},
@@ -179,3 +187,33 @@ def test_a_malformed_sidecar_names_its_shard(change: dict[str, object]) -> None:
     assert Sidecar.parse(json.dumps(sound).encode(), "0000-00.tar").sizes == (600, 600)
     with pytest.raises(ManifestError, match=r"sidecar of shard 0000-00\.tar is malformed"):
         Sidecar.parse(json.dumps(sound | change).encode(), "0000-00.tar")
+
+
+def test_samples_may_touch_but_not_overlap() -> None:
+    columns = {
+        "offsets": [512, 1536], "crcs": [1, 2], "clips": [], "firsts": [], "of_tracks": [],
+        "tracks": [], "splits": [],
+    }  # fmt: skip
+    assert Sidecar.model_validate({**columns, "sizes": [1024, 5]}).sizes == (1024, 5)
+    with pytest.raises(ValidationError, match="overlap"):
+        Sidecar.model_validate({**columns, "sizes": [1025, 5]})
+
+
+def test_an_index_counts_its_shards(tmp_path: Path) -> None:
+    written = write_groups(tmp_path, [[700, 20], [5], [9, 9, 9]], 2500)
+    index = ShardIndex(
+        storage="clips", sample_rate=RATE, clip_frames=CLIP, sample_frames=CLIP, codec="wav",
+        shards=tuple(map(describe, written)),
+    )  # fmt: skip
+    assert len(index.shards) > 1
+    assert index.clips == 3
+    assert index.bytes == sum(one.path.stat().st_size for one in written)
+
+
+def test_notes_are_plain_text_and_hold_no_number_that_json_lacks(tmp_path: Path) -> None:
+    with ShardWriter(partial(Corpus(tmp_path).shard, "0000"), 10**6, "wav") as writer:
+        writer.add("000001", "training", [Sample.of("a", b"x", {"title": "Über", "n": 1})], [])
+        with pytest.raises(ValueError, match="JSON"):
+            writer.add("000001", "training", [Sample.of("b", b"x", {"power": math.nan})], [])
+        written = writer.close()
+    assert '{"n":1,"title":"Über"}'.encode() in written[0].path.read_bytes()

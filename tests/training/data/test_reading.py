@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from botocore.retries.standard import ExponentialBackoff
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
 from storage.errors import IntegrityError, ManifestError, RunError
@@ -75,14 +73,14 @@ def test_processes_together_see_what_one_would(
         assert torch.equal(together, whole)
 
 
-@settings(max_examples=12, deadline=None)
-@given(step=st.integers(0, 9))
-def test_a_run_goes_on_from_any_step(studied: tuple[TrainConfig, Job], step: int) -> None:
+def test_a_run_goes_on_from_any_step(studied: tuple[TrainConfig, Job]) -> None:
+    """Twelve steps are three times the corpus and more: an order ends at several of them."""
     config, job = studied
     whole = batches(config, job, 0, 12, ProcessRank())
-    rest = batches(config, job, step, 12 - step, ProcessRank())
-    assert len(rest) == 12 - step
-    assert all(torch.equal(*pair) for pair in zip(rest, whole[step:], strict=True))
+    for step in range(10):
+        rest = batches(config, job, step, 3, ProcessRank())
+        assert len(rest) == min(3, 12 - step)
+        assert all(torch.equal(*pair) for pair in zip(rest, whole[step:], strict=False))
 
 
 def test_both_forms_of_storage_give_the_same_batches(tmp_path: Path, mixit: TrainConfig) -> None:

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.image
@@ -9,17 +8,18 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from storage.audio.waveforms import probe, read_window
 from storage.home.runs import Run
 from storage.records import STEMS
-from tests.training.conftest import RATE
+from tests.training.conftest import MIXIT, RATE, maker_of_runs
 from tests.training.jobs.test_train import MakeRun, outputs, rows
 from training.config import TrainConfig
 from training.jobs.train import train
 
 
-@pytest.fixture
-def taken(make_run: MakeRun, mixit: TrainConfig) -> Iterator[Run]:
-    run = make_run("watched", "train", mixit.override(["runtime.snapshot_every=4"]))
+@pytest.fixture(scope="module")
+def taken(tmp_path_factory: pytest.TempPathFactory, index: Path, songs: Path) -> Run:
+    make = maker_of_runs(tmp_path_factory.mktemp("watched"), index, songs)
+    run = make("watched", "train", MIXIT.override(["runtime.snapshot_every=4"]))
     train(run)
-    yield run
+    return run
 
 
 def folders(run: Run) -> list[Path]:
@@ -55,7 +55,7 @@ OUTPUTS = tuple(f"output-{number:02d}" for number in range(4))
 
 
 def test_training_does_not_notice(taken: Run, make_run: MakeRun, mixit: TrainConfig) -> None:
-    run = make_run("unwatched", "train", mixit.override(["runtime.snapshot_every=0"]))
+    run = make_run("unwatched", "train", mixit)
     train(run)
     assert not (run.root / "snapshots").exists()
     assert rows(run) == rows(taken)
@@ -63,7 +63,9 @@ def test_training_does_not_notice(taken: Run, make_run: MakeRun, mixit: TrainCon
 
 
 def test_stems_go_by_their_names(make_run: MakeRun, supervised: TrainConfig) -> None:
-    run = make_run("stems", "train", supervised.override(["loop.steps=1"]))
+    run = make_run(
+        "stems", "train", supervised.override(["loop.steps=1", "runtime.snapshot_every=100"])
+    )
     train(run)
     (folder,) = folders(run)
     assert {path.stem for path in folder.iterdir()} == {"mixture", *STEMS}

@@ -1,11 +1,12 @@
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from training.config import SeparateConfig, TrainConfig
-from training.inference.overlap_add import add_up, chunk_spans, separate
+from training.inference.overlap_add import add_up, chunk_spans, chunks_of, separate
 from training.models.bs_locoformer.config import BsLocoformerConfig
 from training.models.separator import Separator, build
 
@@ -157,3 +158,42 @@ def test_stems_are_made_to_add_up_to_the_mixture() -> None:
     rest = stems - loose
     assert torch.allclose(rest, rest[:1].expand_as(rest), atol=1e-6)
     assert torch.equal(stems, add_up(loose, song))
+
+
+@pytest.mark.parametrize(("peak", "heard"), [(2.0**-17, 0), (1.01 * 2.0**-17, 1), (0.01, 1)])
+def test_half_a_sixteen_bit_step_is_silence(peak: float, heard: int) -> None:
+    """In either channel, and of either sign."""
+    for channel, sign in ((0, 1), (1, -1)):
+        model, song = Sharing(), torch.zeros(2, 100)
+        song[channel, 50] = sign * peak
+        stems = separate(model, song, SeparateConfig(chunk_seconds=1, hop_seconds=1))
+        assert len(model.seen) == heard
+        assert torch.equal(stems.sum(0), song)
+
+
+class Listening(Sharing):
+    """Notes how loud each channel is that it is given."""
+
+    def forward(self, x_BICT: Tensor) -> Tensor:
+        self.levels = x_BICT.square().mean(-1).sqrt().flatten().tolist()
+        return super().forward(x_BICT)
+
+
+@pytest.mark.parametrize("gain", [2.0**-12, 0.003, 0.7, 1.0, 1.3, 60.0])
+def test_models_hear_every_channel_at_one_level(gain: float) -> None:
+    """The nearest power of two divides it: within three decibels of an RMS of 1."""
+    model = Listening()
+    song = torch.randn(2, 100, generator=torch.Generator().manual_seed(3))
+    song *= gain * torch.tensor([[1.0], [0.05]])
+    separate(model, song, SeparateConfig(chunk_seconds=1, hop_seconds=1))
+    assert all(2**-0.501 < level < 2**0.501 for level in model.levels)
+
+
+def test_chunk_and_hop_are_as_set_or_the_models_own() -> None:
+    model = Sharing()
+    own = model.chunk_seconds, model.hop_seconds
+    assert chunks_of(model, SeparateConfig(chunk_seconds=None, hop_seconds=None)) == own
+    hop = SeparateConfig(chunk_seconds=None, hop_seconds=0.7)
+    assert chunks_of(model, hop) == (model.chunk_seconds, 0.7)
+    assert chunks_of(model, SeparateConfig(chunk_seconds=3, hop_seconds=None)) == (3, 1.5)
+    assert chunks_of(model, SeparateConfig(chunk_seconds=3, hop_seconds=2)) == (3, 2)

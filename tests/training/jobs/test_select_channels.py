@@ -1,9 +1,13 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
 from storage.errors import CheckpointError, ConfigError, DataError
@@ -81,6 +85,44 @@ def test_two_stems_never_share_an_output() -> None:
     quality = np.array([[-1.0, -2.0, -9.0], [-5.0, -7.0, -1.0]])
     assert majority(ties, quality) == [0, 2]
     assert majority(np.array([[2, 3], [0, 0]]), np.array([[50.0, -50], [-50, -50]])) == [1, 0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), stems=st.integers(1, 3), outputs=st.integers(3, 5))
+def test_the_choice_has_the_most_votes_and_then_the_best_quality(
+    data: st.DataObject, stems: int, outputs: int
+) -> None:
+    """Against every choice of distinct outputs; whatever the quality, no vote is outweighed."""
+    shape = (stems, outputs)
+    votes = data.draw(arrays(np.int64, shape, elements=st.integers(0, 3)))
+    quality = data.draw(arrays(np.float64, shape, elements=st.integers(-200, 200)))
+    rows = range(stems)
+
+    def worth(choice: Sequence[int]) -> tuple[int, float]:
+        return int(votes[rows, choice].sum()), float(quality[rows, choice].sum())
+
+    chosen = majority(votes, quality)
+    assert len(set(chosen)) == stems
+    assert worth(chosen) == max(worth(one) for one in permutations(range(outputs), stems))
+
+
+@pytest.mark.parametrize(("level_db", "votes"), [(-59.0, 4), (-61.0, 3)])
+def test_a_stem_sounds_down_to_60_db_below_its_mixture(
+    songs: Path, monkeypatch: pytest.MonkeyPatch, level_db: float, votes: int
+) -> None:
+    segments = segments_of(songs)
+    whole = segments.stems
+
+    def quiet(number: int) -> np.ndarray:
+        stems = whole(number).copy()
+        if number == 0:
+            rest = stems[[0, 2, 3]].sum(0)
+            stems[1] *= 10 ** (level_db / 20) * np.sqrt(np.sum(rest**2) / np.sum(stems[1] ** 2))
+        return stems
+
+    monkeypatch.setattr(segments, "stems", quiet)
+    chosen = choose(Permuted(segments), segments)  # type: ignore[arg-type]
+    assert sum(chosen.votes[1]) == votes
 
 
 def test_what_cannot_be_chosen(songs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from storage.errors import RunError
 from storage.home.runs import Run
+from tests.training.conftest import MIXIT, SUPERVISED, maker_of_runs
 from training.checkpoints.weights import load_model
 from training.config import TrainConfig
 from training.data.batches import Batch
@@ -64,18 +66,24 @@ class StopAfter(Interruption):
         pass
 
 
-@pytest.mark.parametrize("regime", ["mixit", "supervised"])
+@pytest.fixture(scope="module", params=[MIXIT, SUPERVISED], ids=["mixit", "supervised"])
+def straight(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory,
+    index: Path, songs: Path,
+) -> Run:  # fmt: skip
+    """A run that nothing disturbed, of each regime."""
+    make = maker_of_runs(tmp_path_factory.mktemp("straight"), index, songs)
+    run = make("straight", "train", request.param)
+    train(run)
+    return run
+
+
 @pytest.mark.parametrize("stop", [1, 3, 4, 6])
 def test_stopping_anywhere_and_resuming_changes_nothing(
-    make_run: MakeRun,
-    request: pytest.FixtureRequest,
-    monkeypatch: pytest.MonkeyPatch,
-    regime: str,
-    stop: int,
+    make_run: MakeRun, straight: Run, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
-    recipe = request.getfixturevalue(regime)
-    straight, halting = (make_run(name, "train", recipe) for name in ("straight", "halting"))
-    train(straight)
+    recipe = TrainConfig.parse(dict(straight.job().recipe))
+    halting = make_run("halting", "train", recipe)
     with monkeypatch.context() as patch:
         patch.setattr("training.engine.loop.Interruption", StopAfter)
         patch.setattr(StopAfter, "number", stop)
@@ -96,7 +104,7 @@ def outputs(run: Run) -> dict[str, bytes]:
 
 def test_training_learns(make_run: MakeRun, supervised: TrainConfig) -> None:
     longer = supervised.override(
-        ["loop.steps=60", "loop.validate_every=20", "optim.lr=0.01", "schedule.hold_steps=60"]
+        ["loop.steps=30", "loop.validate_every=10", "optim.lr=0.02", "schedule.hold_steps=60"]
     )
     run = make_run("learn", "train", longer)
     train(run)
@@ -118,27 +126,25 @@ def test_a_finished_run_writes_the_same_result_again(make_run: MakeRun, mixit: T
 def test_a_damaged_checkpoint_costs_steps_and_nothing_else(
     make_run: MakeRun, mixit: TrainConfig
 ) -> None:
-    straight, hurt = make_run("straight", "train", mixit), make_run("hurt", "train", mixit)
-    train(straight)
+    hurt = make_run("hurt", "train", mixit)
     train(hurt)
+    before, logged = outputs(hurt), rows(hurt)
     newest = max(hurt.checkpoints.iterdir())
     (newest / "model.safetensors").write_bytes(b"torn")
+    shutil.rmtree(hurt.result)
     train(hurt)
-    assert outputs(hurt) == outputs(straight)
-    assert rows(hurt) == rows(straight)
+    assert outputs(hurt) == before
+    assert rows(hurt) == logged
 
 
-@pytest.mark.parametrize("micro_batch", [1, 3])
-def test_accumulating_equals_a_whole_batch(
-    make_run: MakeRun, mixit: TrainConfig, micro_batch: int
-) -> None:
+def test_accumulating_equals_a_whole_batch(make_run: MakeRun, mixit: TrainConfig) -> None:
     whole = make_run("whole", "train", still(mixit))
-    pieces = make_run(
-        "pieces", "train", still(mixit).override([f"runtime.micro_batch={micro_batch}"])
-    )
     train(whole)
-    train(pieces)
-    assert losses_of(pieces) == pytest.approx(losses_of(whole), abs=1e-4)
+    for micro_batch in (1, 3):
+        recipe = still(mixit).override([f"runtime.micro_batch={micro_batch}"])
+        pieces = make_run(f"pieces-{micro_batch}", "train", recipe)
+        train(pieces)
+        assert losses_of(pieces) == pytest.approx(losses_of(whole), abs=1e-4), micro_batch
 
 
 def losses_of(run: Run) -> list[float]:
@@ -155,17 +161,13 @@ def torchrun(run: Run, processes: int) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("batch_size", "micro_batch"), [(4, 0), (3, 1)])
-def test_two_processes_see_and_learn_what_one_does(
-    make_run: MakeRun, mixit: TrainConfig, batch_size: int, micro_batch: int
-) -> None:
-    recipe = still(mixit).override([f"data.batch_size={batch_size}"])
+def test_two_processes_see_and_learn_what_one_does(make_run: MakeRun, mixit: TrainConfig) -> None:
+    """Of uneven shares; `test_two_nodes_meet_and_learn_what_one_process_does` is of even ones."""
+    recipe = still(mixit).override(["data.batch_size=3"])
     alone = make_run("alone", "train", recipe)
     train(alone)
-    # One of them accumulates over two passes then, and the other over one.
-    together = make_run(
-        "together", "train", recipe.override([f"runtime.micro_batch={micro_batch}"])
-    )
+    # One of them accumulates over two passes, and the other over one.
+    together = make_run("together", "train", recipe.override(["runtime.micro_batch=1"]))
     done = torchrun(together, 2)
     assert done.returncode == 0, done.stderr
     assert losses_of(together) == pytest.approx(losses_of(alone), abs=1e-4)

@@ -69,8 +69,8 @@ def process_of_rank(root: Path, rank: int) -> int:
 def test_killed_at_any_moment_a_run_ends_as_if_nothing_had_been(
     make_run: MakeRun, mixit: TrainConfig
 ) -> None:
-    recipe = mixit.override(["loop.steps=60", "loop.validate_every=20", "loop.checkpoint_every=3"])
-    recipe = recipe.override(["loop.ema_decay=0.9", "runtime.snapshot_every=25"])
+    recipe = mixit.override(["loop.steps=30", "loop.validate_every=10", "loop.checkpoint_every=3"])
+    recipe = recipe.override(["loop.ema_decay=0.9", "runtime.snapshot_every=20"])
     assert isinstance(recipe.model, BsLocoformerConfig)
     assert recipe.model.dropout > 0, "else nothing random is drawn in a step"
     straight, hurt = make_run("straight", "train", recipe), make_run("hurt", "train", recipe)
@@ -79,7 +79,7 @@ def test_killed_at_any_moment_a_run_ends_as_if_nothing_had_been(
     while not hurt.result.exists():
         with running(hurt, ALONE) as child:
             if kills < 2:
-                step = random.randrange(60)
+                step = random.randrange(30)
                 wait_until(partial(reached, hurt, step), child)
                 time.sleep(random.random() / 20)
                 child.kill()

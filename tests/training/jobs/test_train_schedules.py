@@ -2,10 +2,13 @@
 
 import signal
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 
+from storage.home.runs import Run
+from tests.training.conftest import MIXIT, maker_of_runs
 from tests.training.jobs.test_train import MakeRun, StopAfter, losses_of, outputs, rows, weights
 from tests.training.jobs.test_train_killed import ALONE, reached, running, wait_until
 from training.config import TrainConfig
@@ -23,16 +26,23 @@ def rates(found: list[dict[str, object]]) -> list[object]:
     return [row["lr"] for row in found if row["kind"] == "train"]
 
 
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory, index: Path, songs: Path) -> Run:
+    """A run on a plateau that nothing disturbed."""
+    make = maker_of_runs(tmp_path_factory.mktemp("straight"), index, songs)
+    run = make("straight", "train", MIXIT.override(PLATEAU))
+    train(run)
+    return run
+
+
 # The loop looks for a signal at each step and each batch of a validation: 3 is in the midst of the
 # first validation, 6 of the second, 7 the step after it.
 @pytest.mark.parametrize("stop", [2, 3, 6, 7])
 def test_a_plateau_is_remembered_over_a_stop(
-    make_run: MakeRun, mixit: TrainConfig, monkeypatch: pytest.MonkeyPatch, stop: int
+    make_run: MakeRun, straight: Run, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
-    recipe = mixit.override(PLATEAU)
-    straight, halting = (make_run(name, "train", recipe) for name in ("straight", "halting"))
-    train(straight)
     assert rates(rows(straight)) == pytest.approx([0.01, 0.01, 0.01, 0.01, 0.005, 0.005])
+    halting = make_run("halting", "train", MIXIT.override(PLATEAU))
     with monkeypatch.context() as patch:
         patch.setattr("training.engine.loop.Interruption", StopAfter)
         patch.setattr(StopAfter, "number", stop)
@@ -60,7 +70,7 @@ def test_a_plateau_is_forgotten_with_the_checkpoint_that_knew_of_it(
 
 @pytest.mark.slow
 def test_a_run_on_a_plateau_is_really_killed(make_run: MakeRun, mixit: TrainConfig) -> None:
-    recipe = mixit.override([*PLATEAU, "loop.steps=40"])
+    recipe = mixit.override([*PLATEAU, "loop.steps=24"])
     straight, hurt = make_run("straight", "train", recipe), make_run("hurt", "train", recipe)
     train(straight)
     with running(hurt, ALONE) as child:

@@ -238,3 +238,15 @@ def test_autocast_does_not_reach_the_loss() -> None:
 def test_too_many_outputs_for_the_exact_search_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"solver=lstsq"):
         assign(torch.zeros(1, 21, 1, 8), torch.zeros(1, 2, 1, 8), *EXACT)
+
+
+def test_the_exact_search_stops_above_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mixit, "MOST_OUTPUTS", 3)
+    assert assign(noise(1, 3, 1, 8), noise(1, 2, 1, 8), *EXACT).shape == (1, 2, 3)
+    with pytest.raises(ConfigError, match="outputs = 4"):
+        assign(noise(1, 4, 1, 8), noise(1, 2, 1, 8), *EXACT)
+
+
+def test_equal_coefficients_go_to_the_first_mixture() -> None:
+    silent = torch.zeros(2, 3, 1, 50)
+    assert torch.equal(assign(silent, noise(2, 2, 1, 50), *LSTSQ)[:, 0], torch.ones(2, 3))

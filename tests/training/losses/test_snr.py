@@ -107,6 +107,7 @@ def test_a_reference_is_silent_60_db_below_its_mixture(level_db: float, active: 
 def test_digital_silence_is_finite_with_a_finite_gradient() -> None:
     estimate = torch.zeros(1, 4, 2, 50, requires_grad=True)
     loss = supervised_loss(estimate, torch.zeros(1, 4, 2, 50))
+    assert loss.item() == pytest.approx(0.1 * 10 * math.log10(1e-8), abs=1e-5)
     torch.autograd.backward(loss)
     assert loss.isfinite()
     assert estimate.grad is not None

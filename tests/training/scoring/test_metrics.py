@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from torch import Tensor
 
+from training.scoring import metrics
 from training.scoring.metrics import (
     csdr,
     csdr_frames,
@@ -166,3 +167,39 @@ def test_si_sdr_ignores_scale_and_counts_orthogonal_error() -> None:
     for scale in (0.1, 1.0, 7.0):
         value = si_sdr(reference, scale * (reference + 0.1 * error))
         assert value.item() == pytest.approx(20.0, abs=1e-3)
+
+
+def test_silence_is_scored_by_what_is_added_to_every_energy() -> None:
+    silence, faint = torch.zeros(1, 2, 4), torch.full((1, 2, 4), 1e-4)
+    wrong = 4 * 1e-8
+    assert usdr_per_channel(silence, faint).item() == pytest.approx(
+        10 * np.log10(1e-8 / (wrong + 1e-8)), abs=1e-5
+    )
+    assert usdr_mdx21(silence, faint).item() == pytest.approx(
+        10 * np.log10(1e-7 / (2 * wrong + 1e-7)), abs=1e-5
+    )
+    assert si_sdr(silence, faint)[0, 0].item() == pytest.approx(
+        10 * np.log10(1e-8 / (wrong + 1e-8)), abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 40, 10**6])
+def test_long_signals_are_scored_by_the_piece(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """Against the formula on whole signals, Le Roux et al. 2019 for SI-SDR."""
+    reference, estimate = signals(103)
+    signal, error = reference.square().sum(-1), (reference - estimate).square().sum(-1)
+    scale = (reference * estimate).sum(-1, keepdim=True) / reference.square().sum(-1, keepdim=True)
+    target = scale * reference
+    ratio = target.square().sum(-1) / (estimate - target).square().sum(-1)
+    monkeypatch.setattr(metrics, "AT_ONCE", at_once)
+    found = usdr_per_channel(reference, estimate), si_sdr(reference, estimate)
+    expected = (10 * torch.log10(signal / error)).mean(-1), 10 * torch.log10(ratio)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_a_frame_is_a_second_of_44100_samples() -> None:
+    reference, estimate = signals(2 * 44_100 + 44_099, sources=1, channels=1)
+    assert csdr_frames(reference, estimate).shape == (1, 2)
+    assert torch.equal(csdr(reference, estimate), csdr(reference, estimate, 44_100))

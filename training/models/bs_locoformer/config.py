@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
+from storage.config import MeasuredIn
 from training.models.settings import Ability, ModelSettings
 
 WIDTHS = {"blocks", "width", "hidden", "heads", "groups"}
@@ -20,10 +21,10 @@ class BsLocoformerConfig(ModelSettings):
     kind: Literal["bs_locoformer"] = "bs_locoformer"
     outputs: PositiveInt = 12
     """Separated signals N (12 in pre-training, 4 after channel selection)."""
-    n_fft: PositiveInt = 2048
-    """STFT window and transform length in samples (Hann)."""
-    hop: PositiveInt = 512
-    """STFT hop in samples."""
+    n_fft: Annotated[PositiveInt, MeasuredIn("samples")] = 2048
+    """Length of the STFT's window (Hann) and transform."""
+    hop: Annotated[PositiveInt, MeasuredIn("samples")] = 512
+    """Hop of the STFT; a shorter one makes more frames, which cost time and memory."""
     blocks: PositiveInt = 6
     """TF-Locoformer blocks B, each a frequency path then a temporal path."""
     width: PositiveInt = 128
@@ -33,6 +34,7 @@ class BsLocoformerConfig(ModelSettings):
     kernel: PositiveInt = 8
     """Kernel size K of the feed-forward convolutions (stride 1)."""
     heads: PositiveInt = 8
+    """Heads H of attention; a divisor of the width (paper: 4 small, 8 medium and large)."""
     groups: PositiveInt = 8
     """Groups G of the RMS group normalisation."""
     dropout: Annotated[float, Field(ge=0, le=1)] = 0.1

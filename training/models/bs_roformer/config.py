@@ -1,9 +1,10 @@
 """Settings of BS-RoFormer, torch-free, and its sizes."""
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
+from storage.config import MeasuredIn
 from training.models.settings import Ability, ModelSettings
 
 BANDS = (2,) * 24 + (4,) * 12 + (12,) * 8 + (24,) * 8 + (48,) * 8 + (128, 129)
@@ -25,10 +26,10 @@ class BsRoformerConfig(ModelSettings):
     CHUNK_SECONDS: ClassVar[float] = 8.0
 
     kind: Literal["bs_roformer"] = "bs_roformer"
-    n_fft: PositiveInt = 2048
-    """STFT window and transform length in samples, Hann (paper: experiments, configuration)."""
-    hop: PositiveInt = 441
-    """STFT hop in samples; the paper's 10 ms."""
+    n_fft: Annotated[PositiveInt, MeasuredIn("samples")] = 2048
+    """Length of the STFT's window (Hann) and transform (paper: experiments, configuration)."""
+    hop: Annotated[PositiveInt, MeasuredIn("samples")] = 441
+    """Hop of the STFT; the paper's 10 ms."""
     bands: tuple[PositiveInt, ...] = BANDS
     """Bins of each band, lowest first; they add up to n_fft // 2 + 1 (paper: band-split module)."""
     width: PositiveInt = 384

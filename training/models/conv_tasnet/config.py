@@ -1,9 +1,10 @@
 """Settings of Conv-TasNet, torch-free, and its sizes."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
+from storage.config import MeasuredIn
 from training.models.settings import Ability, ModelSettings
 
 
@@ -21,8 +22,8 @@ class ConvTasNetConfig(ModelSettings):
     kind: Literal["conv_tasnet"] = "conv_tasnet"
     filters: PositiveInt = 512
     """N: filters of the learned encoder and decoder (section II-A)."""
-    filter_length: int = Field(default=16, ge=2)
-    """L: their length in samples; they are L // 2 apart. The paper's 16 are 2 ms of its speech at
+    filter_length: Annotated[int, Field(ge=2), MeasuredIn("samples")] = 16
+    """L: their length; they are L // 2 apart. The paper's 16 are 2 ms of its speech at
     8 kHz; a longer filter makes fewer frames, and saves memory and time in proportion."""
     bottleneck: PositiveInt = 128
     """B: features between the blocks of the mask network, and of their skips (section II-C)."""

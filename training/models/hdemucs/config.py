@@ -1,10 +1,11 @@
 """Settings of Hybrid Demucs, torch-free, and its sizes."""
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
+from storage.config import MeasuredIn
 from training.models.settings import Ability, ModelSettings
 
 DEPTHS = {1024: 5, 2048: 6, 4096: 6}
@@ -52,8 +53,8 @@ class HdemucsConfig(ModelSettings):
     CHUNK_SECONDS: ClassVar[float] = 10.0
 
     kind: Literal["hdemucs"] = "hdemucs"
-    n_fft: Literal[1024, 2048, 4096] = 4096
-    """Length of the transform in samples, its hop a quarter of it; for 8 kHz, for 16 to 32 kHz,
+    n_fft: Annotated[Literal[1024, 2048, 4096], MeasuredIn("samples")] = 4096
+    """Length of the transform, its hop a quarter of it; for 8 kHz, for 16 to 32 kHz,
     and for 44.1 to 48 kHz. It decides the number of layers."""
     channels: PositiveInt = 48
     """Channels after the first layer of either branch."""

@@ -23,7 +23,7 @@ class MixitObjective(ObjectiveSettings):
     solver: Literal["exact", "lstsq"] = "exact"
     """`exact` searches all 2^N assignments by one Gram matrix; `lstsq`: the authors' heuristic."""
     soft_threshold_db: PositiveFloat = 30.0
-    """τ = 10^(-this/10) clamps the SNR."""
+    """SNR that the loss saturates at: τ = 10^(-this/10) of the paper's eq. 4 (paper: 30)."""
 
     def misfits(self, model: ModelSettings, data: DataSettings) -> Iterator[str]:
         """Yield why MixIT cannot train this model on these data."""

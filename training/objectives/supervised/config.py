@@ -12,6 +12,7 @@ class SupervisedObjective(StemObjectiveSettings):
 
     kind: Literal["supervised"] = "supervised"
     soft_threshold_db: PositiveFloat = 30.0
+    """SNR that the loss of a sounding reference saturates at: τ = 10^(-this/10) (paper: 30)."""
     inactive_db: float = -60.0
     """A reference below this level against its mixture counts as silent."""
     zero_reference_weight: NonNegativeFloat = 0.1

@@ -9,6 +9,7 @@ import pytest
 
 from tests import synthesised
 from tests.flows.conftest import (
+    LIMIT_SECONDS,
     REDONE,
     STAGES,
     Works,
@@ -18,14 +19,14 @@ from tests.flows.conftest import (
     wait_for_no_job,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.apart]
 
 
 def run_again(works: Works, home: Path, *settings: str) -> dict[str, str]:
     """Run the study again; return the state name of each stage."""
     answer = works(*works.order("study", home, *settings))
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    return works.states(works.last_run()["id"])
+    return works.states(works.last_run(home)["id"])
 
 
 def worked(states: dict[str, str]) -> set[str]:
@@ -42,7 +43,8 @@ def test_archives_become_a_scored_separator(works: Works, finished: Path) -> Non
     assert "mixture / 4" in page
     assert {row["song"] for row in scores(finished)} == {synthesised.TEST_SONG}
     assert {row["stem"] for row in scores(finished)} == {"bass", "drums", "vocals", "other"}
-    artifacts = works.api("artifacts/filter", {})
+    asked = {"flow_runs": {"id": {"any_": [first]}}, "limit": 200}
+    artifacts = works.api("artifacts/filter", asked)
     assert {"run-card", "scores", "published-scores", "census"} <= {
         artifact["key"] for artifact in artifacts
     }
@@ -58,8 +60,8 @@ def test_census_closes(works: Works, finished: Path) -> None:
     assert census["clips"] == sum(synthesised.FMA_CLIPS.values())
 
 
-def test_second_run_does_nothing(works: Works, finished: Path) -> None:
-    assert run_again(works, finished) == dict.fromkeys(REDONE, "Cached")
+def test_second_run_does_nothing(works: Works, copied: Path) -> None:
+    assert run_again(works, copied) == dict.fromkeys(REDONE, "Cached")
 
 
 def test_lost_shard_alone_is_packed_again(works: Works, copied: Path) -> None:
@@ -100,7 +102,7 @@ def test_failed_stage_alone_runs_again(works: Works, copied: Path, tmp_path: Pat
     assert "stage 'evaluate finetune' failed" in answer.stderr
     assert "no test songs today" in answer.stderr
     assert "Traceback" not in answer.stderr
-    run = works.last_run()
+    run = works.last_run(copied)
     assert run["state"]["name"] == "Failed"
     evaluations = {"evaluate finetune", "evaluate train from scratch"}
     states = works.states(run["id"])
@@ -115,7 +117,7 @@ def test_force_is_one_shot(works: Works, copied: Path) -> None:
     before = scores(copied)
     answer = works(*works.order("study", copied), "--force", "select channels")
     assert answer.returncode == 0, answer.stderr
-    assert worked(works.states(works.last_run()["id"])) == {"select channels"}
+    assert worked(works.states(works.last_run(copied)["id"])) == {"select channels"}
     assert worked(run_again(works, copied)) == set()
     assert scores(copied) == before
 
@@ -133,7 +135,7 @@ def test_killed_while_packing(works: Works, finished: Path, tmp_path: Path) -> N
     crashed = works.api(
         "flow_runs/filter", {"flow_runs": {"state": {"name": {"any_": ["Crashed"]}}}}
     )
-    dead = [run["id"] for run in crashed if run["name"] == "fma smoke"]
+    dead = [run["id"] for run in crashed if run["parameters"]["home"] == str(home)]
     assert dead
     tasks = {state for run in dead for state in works.states(run).values()}
     assert "Running" not in tasks
@@ -171,7 +173,7 @@ def _pretraining_checkpoints(home: Path) -> list[Path]:
 def test_interrupted_resumably(works: Works, tmp_path: Path, signal_number: int, code: int) -> None:
     home = tmp_path / "home"
     process = works.start(*works.order("pretrain", home, "pretraining.loop.steps=2000"))
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + LIMIT_SECONDS
     while not _pretraining_checkpoints(home):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
@@ -181,7 +183,7 @@ def test_interrupted_resumably(works: Works, tmp_path: Path, signal_number: int,
     assert second.returncode == 4
     assert f"is being done by another process (pid {process.pid})" in second.stderr
     process.send_signal(signal_number)
-    output = process.communicate(timeout=120)[0]
+    output = process.communicate(timeout=LIMIT_SECONDS)[0]
     assert process.returncode == code, output
     assert "Traceback" not in output
     wait_for_no_job(home)

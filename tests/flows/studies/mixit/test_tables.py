@@ -12,7 +12,7 @@ from storage.records import SongScore
 from tests.flows.conftest import Works
 from tests.training.report.test_gains import by_hand
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.apart]
 OWN_JOBS = ("pretrain", "select channels", "finetune", "train from scratch",
             "evaluate finetune", "evaluate train from scratch")  # fmt: skip
 LARGE = [f"{half}.model.blocks=2" for half in ("pretraining", "finetuning")]
@@ -27,7 +27,7 @@ def test_seeds(works: Works, copied: Path) -> None:
     order = works.order("mixit_gain", copied)
     answer = works(*order, "--json")
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    states = works.states(works.last_run()["id"])
+    states = works.states(works.last_run(copied)["id"])
     worked = {label for label, state in states.items() if state == "Completed"}
     assert worked == {f"{job} seed-1" for job in OWN_JOBS} | {"mixit_gain"}
     assert states["pretrain seed-0"] == states["census"] == "Cached"
@@ -51,7 +51,7 @@ def test_seeds(works: Works, copied: Path) -> None:
 
     again = works(*order)
     assert again.returncode == 0, again.stderr
-    states = works.states(works.last_run()["id"])
+    states = works.states(works.last_run(copied)["id"])
     assert set(states.values()) == {"Cached"}
     held = json.loads(next(copied.glob("studies/*.json")).read_text())
     assert {"mixit_gain", "study"} <= set(held["parts"])
@@ -139,7 +139,7 @@ def tabulated(
         assert f"{row['variant']}, {row['start']}" in text
     assert any(line.startswith("pretraining.loop.steps:") for line in found["differences"])
     rows = [(row["variant"], row["start"], row["paper"]["uSDR"]) for row in found["rows"]]
-    return works.states(works.last_run()["id"]), rows
+    return works.states(works.last_run(home)["id"]), rows
 
 
 def done_in(states: dict[str, str]) -> set[str]:

@@ -57,16 +57,26 @@ def assert_alike(model: BsLocoformer, x: Tensor) -> None:
         assert relative_error(grad, parameter.grad) <= 1e-3
 
 
-@pytest.mark.parametrize("tanh", ["second", "first", "both"])
-@pytest.mark.parametrize("keep_last_frame", [False, True])
-@pytest.mark.parametrize("outputs", [4, 12])
+# Every two of the three settings meet in each of their values.
+@pytest.mark.parametrize(
+    ("outputs", "keep_last_frame", "tanh"),
+    [
+        (4, False, "second"),
+        (12, True, "second"),
+        (4, True, "first"),
+        (12, False, "first"),
+        (4, False, "both"),
+        (12, True, "both"),
+    ],
+)
 def test_every_variant(outputs: int, keep_last_frame: bool, tanh: str) -> None:
     model = tiny(outputs=outputs, keep_last_frame=keep_last_frame, decoder_tanh=tanh)
     assert_alike(model, 0.3 * noise(2, 1, 2, 7_000))
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("samples", [2_049, 4_097, 7_001, 9_215, 10_751])
+@pytest.mark.parametrize(
+    ("samples", "batch"), [(2_049, 1), (4_097, 3), (7_001, 1), (9_215, 3), (10_751, 1)]
+)
 def test_any_batch_and_odd_lengths(samples: int, batch: int) -> None:
     # Where a length leaves its end to the tail of one window, ours keeps the last frame.
     hollow = samples % 512 > 500
@@ -126,8 +136,9 @@ def bfloat16(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def published(size: BsLocoformerConfig, outputs: int) -> BsLocoformer:
+    """Return a model as wide as published; of its blocks, which are all alike, there is one."""
     torch.manual_seed(0)
-    return BsLocoformer(size.model_copy(update={"outputs": outputs, "dropout": 0.0}))
+    return BsLocoformer(size.model_copy(update={"outputs": outputs, "dropout": 0.0, "blocks": 1}))
 
 
 @pytest.mark.slow
@@ -153,7 +164,7 @@ def test_a_published_size_in_bfloat16() -> None:
 
 @pytest.mark.parametrize("tanh", ["second", "both"])
 def test_bfloat16_is_as_near_to_float32_as_the_published_model(tanh: str) -> None:
-    model, x = tiny(decoder_tanh=tanh), noise(2, 1, 2, 7_000)
+    model, x = tiny(decoder_tanh=tanh), noise(1, 1, 2, 5_000)
     oracle = copied_from(model)
     exact = oracle(x[:, 0])
     direction = noise(*exact.shape)

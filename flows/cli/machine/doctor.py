@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from typing import Annotated, Literal, NamedTuple
 
 import typer
+from rich.text import Text
 
-from flows.cli.fit import fit as show_fit
+from flows.cli.machine.fit import fit as show_fit
 from flows.cli.options import AsJson, HomeAt
 from flows.cli.output import View, stdout_view, table_of
 from flows.server import server
 from flows.server.settings import PASSWORD, ServerSettings, require_password
+from storage.environment import SERVER_PORT
 from storage.errors import ConfigError, MachineError
 from storage.home.layout import Home
 from storage.home.open import open_home
@@ -49,16 +51,25 @@ class Finding(NamedTuple):
 def doctor(
     home: HomeAt = "home",
     fit: Annotated[
-        str, typer.Option(help="Measure the batch that fits: small, medium, large or a recipe.")
+        str,
+        typer.Option(
+            metavar="RECIPE",
+            help="Measure the batch that fits of it, or of its file; or of small, medium, large.",
+        ),
     ] = "",
     memory_gb: Annotated[
-        float, typer.Option(help="With --fit: measure on the CPU, within this many GB.")
+        float,
+        typer.Option(
+            min=0, metavar="GB", help="With --fit: on the CPU, within this much; 0: on the GPU."
+        ),
     ] = 0.0,
     as_json: AsJson = False,
 ) -> None:
-    """Check this machine: programs, versions, disk, port, server, GPU; or measure what fits."""
+    """Check this machine, or measure what fits. Programs, versions, disk, server, GPU."""
     if fit:
         show_fit(fit, memory_gb, stdout_view(as_json))
+    elif memory_gb:
+        raise ConfigError("--memory-gb is of --fit alone: give --fit RECIPE, too")
     else:
         examine(open_home(home), stdout_view(as_json))
 
@@ -71,7 +82,7 @@ def examine(home: Home, view: View) -> None:
     """
     findings = check_all(home)
     rows = [
-        (finding.name, f"[{COLOURS[finding.verdict]}]{finding.verdict}[/]", *finding[2:])
+        (finding.name, Text(finding.verdict, COLOURS[finding.verdict]), *finding[2:])
         for finding in findings
     ]
     view.show(
@@ -177,7 +188,7 @@ def _server() -> Finding:
             "Prefect server",
             "wrong",
             f"port {settings.port} is in use by another program",
-            "stop it, or choose another port with STEMWORKS_SERVER_PORT",
+            f"stop it, or choose another port with {SERVER_PORT.name}",
         )
     return Finding("Prefect server", "ok", "not running", "the next run starts it")
 

@@ -1,6 +1,7 @@
 """One training step of the demo's pre-training per line of standard input, in its own process.
 
-`python -m tests.benchmarks.child fast|transcription|products`; the allocator is the environment's.
+`python -m tests.benchmarks.demo_child fast|transcription|products`; the allocator is the
+environment's.
 """
 
 import sys

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from flows.cli.fit import fit, measure
+from flows.cli.machine.fit import fit, measure
 from flows.cli.output import View
 from flows.studies.mixit.recipes import RECIPES
 from storage.errors import ConfigError, MachineError
@@ -39,7 +39,7 @@ def test_it_is_a_table_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
             "micro_batch": 19, "passes": 7,
         }  # fmt: skip
 
-    monkeypatch.setattr("flows.cli.fit.measure", measured)
+    monkeypatch.setattr("flows.cli.machine.fit.measure", measured)
     text = shown("medium", 0.0, as_json=False)
     assert "paper_medium" in text
     assert "7 x 19" in text

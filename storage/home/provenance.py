@@ -13,7 +13,7 @@ from typing import Any
 @cache
 def code() -> dict[str, str]:
     """Say which code runs: the package's version and, in a checkout, its commit."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     found = {"version": metadata.version("stemworks")}
     if (root / ".git").exists():
         command = ["git", "-C", str(root), "rev-parse", "HEAD"]

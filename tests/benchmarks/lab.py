@@ -1,4 +1,4 @@
-"""What `train_step` measures: training steps of ours and of the transcription on one device."""
+"""What `published_step` measures: training steps of ours and of the transcription on one device."""
 
 from collections.abc import Callable
 from functools import partial

@@ -16,7 +16,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from rich.console import Console
 
-from flows.cli import doctor
+from flows.cli.machine import doctor
 from flows.cli.output import View
 from flows.deploy import schedule_health
 from flows.server import server

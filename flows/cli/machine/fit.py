@@ -13,7 +13,7 @@ from typing import Any
 
 from flows.cli.output import View, table_of
 from flows.jobs.launch import ALLOCATOR
-from flows.studies import table
+from flows.studies.recipe_file import find_recipe
 from storage.errors import ConfigError, MachineError
 from storage.home.job_events import read_failure
 from storage.home.runs import Run
@@ -28,7 +28,7 @@ def fit(name: str, memory_gb: float, view: View) -> None:
     """Measure all training jobs of a recipe, and show the settings that make them fit.
 
     Args:
-        name: a recipe, or one of `SIZES`.
+        name: a recipe, the path of a recipe file, or one of `SIZES`.
         memory_gb: where above 0, try on the CPU within this much, in GB.
         view: where to show it.
 
@@ -36,7 +36,7 @@ def fit(name: str, memory_gb: float, view: View) -> None:
         ConfigError: there is no such recipe.
         MachineError: there is no GPU and no memory is given, or not even one example fits.
     """
-    study = table.named(f"paper_{name}" if name in SIZES else name)
+    study = find_recipe(f"paper_{name}" if name in SIZES else name).config
     jobs = study.parts_of(TrainConfig)
     found = {job: measure(config, memory_gb) for job, config in jobs.items()}
     settings = [f"--set {job}.runtime.micro_batch={it['micro_batch']}" for job, it in found.items()]

@@ -1,0 +1,1 @@
+"""What is done with figures: their stored form, where they lie, and the page."""
