@@ -89,7 +89,7 @@ def _judge(found: Damage, rows: list[LedgerRow], done: dict[str, str], harmless:
                 f"track {row.track} ({kind}) has all its sound, but is {row.outcome} as {reason}"
             )
         if row.frames_lost and row.frames_lost < sum(
-            round(length * row.sample_rate) - 1 for _, length in row.losses
+            (length - 0.001) * row.sample_rate for _, length in row.losses
         ):
             found.faults.append(f"track {row.track} ({kind}) lists more losses than it counts")
         if row.outcome == "kept" and not row.clips:

@@ -128,8 +128,7 @@ class _Drain(Generic[Taker]):
             return 0.0
         for frame in frames:
             self._take(frame)
-        seconds: float = sum(frame.samples / frame.sample_rate for frame in frames)
-        return seconds
+        return float(sum(frame.samples / frame.sample_rate for frame in frames))
 
     def _take(self, frame: Any) -> None:
         """Take one frame, in the form that the recording began with."""
