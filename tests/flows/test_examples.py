@@ -60,11 +60,17 @@ class Place:
     """A folder in which what pages show is typed."""
 
     works: Works
-    folder: Path
+    finished: Path
+    """What the home of each page is a copy of."""
     keys: dict[str, str]
     """What placeholders stand in for."""
     answers: dict[str, str] = field(default_factory=dict)
     """What each command printed; one that several pages show is run once."""
+
+    def renew_home(self) -> None:
+        """Undo in the home what the page before did."""
+        shutil.rmtree("home", ignore_errors=True)
+        shutil.copytree(self.finished, "home")
 
     def type(self, block: Block, command: Command, capsys: pytest.CaptureFixture[str]) -> None:
         """Run one command; its output must be the one that is shown, if any is."""
@@ -124,7 +130,6 @@ def place(
 ) -> Iterator[Place]:
     """The folder, in which this process stays until all pages are typed."""
     folder = tmp_path_factory.mktemp("place")
-    shutil.copytree(finished, folder / "home")
     (folder / "archives").symlink_to(works.archives)
     write_checkpoint(folder)
     write_audio(folder / "song.mp3", tune(1.5), RATE, "MPEG_LAYER_III")
@@ -135,13 +140,14 @@ def place(
         patch.chdir(folder)
         for name, value in {**works.variables, "COLUMNS": "80"}.items():
             patch.setenv(name, value)
-        yield Place(works, folder, keys_of(folder / "home"))
+        yield Place(works, finished, keys_of(finished))
 
 
 @pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_shows_is_what_happens(
     place: Place, page: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    place.renew_home()
     known: dict[str, Any] = {}
     for block in (one for one in blocks(page) if not one.reason):
         if block.language == "python":
