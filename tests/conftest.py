@@ -48,7 +48,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> "Groups
     return Groups(config, log)
 
 
-class Groups(LoadScopeScheduling):
+class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """A group is a file, for the sake of its fixtures, unless it is said otherwise above."""
 
     def _split_scope(self, nodeid: str) -> str:
