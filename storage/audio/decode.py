@@ -70,12 +70,7 @@ def decode_into(
     if they are not wanted. It is called again where a file turns out to be damaged and is decoded a
     second time: the sink returned is that of the better decoding, and the other is to be forgotten.
 
-    Args:
-        path: the file.
-        name: what messages call it.
-        limit_seconds: its longest length.
-        begin: returns the sink.
-        maximum_loss: share of its frames that may be lost.
+    `name` is what messages call it, `maximum_loss` the share of its frames that may be lost.
 
     Raises:
         DecodeError: with a `reason`: `empty`, `not_audio`, `zero_frames`, `truncated` (more than

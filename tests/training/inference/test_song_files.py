@@ -15,7 +15,7 @@ def test_a_damaged_song_keeps_its_length_and_is_reported(
     song.write_bytes(holed(good_mp3()))
     assert read_song(song, tmp_path).frames == 22 * RATE
     assert "song.mp3 is damaged: silence fills 0." in caplog.text
-    assert " s at 10." in caplog.text
+    assert " s at 11.0 s" in caplog.text
 
 
 def test_a_cut_song_is_as_long_as_what_is_there(
