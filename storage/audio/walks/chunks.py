@@ -135,8 +135,9 @@ def survey_chunks(file: Bytes, start: int) -> Survey | None:
         if claimed is None or abs(there - claimed) > SLACK_BYTES:
             exact &= bool(claimed)
             corrections = _corrections(file, sound, start, there)
-        plain &= not corrections and following is None
-        stop = following or (end if corrections else file.size)
+        # libsndfile takes what lies behind the samples of a W64 for more of them.
+        plain &= not corrections and not behind and following is None
+        stop = following or (end if corrections or behind else file.size)
         parts.append(Extract(start, stop, corrections, there, claimed))
         stray += behind
         if following is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from flows.__main__ import perform
 from flows.cli import lineage
 from flows.cli.lineage import home_around, recognise, settings_of, value_of
 from flows.cli.output import View
@@ -117,13 +118,18 @@ def test_a_home_is_found_around_a_path(finished: Path, tmp_path: Path) -> None:
     assert home_around(finished / "nowhere") is None
 
 
-def test_a_shard_names_its_unit_the_plan_and_the_rules(finished: Path, tmp_path: Path) -> None:
+def test_a_shard_names_its_unit_the_plan_and_the_rules(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wherever the command runs: its home is found around it."""
     shard = next(finished.glob("fma/*/shards/0000-00.tar"))
-    text = said(Home(tmp_path), str(shard))
+    assert perform(["lineage", str(shard), "--home", str(tmp_path / "none")]) == 0
+    assert "plan: plan-fma" in capsys.readouterr().out
+    text = said(Home(finished), str(shard))
     assert re.search(r"made by: pack [0-9a-f]{16}", text)
     assert "plan: plan-fma" in text
     assert "clips.seconds=10" in text
-    value = json.loads(said(Home(tmp_path), str(shard), as_json=True))
+    value = json.loads(said(Home(finished), str(shard), as_json=True))
     assert value["steps"][value["made_by"]]["config"]["clips"]["seconds"] == 10
 
 

@@ -137,6 +137,9 @@ def test_recipes_differ() -> None:
 def test_unknown_recipe_lists_those_there_are() -> None:
     with pytest.raises(ConfigError, match="unknown recipe 'papers'") as caught:
         named("papers")
+    assert "did you mean 'paper'?" in str(caught.value)
+    with pytest.raises(ConfigError) as caught:
+        named("xyz")
     assert all(name in str(caught.value) for name in RECIPES)
 
 
