@@ -170,7 +170,9 @@ def _part(file: Bytes, info: StreamInfo, frames: list[Frame], stop: int, first: 
 
 
 def _groups(file: Bytes, frames: list[Frame], stop: int, base: int) -> Iterator[Group]:
-    for frame, following in zip(frames, [*frames[1:], Frame(stop, 0, 0)], strict=True):
+    # A file that is cut within its first frame has none.
+    ends = [*(frame.position for frame in frames[1:]), stop] if frames else []
+    for frame, end in zip(frames, ends, strict=True):
         file.passed(frame.position)
-        packet = file.data[frame.position : following.position]
+        packet = file.data[frame.position : end]
         yield Group((packet,), frame.start + frame.frames - base)
