@@ -92,7 +92,7 @@ def test_a_real_job_without_a_job(tmp_path: Path, verb: str, processes: int) -> 
 
 def test_past_its_time_it_is_stopped_politely(run: Run) -> None:
     with pytest.raises(TimeLimitError, match=r"exceeded its time limit.*limits\.evaluation_hours"):
-        do(run, SAVER, hours=1.5 / 3600)
+        do(run, SAVER, hours=5.0 / 3600)
     assert (run.root / "saved").exists()
 
 
