@@ -53,7 +53,11 @@ def by_soundfile(
             pour.frames = survey.frames if survey and survey.frames else stream.frames
         if survey is None:
             return pour.attempt(Length(stream.frames, "estimated"))
-        there = survey.frames or (stream.frames if stream.frames < ENDLESS_FRAMES else 0)
+        broken = not survey.plain and survey.promised.certainty == "exact"
+        stated = survey.promised.frames if broken else 0
+        there = max(stated, survey.frames) or (
+            stream.frames if stream.frames < ENDLESS_FRAMES else 0
+        )
         slack = SLACK_FRAMES if stream.format == "MP3" else 0
         missing = there - pour.frames if there - pour.frames > slack else 0
         certainty = survey.promised.certainty

@@ -69,7 +69,6 @@ class _Parts(Generic[Taker]):
         """Decode a part to its end."""
         converter = Converter(known.shape, self._wanted)
         ratio = _ratio(known.shape, self._wanted)
-        before = self._pour.frames
         if isinstance(known.part, Packets):
             assert known.probe
             for event in packet_blocks(known.part, known.probe, self.tally):
@@ -81,20 +80,27 @@ class _Parts(Generic[Taker]):
                     self._pour.take(converter.take(event))
             lost = known.part.lost * known.probe.scale * ratio
         else:
+            came = 0
             with _window(self._path, known.part) as stream:
                 for block in blocks(stream) if stream else ():
+                    came += block.shape[1]
                     self._pour.take(converter.take(block).copy())
-            came = self._pour.frames - before
-            lost = came * _short(known.part)
-            self.promised += came * (known.part.claimed or 0) / (known.part.there or 1)
+            stated = _stated_frames(known.part, came)
+            self.promised += stated * ratio
+            short = (known.part.claimed or 0) - known.part.there
+            lost = (stated - came) * ratio if came and short > SLACK_BYTES else 0.0
         self._pour.take(converter.rest())
         self.missing += lost
 
 
-def _short(part: Extract) -> float:
-    """Return the bytes that are missing as a share of those that are there."""
-    short = (part.claimed or 0) - part.there
-    return short / part.there if part.there and short > SLACK_BYTES else 0.0
+def _stated_frames(part: Extract, came: int) -> float:
+    """Return the frames that the header's bytes are, by those that came of the bytes there are."""
+    claimed, there = part.claimed or 0, part.there
+    usual = there // came if came else 0
+    if usual and there // usual == came:
+        # Plain samples: what is left of a frame that was cut is none.
+        return claimed // usual
+    return came * claimed / there if there else 0.0
 
 
 def _learn(path: Path, part: Part) -> _Known | None:
