@@ -98,7 +98,7 @@ def _unpack(site: Site, config: MusdbConfig, inputs: Inputs) -> Built:
     splits = [song.split for song in songs]
     facts: Json = {split: splits.count(split) for split in ("train", "validation", "test")}
     for split in (split for split, count in facts.items() if not count):
-        site.watch.log(f"no song is in the '{split}' split")
+        site.watch.log(f"no song is in the '{split}' split", logging.WARNING)
     if corpus.ledger(LEDGER).is_file():
         outputs["ledger.jsonl"] = corpus.ledger(LEDGER)
         facts |= _left_out(site.watch, read_rows(corpus.ledger(LEDGER), LedgerRow))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipelines.config import CHANNELS, SAMPLE_RATE, MusdbConfig
 from pipelines.stems.moisesdb_files import Entry, Library, Listed
-from pipelines.stems.splits import Split, split_by_artist
+from pipelines.stems.splits import Split, require_validation, split_by_artist
 from pipelines.stems.stem_ledger import Finding, OnProgress, close_ledger
 from pipelines.stems.stem_mixing import Mix, mix, mixed
 from pipelines.workers.fan_out import fan_out
@@ -23,6 +23,10 @@ from storage.manifests import write_rows
 from storage.records import LedgerRow, StemSong
 
 TOO_MANY = "too_many_stems"
+REMEDY = (
+    "whole artists are taken for it: add songs of another artist, loosen musdb.max_stems, or set "
+    "musdb.validation_share=0 to use the songs for the test alone"
+)
 GROWTH = 2
 """Size of a float recording, in that of the same at 16 bits."""
 
@@ -38,7 +42,7 @@ def mix_songs(
     on which of them are kept.
 
     Raises:
-        DataError: it is not MoisesDB, or too many songs are quarantined.
+        DataError: it is not MoisesDB, no song is left to validate, or too many are quarantined.
         IntegrityError: the zip is damaged, or holds unsafe names.
         MachineError: the disk has no room for it.
     """
@@ -48,6 +52,8 @@ def mix_songs(
     splits = _splits(listed, config)
     findings = _left_out(described, config.max_stems)
     wanted = [entry for entry in entries if entry.id not in findings]
+    if config.validation_share:
+        require_validation(source, [splits[entry.id] for entry in wanted], REMEDY)
     _prepare(source, corpus, wanted, config.stems)
     mixes = [_mix(source, corpus, entry, listed[entry.id]) for entry in wanted]
     findings |= _mix_all(mixes, config.workers, report)
