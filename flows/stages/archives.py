@@ -7,6 +7,7 @@ under an old name is noticed.
 Builders import what they build with: a command that only looks stages up starts sooner.
 """
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
@@ -22,6 +23,8 @@ from storage.home import marks
 from storage.manifests import write_rows
 
 RECEIPT = "archive.json"
+WARNINGS = 100
+"""Of one folder that are always shown."""
 TRACKS = "tracks.jsonl"
 """Labels of what finding an archive leaves; a folder's tracks are listed with it."""
 
@@ -163,11 +166,23 @@ def _list(site: Site, config: ArchiveConfig, inputs: Inputs) -> Built:
     from pipelines.tracks.folder import read_folder
 
     path = Path(config.path)
-    tracks = read_folder(path, counter(site.watch, config.bytes), site.watch.log)
+    tracks = read_folder(path, counter(site.watch, config.bytes), _warnings(site.watch))
     listed = site.home.archives / f"{site.key}.jsonl"
     write_rows(listed, tracks)
     facts = {"archive": path.name, "bytes": config.bytes, "tracks": len(tracks)}
     return Built({TRACKS: listed}, facts)
+
+
+def _warnings(watch: Watch) -> Callable[[str], None]:
+    """Return a function that reports a sentence: the first ones always, the rest now and then."""
+    left = WARNINGS
+
+    def warn(sentence: str) -> None:
+        nonlocal left
+        left -= 1
+        watch.log(sentence, logging.WARNING if left >= 0 else logging.INFO)
+
+    return warn
 
 
 def _download(site: Site, config: RemoteConfig, inputs: Inputs) -> Built:
