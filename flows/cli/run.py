@@ -181,5 +181,6 @@ def _model_in(checkpoint: Path) -> Path:
     if folder := find_model(checkpoint):
         return folder
     raise RunError(
-        f"{printable(checkpoint)} holds no model.json; give a run directory, or the model folder in it"
+        f"{printable(checkpoint)} holds no model.json; give a run directory, or the model folder "
+        "in it"
     )
