@@ -21,6 +21,7 @@ from storage.errors import ConfigError, DataError
 from storage.files import write_json
 from storage.home import marks
 from storage.manifests import write_rows
+from storage.names.spelling import is_text, printable
 
 RECEIPT = "archive.json"
 WARNINGS = 100
@@ -89,9 +90,15 @@ def find(data: SourceConfig, wanted: Wanted) -> Found:
     """Return how an archive is obtained.
 
     Raises:
-        ConfigError: it is to be downloaded, but no server is known to have it.
+        ConfigError: it is to be downloaded, but no server is known to have it; or its path is not
+            UTF-8.
     """
     path = Path(data.root).expanduser().resolve() / wanted.name
+    if not is_text(path):
+        raise ConfigError(
+            f"{printable(path)}: the name of a folder in data.root is not UTF-8, and cannot be "
+            "recorded; rename it (names of the files in it may be any bytes)"
+        )
     in_place = wanted.in_place and data.access == "range"
     if wanted.form == "folder":
         return Found("list", LIST, _present_state(path, wanted), str(path))

@@ -19,6 +19,11 @@ def printable(name: object) -> str:
     return "".join(map(_shown, str(name)))
 
 
+def is_text(name: object) -> bool:
+    """Say whether a name or path is UTF-8, so that it can be recorded and sent as it is."""
+    return not any("\ud800" <= one <= "\udfff" for one in str(name))
+
+
 def stored_path(path: str) -> str:
     r"""Return a relative path as text that any format can hold, and that `found_path` reverses.
 
