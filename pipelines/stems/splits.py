@@ -25,9 +25,7 @@ def split_by_artist(
         for song, artist in artists.items()
     }
     songs_of = Counter(named.values())
-    order = sorted(
-        songs_of, key=lambda artist: hashlib.sha256(f"{seed} {artist}".encode()).digest()
-    )
+    order = sorted(songs_of, key=lambda artist: _drawn(seed, artist))
     given: dict[str, Split] = {}
     for split, share in shares.items():
         free = [artist for artist in order if artist not in given]
@@ -41,6 +39,11 @@ def split_by_artist(
         if target and not taken and len(free) > 1:
             given[min(free, key=lambda artist: songs_of[artist])] = split
     return {song: given.get(artist, "train") for song, artist in named.items()}
+
+
+def _drawn(seed: int, artist: str) -> bytes:
+    # A folder's name may be bytes that are no text.
+    return hashlib.sha256(f"{seed} {artist}".encode("utf-8", "surrogatepass")).digest()
 
 
 def require_validation(where: object, splits: Collection[Split], remedy: str) -> None:

@@ -33,12 +33,12 @@ def test_a_bar_is_drawn_where_someone_watches(
     monkeypatch.setenv("TERM", "xterm")
     with songs_progress() as watch:
         # A name is no markup.
-        for number, name in enumerate(("a.mp3", "b[/x].mp3"), 1):
+        for number, name in enumerate(("a.mp3", "b[red].mp3"), 1):
             tell = watch(number, 2, name)
             tell(2, 4)
             tell(4, 4)
             logging.getLogger("x").warning("line of %s", name)
     shown = capfd.readouterr().err
-    assert "2/2 b[/x].mp3" in shown
+    assert "2/2 b[red].mp3" in shown
     assert shown.count("line of a.mp3") == 1
     assert handler.stream is stream

@@ -18,7 +18,7 @@ from training.jobs.separate_songs import separate_songs
 from training.models.separator import build
 
 UNSAFE = ("...wav", "..wav", ".wav", "CON.wav", " .wav", "a?.wav", os.fsdecode(b"caf\xe9.wav"))
-SAFE = ("[/x] $y$.wav", "Song.flac")
+SAFE = ("[red] $y$.wav", "Song.flac")
 
 
 def model_of(folder: Path, recipe: TrainConfig, stems: tuple[str, ...]) -> Path:
@@ -54,7 +54,7 @@ def test_songs_of_any_name_stay_in_the_destination(
     assert (out.parent / "bass.wav").read_text() == "precious"
     assert names_in(out.parent) == ["bass.wav", "out"]
     assert len(names_in(out)) == len(songs)
-    assert {"[/x] $y$", "Song"} <= set(names_in(out))
+    assert {"[red] $y$", "Song"} <= set(names_in(out))
     assert all(len(names_in(folder)) == len(STEMS) for folder in out.iterdir())
     renamed = [one.message for one in caplog.records if "is written to" in one.message]
     assert len(renamed) == len(UNSAFE) + 1
