@@ -242,6 +242,6 @@ def counter(watch: Watch, total: int) -> Callable[[int], None]:
 
 
 CHECK = Stage("check-archive", 1, _check)
-LIST = Stage("list-folder", 1, _list)
+LIST = Stage("list-folder", 2, _list)
 DOWNLOAD = Stage("download-archive", 1, _download)
 PIN = Stage("pin-archive", 1, _pin)

@@ -187,7 +187,7 @@ def _folder(kind: str) -> Callable[[Home, str], Path]:
 SYNTHESISE = Stage("synthesise", 1, _synthesise)
 PLAN = Stage(
     "plan-fma",
-    2,
+    3,
     _plan,
     matters=lambda config: config.model_dump(mode="json", include={"seed", "unit_tracks"}),
 )

@@ -174,8 +174,7 @@ def test_what_systems_leave_is_no_song(tmp_path: Path, home: Home, corpus: Corpu
     for place in ("@eaDir", "__MACOSX/x", f"moisesdb_v0.1/{SONG}/@eaDir", "#recycle/x"):
         members[f"{place}/data.json"] = b"{"
     members[f"moisesdb_v0.1/{SONG}/._data.json"] = b"x"
-    for number, write in enumerate((write_zip, write_files)):
-        source = write(tmp_path / f"source {number}", members)
+    for source in (write_zip(tmp_path / "m.zip", members), write_files(tmp_path / "m", members)):
         assert len(mix_songs(source, home, corpus, CONFIG)) == 1
 
 

@@ -34,7 +34,7 @@ def names_in(folder: Path) -> list[str]:
 def song(path: Path) -> Path:
     """Write a song by a name that every library takes, and give it its own."""
     plain = path.with_name(f"plain{path.suffix or '.wav'}")
-    write_audio(plain, noise(1, 300), 8000)
+    write_audio(plain, noise(1, 300), 8000, "PCM_16")
     return plain.rename(path)
 
 
