@@ -37,9 +37,8 @@ def mix_songs(
     """Mix every song, write `songs.jsonl` and the ledger, and return the songs' rows.
 
     Songs mixed whole by an earlier attempt are left as they are. A song whose files or `data.json`
-    are damaged is quarantined; a song that lacks a stem gets digital silence for it; the ledger
-    notes listed recordings that are missing. The split depends on the songs' artists alone, not
-    on which of them are kept.
+    are damaged is quarantined; one that lacks a stem gets digital silence for it; the ledger notes
+    listed recordings that are missing. The songs' artists alone decide the split.
 
     Raises:
         DataError: it is not MoisesDB, no song is left to validate, or too many are quarantined.
@@ -52,8 +51,7 @@ def mix_songs(
     splits = _splits(listed, config)
     findings = _left_out(described, config.max_stems)
     wanted = [entry for entry in entries if entry.id not in findings]
-    if config.validation_share:
-        require_validation(source, [splits[entry.id] for entry in wanted], REMEDY)
+    _require_validation(source, [splits[entry.id] for entry in wanted], config)
     _prepare(source, corpus, wanted, config.stems)
     mixes = [_mix(source, corpus, entry, listed[entry.id]) for entry in wanted]
     findings |= _mix_all(mixes, config.workers, report)
@@ -78,6 +76,11 @@ def mix_songs(
 def _splits(listed: Mapping[str, Listed], config: MusdbConfig) -> dict[str, Split]:
     shares: dict[Split, float] = {"test": config.test_share, "validation": config.validation_share}
     return split_by_artist({s: one.artist for s, one in listed.items()}, shares, config.seed)
+
+
+def _require_validation(source: Path, splits: Sequence[Split], config: MusdbConfig) -> None:
+    if config.validation_share:
+        require_validation(source, splits, REMEDY)
 
 
 def _left_out(described: Mapping[str, Listed | Finding], max_stems: int) -> dict[str, Finding]:

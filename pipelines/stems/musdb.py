@@ -63,20 +63,19 @@ def unpack(
 ) -> list[StemSong]:
     """Unpack the songs, check each recording, write `songs.jsonl` and return its rows.
 
-    Recordings that are on the disk already, whole, are left as they are; sums are written again.
+    Recordings that are on the disk, whole, are left as they are; sums are written again.
     `progress` is called with bytes as they are done.
 
     Raises:
-        DataError: the layout is not MUSDB18-HQ's, a recording is missing, one is not 44.1 kHz
-            16-bit stereo, a song's recordings differ in length, or no song is left to validate.
+        DataError: the layout, or the form or length of a recording, is not MUSDB18-HQ's; or no
+            song is left to validate.
         IntegrityError: the archive is damaged, or holds unsafe names.
         MachineError: the disk has no room for it.
     """
     recordings = config.recordings()
     with ArchiveReader(archive) as reader:
         layout = _layout(reader, recordings, corpus)
-        if config.validation:
-            require_validation(archive, [_split(song, config) for song in layout], REMEDY)
+        _require_validation(archive, layout, config)
         _extract(reader, corpus, layout, recordings, progress)
         add_up = partial(_write_sums, reader, corpus, recordings, progress)
         songs = [
@@ -95,6 +94,11 @@ def unpack(
         log.warning("%s lacks %d of %d validation titles: %s", archive.name, *numbers)
     write_rows(corpus.songs, songs)
     return songs
+
+
+def _require_validation(archive: Path, layout: Sequence[_Song], config: MusdbConfig) -> None:
+    if config.validation:
+        require_validation(archive, [_split(song, config) for song in layout], REMEDY)
 
 
 def missing_validation(songs: list[StemSong], config: MusdbConfig) -> list[str]:

@@ -62,8 +62,7 @@ def read_songs(
     Rows name the folder where it is, outside the home, unless a stem is a sum.
 
     Raises:
-        DataError: it is no folder, holds no usable song or none to validate, or too many songs are
-            quarantined.
+        DataError: it is no folder, has no usable song or none to validate, or too many bad ones.
     """
     locations = require_songs(folder, recordings := config.recordings())
     if config.validation_share:

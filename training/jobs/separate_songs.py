@@ -63,8 +63,7 @@ def separate_songs(
     """Write <destination>/<song's name without its ending>/<stem>.wav for every song.
 
     Stems have the song's own sample rate, channels and length, whatever the model works at. A song
-    that cannot be separated is reported and left out; the others are done. A song whose name is no
-    safe name of a folder gets a similar one (`storage.names.file_names`), which is reported.
+    that cannot be separated is reported and left out. An unsafe name is replaced and reported.
 
     Raises:
         CheckpointError: the folder holds no readable model.
