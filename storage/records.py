@@ -24,9 +24,9 @@ class Track(Record):
     """One song of an archive, before anything of it is read."""
 
     id: str
-    """Six digits, as in `000002.mp3`."""
+    """Six digits, as in `000002.mp3`; of other files, digits of their path's sha1."""
     member: str
-    """Its name inside the archive."""
+    """Its name inside the archive, or its path in the folder (`storage.names.spelling`)."""
     bytes: int
     """Uncompressed size."""
     crc: int | None = None

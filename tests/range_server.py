@@ -30,6 +30,8 @@ class Fault:
     """The connection is reset, at `cut`."""
     whole: bool = False
     """The range is ignored: 200, and all of the file."""
+    flip: int = -1
+    """The lowest bit of this byte of the body is another."""
     silence: float = 0.0
     """Seconds before the answer."""
 
@@ -187,7 +189,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         left = length if fault.cut < 0 else min(length, fault.cut)
         with path.open("rb") as stream:
             stream.seek(start)
-            while left and (block := stream.read(min(BLOCK, left))):
+            while left and (block := bytearray(stream.read(min(BLOCK, left)))):
+                if 0 <= (place := start + fault.flip - stream.tell() + len(block)) < len(block):
+                    block[place] ^= 1
                 self.wfile.write(block)
                 left -= len(block)
                 with self.server_of.lock:

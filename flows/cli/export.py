@@ -20,6 +20,7 @@ from storage.files import arriving, disk_errors, hash_file, read_json, write_byt
 from storage.home.layout import Home
 from storage.home.marks import Mark
 from storage.manifests import read_rows
+from storage.names.spelling import printable
 from storage.records import SongScore
 from training.model_folder import (
     EXPLANATION,
@@ -99,7 +100,7 @@ def _explain(model: Path, out: Path, explanation: Json) -> None:
         found = Found(str(model), mark, "its path")
         write_json(out / LINEAGE, value_of(graph, found))
         scores, study = _scores(home, mark, graph), _study(home, mark, graph) or study
-    text = card.markdown(out.name, study, scores)
+    text = card.markdown(printable(out.name), study, scores)
     write_bytes(out / CARD, text.encode())
 
 

@@ -23,6 +23,7 @@ from storage.errors import ConfigError, DataError, MachineError, RunError, Stopp
 from storage.files import disk_errors, require_space
 from storage.home.layout import Home
 from storage.home.open import open_home
+from storage.names.spelling import printable
 from training.config import EvaluateConfig
 from training.model_folder import find_model
 
@@ -166,7 +167,7 @@ def separate_songs(paths: list[Path], options: list[str]) -> None:
         raise ConfigError(
             "give MODEL SONG... OUT: a model, one or more songs, and the folder to write to"
         )
-    missing = [str(song) for song in songs if not song.is_file()]
+    missing = [printable(song) for song in songs if not song.is_file()]
     if missing:
         raise ConfigError(f"no such song: {', '.join(missing)}; give files")
     command = [sys.executable, "-m", "training", "separate", *options, "--"]
@@ -180,5 +181,6 @@ def _model_in(checkpoint: Path) -> Path:
     if folder := find_model(checkpoint):
         return folder
     raise RunError(
-        f"{checkpoint} holds no model.json; give a run directory, or the model folder in it"
+        f"{printable(checkpoint)} holds no model.json; give a run directory, or the model folder "
+        "in it"
     )

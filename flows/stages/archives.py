@@ -7,6 +7,7 @@ under an old name is noticed.
 Builders import what they build with: a command that only looks stages up starts sooner.
 """
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
@@ -20,8 +21,11 @@ from storage.errors import ConfigError, DataError
 from storage.files import write_json
 from storage.home import marks
 from storage.manifests import write_rows
+from storage.names.spelling import is_text, printable
 
 RECEIPT = "archive.json"
+WARNINGS = 100
+"""Of one folder that are always shown."""
 TRACKS = "tracks.jsonl"
 """Labels of what finding an archive leaves; a folder's tracks are listed with it."""
 
@@ -86,9 +90,15 @@ def find(data: SourceConfig, wanted: Wanted) -> Found:
     """Return how an archive is obtained.
 
     Raises:
-        ConfigError: it is to be downloaded, but no server is known to have it.
+        ConfigError: it is to be downloaded, but no server is known to have it; or its path is not
+            UTF-8.
     """
     path = Path(data.root).expanduser().resolve() / wanted.name
+    if not is_text(path):
+        raise ConfigError(
+            f"{printable(path)}: the name of a folder in data.root is not UTF-8, and cannot be "
+            "recorded; rename it (names of the files in it may be any bytes)"
+        )
     in_place = wanted.in_place and data.access == "range"
     if wanted.form == "folder":
         return Found("list", LIST, _present_state(path, wanted), str(path))
@@ -163,11 +173,23 @@ def _list(site: Site, config: ArchiveConfig, inputs: Inputs) -> Built:
     from pipelines.tracks.folder import read_folder
 
     path = Path(config.path)
-    tracks = read_folder(path, counter(site.watch, config.bytes), site.watch.log)
+    tracks = read_folder(path, counter(site.watch, config.bytes), _warnings(site.watch))
     listed = site.home.archives / f"{site.key}.jsonl"
     write_rows(listed, tracks)
     facts = {"archive": path.name, "bytes": config.bytes, "tracks": len(tracks)}
     return Built({TRACKS: listed}, facts)
+
+
+def _warnings(watch: Watch) -> Callable[[str], None]:
+    """Return a function that reports a sentence: the first ones always, the rest now and then."""
+    left = WARNINGS
+
+    def warn(sentence: str) -> None:
+        nonlocal left
+        left -= 1
+        watch.log(sentence, logging.WARNING if left >= 0 else logging.INFO)
+
+    return warn
 
 
 def _download(site: Site, config: RemoteConfig, inputs: Inputs) -> Built:
@@ -220,6 +242,6 @@ def counter(watch: Watch, total: int) -> Callable[[int], None]:
 
 
 CHECK = Stage("check-archive", 1, _check)
-LIST = Stage("list-folder", 1, _list)
+LIST = Stage("list-folder", 2, _list)
 DOWNLOAD = Stage("download-archive", 1, _download)
 PIN = Stage("pin-archive", 1, _pin)

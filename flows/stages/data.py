@@ -98,7 +98,7 @@ def _unpack(site: Site, config: MusdbConfig, inputs: Inputs) -> Built:
     splits = [song.split for song in songs]
     facts: Json = {split: splits.count(split) for split in ("train", "validation", "test")}
     for split in (split for split, count in facts.items() if not count):
-        site.watch.log(f"no song is in the '{split}' split")
+        site.watch.log(f"no song is in the '{split}' split", logging.WARNING)
     if corpus.ledger(LEDGER).is_file():
         outputs["ledger.jsonl"] = corpus.ledger(LEDGER)
         facts |= _left_out(site.watch, read_rows(corpus.ledger(LEDGER), LedgerRow))
@@ -187,7 +187,7 @@ def _folder(kind: str) -> Callable[[Home, str], Path]:
 SYNTHESISE = Stage("synthesise", 1, _synthesise)
 PLAN = Stage(
     "plan-fma",
-    2,
+    3,
     _plan,
     matters=lambda config: config.model_dump(mode="json", include={"seed", "unit_tracks"}),
 )

@@ -77,6 +77,10 @@ class RangeStream(_View):
         """Announce that all up to `end` will be read in order, so that few requests fetch it."""
         self._expected = min(end, self.size)
 
+    def forget(self) -> None:
+        """Let go of what was fetched: it is fetched again where it is read again."""
+        self._window = b""
+
     def _read_at(self, position: int, target: memoryview) -> int:
         ready = self._ready(position)
         if not len(ready):

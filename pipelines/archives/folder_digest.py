@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipelines.archives.litter import is_litter
 from pipelines.archives.zip_archive import Progress
 from storage.errors import DataError
 from storage.files import BLOCK
@@ -53,7 +54,10 @@ def require_folder(folder: Path) -> None:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield files in the order of their names; links are followed, each folder once."""
+    """Yield files in the order of their names; links are followed, each folder once.
+
+    What is hidden, and what systems put there, is no part of a corpus, and may change at any time.
+    """
     require_folder(folder)
     seen = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
@@ -62,7 +66,11 @@ def _files(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(here.resolve())
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not _passed_over(name))
         for name in sorted(names):
-            if not name.startswith(".") and (here / name).is_file():
+            if not _passed_over(name) and (here / name).is_file():
                 yield here / name
+
+
+def _passed_over(name: str) -> bool:
+    return name.startswith(".") or is_litter(name)

@@ -25,6 +25,7 @@ from pipelines.archives.zip_members import (
 )
 from storage.errors import IntegrityError, SourceError
 from storage.files import BLOCK, disk_errors
+from storage.names.spelling import found_path, printable
 from storage.records import Record, Track
 from storage.retry_policy import DEFAULT_RETRIES, RetryPolicy
 
@@ -79,6 +80,8 @@ class Extent(NamedTuple):
     """At most: a local header's length is known only when it is read."""
     archive: str = ""
     """What messages call the archive."""
+    remote: Source | None = None
+    """The archive on a server that the bytes were fetched from."""
 
 
 class Fetcher:
@@ -138,7 +141,7 @@ class Fetcher:
                 )
                 stack.callback(_discard, target)
                 size = _download(self._remote, track, target.file)
-            yield Extent(Path(target.name), 0, size, self._remote.name)
+            yield Extent(Path(target.name), 0, size, self._remote.name, self.source)
 
     def _in_zip(self, track: Track) -> Extent:
         path = Path(self.source.location)
@@ -153,14 +156,14 @@ class Fetcher:
 
     def _in_folder(self, track: Track) -> Extent:
         root = Path(self.source.location)
-        path = root / track.member
+        path = root / found_path(track.member)
         if not path.resolve().is_relative_to(root.resolve()):
-            raise SourceError(f"{track.member} leads out of {root}; plan again")
+            raise SourceError(f"{track.member} leads out of {printable(root)}; plan again")
         size = _size_of(path)
         if size != track.bytes:
             raise SourceError(
-                f"{path} has {size} bytes, not {track.bytes} as when it was planned; put that "
-                "file back, or plan again"
+                f"{printable(path)} has {size} bytes, not {track.bytes} as when it was planned; "
+                "put that file back, or plan again"
             )
         return Extent(path, 0, size, str(root))
 
@@ -169,12 +172,30 @@ def extract(extent: Extent, track: Track, target: IO[bytes]) -> str:
     """Write a track's plain bytes to `target`; return their sha1 in hex.
 
     Memory is bounded whatever the track's size, and no more than `track.bytes` are ever written.
+    Bytes from a server that are damaged are fetched once more: they may have been damaged on their
+    way, or in a cache.
 
     Raises:
         IntegrityError: the bytes are damaged, too few or too many, or cannot be read.
         SourceError: another member is there, or the sizes differ: it is not the archive that
-            was planned.
+            was planned; or the server does not deliver.
     """
+    start = target.tell()
+    try:
+        return _extract(extent, track, target)
+    except (IntegrityError, SourceError):
+        if extent.remote is None:
+            raise
+    target.seek(start)
+    target.truncate()
+    with (
+        Fetcher(extent.remote, connections=1) as fetcher,
+        fetcher.fetched(track, extent.path.parent) as second,
+    ):
+        return _extract(second, track, target)
+
+
+def _extract(extent: Extent, track: Track, target: IO[bytes]) -> str:
     digest = hashlib.sha1()
     for block in _of_folder(extent, track) if track.crc is None else _of_zip(extent, track):
         digest.update(block)
@@ -254,5 +275,6 @@ def _size_of(path: Path) -> int:
         return path.stat().st_size
     except OSError as error:
         raise SourceError(
-            f"{path} was planned but cannot be found ({error.strerror}); put it back, or plan again"
+            f"{printable(path)} was planned but cannot be found ({error.strerror}); put it back, "
+            "or plan again"
         ) from error

@@ -6,29 +6,24 @@ The Free Music Archive's members are bzip2-compressed, which most unzip programs
 import contextlib
 import hashlib
 import io
-import itertools
-import stat
-import struct
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Self, TypeVar
 
 from pipelines.archives.byte_ranges import RangeStream, Slice
 from pipelines.archives.known_archives import require_final
 from pipelines.archives.remote_file import RemoteFile
 from pipelines.archives.sources import Source
+from pipelines.archives.zip_directory import read_directory
 from pipelines.archives.zip_members import (
-    ENCRYPTED,
     HEADER,
-    METHODS,
     Member,
     MemberStream,
     data_begins,
     header_fault,
     unpacked,
 )
-from storage.errors import DataError, IntegrityError
+from storage.errors import DataError, IntegrityError, ManifestError
 from storage.files import BLOCK, arriving
 from storage.records import Track
 from storage.retry_policy import DEFAULT_RETRIES, RetryPolicy
@@ -38,6 +33,7 @@ MAXIMUM_MEMBER = 64 << 20
 hundred bytes of bzip2 can claim gigabytes."""
 
 Progress = Callable[[int], None]
+Found = TypeVar("Found")
 
 
 def check_archive(
@@ -97,7 +93,7 @@ class ArchiveReader:
             self.path = str(archive.location if isinstance(archive, Source) else archive)
         try:
             self._stream, self.size = self._opened()
-            self._members = _directory(self._stream, self.path, self.size)
+            self._members = self.twice(lambda: read_directory(self._stream, self.path, self.size))
         except BaseException:
             self.close()
             raise
@@ -156,13 +152,13 @@ class ArchiveReader:
                 f"{name} in {self.path} claims {member.bytes} bytes, more than any list has "
                 f"({MAXIMUM_MEMBER}); fetch the archive from its publisher"
             )
-        return b"".join(self._blocks(member))
+        return self.twice(lambda: b"".join(self._blocks(member)))
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
         """Yield a member as a stream; damage met while it is read is an `IntegrityError`.
 
-        Size and CRC are checked when the last byte is read.
+        Size and CRC are checked when the last byte is read; `twice` is the caller's.
         """
         with io.BufferedReader(MemberStream(self._blocks(self.member(name)))) as stream:
             yield stream
@@ -175,11 +171,29 @@ class ArchiveReader:
             MachineError: the disk is full or forbidden.
         """
         member = self.member(name)
-        with arriving(destination) as temporary, temporary.open("wb") as target:
-            for block in self._blocks(member):
-                target.write(block)
-                if progress:
-                    progress(len(block))
+
+        def write() -> None:
+            with temporary.open("wb") as target:
+                for block in self._blocks(member):
+                    target.write(block)
+                    if progress:
+                        progress(len(block))
+
+        with arriving(destination) as temporary:
+            self.twice(write)
+
+    def twice(self, read: Callable[[], Found]) -> Found:
+        """Return what `read` returns; where bytes of a server are damaged, fetch them once more.
+
+        They may have been damaged on their way, or in a cache.
+        """
+        try:
+            return read()
+        except (IntegrityError, ManifestError):
+            if not isinstance(self._stream, RangeStream):
+                raise
+            self._stream.forget()
+        return read()
 
     def _blocks(self, member: Member) -> Iterator[bytes]:
         end = member.offset + HEADER.size + len(member.name.encode()) + member.packed_bytes
@@ -218,71 +232,8 @@ def still_lists(source: Source, track: Track) -> bool:
     )  # fmt: skip
 
 
-def _directory(stream: io.BufferedReader | RangeStream, path: str, size: int) -> dict[str, Member]:
-    """Read an archive's list of files, each entry checked."""
-    try:
-        with zipfile.ZipFile(stream) as archive:
-            infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, struct.error) as error:
-        raise IntegrityError(f"{path} is no whole zip archive ({error}); fetch it again") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); check its disk") from error
-    for info in infos:
-        _require_safe(path, info)
-    members = {info.filename: _member(info) for info in infos}
-    if len(members) != len(infos):
-        raise IntegrityError(f"{path} lists a member twice; fetch it from its publisher")
-    _require_apart(path, members, size)
-    return members
-
-
-def _member(info: zipfile.ZipInfo) -> Member:
-    return Member(
-        info.filename,
-        info.file_size,
-        info.CRC,
-        info.header_offset,
-        info.compress_size,
-        info.compress_type,
-    )
-
-
 def _require_file(path: Path) -> None:
     if not path.is_file():
         raise DataError(
             f"archive {path} is missing; put it there, or name its folder with --set data.root=DIR"
         )
-
-
-def _require_safe(path: str, info: zipfile.ZipInfo) -> None:
-    name = info.filename
-    outside = not name or name.startswith("/") or ".." in name.split("/") or "\\" in name
-    # Some readers take the name up to a zero byte: `orig_filename` is all of it.
-    if outside or not info.orig_filename.isprintable() or name[1:2] == ":":
-        raise IntegrityError(
-            f"{path} holds a member named {info.orig_filename!r}, which leads out of its folder; "
-            "fetch the archive from its publisher"
-        )
-    if stat.S_ISLNK(info.external_attr >> 16):
-        raise IntegrityError(
-            f"{info.filename} in {path} is a symbolic link, which no recording is; fetch the "
-            "archive from its publisher"
-        )
-    if info.flag_bits & ENCRYPTED:
-        raise IntegrityError(f"{info.filename} in {path} is encrypted; unlock the archive first")
-    if info.compress_type not in METHODS:
-        raise IntegrityError(
-            f"{info.filename} in {path} is stored by method {info.compress_type}, not as it is, "
-            "deflated or by bzip2; pack the archive again"
-        )
-
-
-def _require_apart(path: str, members: dict[str, Member], size: int) -> None:
-    """Refuse members that share bytes, as a small archive of enormous content has them."""
-    extents = sorted((member.offset, member.packed_bytes, name) for name, member in members.items())
-    for (begin, packed, name), (following, *_) in itertools.pairwise([*extents, (size, 0, "")]):
-        if begin < 0 or begin + HEADER.size + packed > following:
-            raise IntegrityError(
-                f"{name} in {path} reaches into what follows it; fetch the archive from its "
-                "publisher"
-            )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipelines.config import CHANNELS, SAMPLE_RATE, MusdbConfig
 from pipelines.stems.moisesdb_files import Entry, Library, Listed
-from pipelines.stems.splits import Split, split_by_artist
+from pipelines.stems.splits import Split, require_validation, split_by_artist
 from pipelines.stems.stem_ledger import Finding, OnProgress, close_ledger
 from pipelines.stems.stem_mixing import Mix, mix, mixed
 from pipelines.workers.fan_out import fan_out
@@ -23,6 +23,10 @@ from storage.manifests import write_rows
 from storage.records import LedgerRow, StemSong
 
 TOO_MANY = "too_many_stems"
+REMEDY = (
+    "whole artists are taken for it: add songs of another artist, loosen musdb.max_stems, or set "
+    "musdb.validation_share=0 to use the songs for the test alone"
+)
 GROWTH = 2
 """Size of a float recording, in that of the same at 16 bits."""
 
@@ -33,12 +37,11 @@ def mix_songs(
     """Mix every song, write `songs.jsonl` and the ledger, and return the songs' rows.
 
     Songs mixed whole by an earlier attempt are left as they are. A song whose files or `data.json`
-    are damaged is quarantined; a song that lacks a stem gets digital silence for it; the ledger
-    notes listed recordings that are missing. The split depends on the songs' artists alone, not
-    on which of them are kept.
+    are damaged is quarantined; one that lacks a stem gets digital silence for it; the ledger notes
+    listed recordings that are missing. The songs' artists alone decide the split.
 
     Raises:
-        DataError: it is not MoisesDB, or too many songs are quarantined.
+        DataError: it is not MoisesDB, no song is left to validate, or too many are quarantined.
         IntegrityError: the zip is damaged, or holds unsafe names.
         MachineError: the disk has no room for it.
     """
@@ -48,6 +51,7 @@ def mix_songs(
     splits = _splits(listed, config)
     findings = _left_out(described, config.max_stems)
     wanted = [entry for entry in entries if entry.id not in findings]
+    _require_validation(source, [splits[entry.id] for entry in wanted], config)
     _prepare(source, corpus, wanted, config.stems)
     mixes = [_mix(source, corpus, entry, listed[entry.id]) for entry in wanted]
     findings |= _mix_all(mixes, config.workers, report)
@@ -72,6 +76,11 @@ def mix_songs(
 def _splits(listed: Mapping[str, Listed], config: MusdbConfig) -> dict[str, Split]:
     shares: dict[Split, float] = {"test": config.test_share, "validation": config.validation_share}
     return split_by_artist({s: one.artist for s, one in listed.items()}, shares, config.seed)
+
+
+def _require_validation(source: Path, splits: Sequence[Split], config: MusdbConfig) -> None:
+    if config.validation_share:
+        require_validation(source, splits, REMEDY)
 
 
 def _left_out(described: Mapping[str, Listed | Finding], max_stems: int) -> dict[str, Finding]:

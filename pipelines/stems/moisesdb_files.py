@@ -13,10 +13,12 @@ from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
 
+from pipelines.archives.litter import in_litter
 from pipelines.archives.zip_archive import ArchiveReader
 from pipelines.config import MOISESDB_STEMS, MoisesDbStem
 from pipelines.stems.stem_ledger import Finding
 from storage.errors import DataError, IntegrityError
+from storage.names.file_names import is_file_name
 
 METADATA = "data.json"
 MAXIMUM_METADATA = 1 << 20
@@ -84,9 +86,9 @@ class Library:
         songs: dict[str, Entry] = {}
         for name in sorted(sizes):
             path = PurePosixPath(name)
-            if path.name != METADATA or path.parent.name in ("", "__MACOSX"):
-                continue
             song = path.parent.name
+            if path.name != METADATA or not song or in_litter(name):
+                continue
             if song in songs:
                 raise DataError(
                     f"{self.source} holds song {song} twice, in {songs[song].root} and "
@@ -107,7 +109,7 @@ class Library:
 
     def describe(self, entry: Entry, recordings: Mapping[str, Sequence[str]]) -> Listed | Finding:
         """Return a song's files by stem, given each stem's recordings; or why it has none."""
-        if not re.fullmatch(NAME, entry.id):
+        if not (re.fullmatch(NAME, entry.id) and is_file_name(entry.id)):
             detail = f"its folder's name {entry.id!a} is no id; use that of the corpus"
             return Finding(reason="unsafe_name", detail=detail)
         try:

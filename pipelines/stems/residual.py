@@ -15,6 +15,7 @@ from pipelines.workers.fan_out import fan_out
 from storage.audio.residual import NOTICEABLE_RESIDUAL, residual_share
 from storage.errors import DecodeError
 from storage.home.layout import Home
+from storage.names.spelling import library_path, printable
 from storage.records import StemSong
 
 
@@ -39,12 +40,14 @@ def residual(song: tuple[Path, tuple[str, ...]]) -> float:
     error, whole = 0.0, 0.0
     try:
         streams = [
-            soundfile.blocks(str(folder / f"{part}.wav"), BLOCK, dtype="float32", always_2d=True)
+            soundfile.blocks(
+                library_path(folder / f"{part}.wav"), BLOCK, dtype="float32", always_2d=True
+            )
             for part in parts
         ]
         for mixture, *stems in zip(*streams, strict=True):
             error += float(np.square(mixture - sum(stems), dtype=np.float64).sum())
             whole += float(np.square(mixture, dtype=np.float64).sum())
     except (soundfile.LibsndfileError, OSError) as fault:
-        raise DecodeError(f"a recording in {folder} cannot be read ({fault})") from fault
+        raise DecodeError(f"a recording in {printable(folder)} cannot be read ({fault})") from fault
     return residual_share(error, whole)

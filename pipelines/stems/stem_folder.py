@@ -5,48 +5,36 @@ recordings that are used as they are.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import soundfile
 
-from pipelines.archives.folder_digest import require_folder
 from pipelines.config import CHANNELS, MIXTURE, SAMPLE_RATE, MusdbConfig
-from pipelines.stems.musdb import require_recorded
-from pipelines.stems.splits import Split, split_by_artist
+from pipelines.stems.splits import Split, require_validation, split_by_artist
 from pipelines.stems.stem_ledger import Finding, OnProgress, close_ledger
+from pipelines.stems.stem_locations import SongLocation, destinations, require_songs
 from pipelines.stems.stem_mixing import write_sum
 from pipelines.stems.wave_files import BLOCK
 from pipelines.workers.fan_out import fan_out
 from storage.audio.stated_length import require_whole
 from storage.audio.waveforms import AudioInfo, probe
-from storage.errors import DataError, DecodeError
+from storage.errors import DecodeError
 from storage.home.layout import Corpus, Home
 from storage.manifests import write_rows
+from storage.names.spelling import composed, library_path, printable
 from storage.records import LedgerRow, StemSong
 
-SPLITS: tuple[Split, ...] = ("test", "validation", "train")
-"""Folders of songs. A title that lies in two of them is left out of the later one."""
 SUBTYPES = ("PCM_16", "PCM_24", "FLOAT")
 
 
-class SongLocation(NamedTuple):
-    """One song's folder."""
-
-    split: Split
-    """The folder it lies in."""
-    path: Path
-
-    @property
-    def title(self) -> str:
-        """Artist - Title."""
-        return self.path.name
-
-    def recording(self, name: str) -> Path:
-        """Return the WAV of a recording."""
-        return self.path / f"{name}.wav"
+REMEDY = (
+    "whole artists are taken for it, and all training songs have one: add songs of another, put "
+    "some into validation/, name some in musdb.validation, or set musdb.validation_share=0 to use "
+    "the songs for the test alone"
+)
 
 
 class _Examination(NamedTuple):
@@ -74,13 +62,13 @@ def read_songs(
     Rows name the folder where it is, outside the home, unless a stem is a sum.
 
     Raises:
-        DataError: it is no folder, holds no usable song, or too many are quarantined.
+        DataError: it is no folder, has no usable song or none to validate, or too many bad ones.
     """
-    locations = _require_songs(folder, recordings := config.recordings())
-    examinations = [
-        _Examination(each, recordings, _destination(corpus, each) if config.mix else None)
-        for each in locations
-    ]
+    locations = require_songs(folder, recordings := config.recordings())
+    if config.validation_share:
+        require_validation(folder, _splits(locations, config).values(), REMEDY)
+    made = destinations(corpus, locations) if config.mix else {}
+    examinations = [_Examination(each, recordings, made.get(each)) for each in locations]
     found = _examine_all(examinations, config.workers, on_progress)
     judged = list(zip(locations, found, strict=True))
     splits = _splits([each for each, finding in judged if not finding.reason], config)
@@ -89,7 +77,7 @@ def read_songs(
         StemSong(
             name=each.title,
             split=splits[each],
-            folder=home.relative(_destination(corpus, each) if config.mix else each.path),
+            folder=home.relative(made.get(each, each.path)),
             frames=finding.frames,
             sample_rate=SAMPLE_RATE,
             stems=config.stems,
@@ -99,20 +87,6 @@ def read_songs(
     ]
     write_rows(corpus.songs, songs)
     return songs
-
-
-def _require_songs(folder: Path, recordings: Mapping[str, tuple[str, ...]]) -> list[SongLocation]:
-    """Return all songs; raise `DataError` if there is none, or none has a recording of a stem."""
-    wanted = sorted(name for names in recordings.values() for name in names)
-    locations = list(_locations(folder))
-    if not locations:
-        files = ", ".join(f"{name}.wav" for name in wanted)
-        raise DataError(
-            f"{folder} holds no song; put {files} into train/<song>/, and test songs, with their "
-            "mixture.wav, into test/<song>/"
-        )
-    require_recorded(str(folder), wanted, _recorded(locations, wanted))
-    return locations
 
 
 def _examine_all(
@@ -127,30 +101,6 @@ def _examine_all(
 
     found = fan_out(_examine, examinations, workers, count)
     return _only_once([each.location for each in examinations], found)
-
-
-def _locations(folder: Path) -> Iterator[SongLocation]:
-    require_folder(folder)
-    for split in SPLITS:
-        parent = folder / split
-        if parent.is_dir():
-            for path in sorted(parent.iterdir()):
-                if path.is_dir() and not path.name.startswith("."):
-                    yield SongLocation(split, path)
-
-
-def _recorded(locations: Sequence[SongLocation], wanted: Sequence[str]) -> set[str]:
-    """Return the recordings that any song has; all that are wanted, as soon as they are found."""
-    found: set[str] = set()
-    for each in locations:
-        found |= {path.stem for path in each.path.glob("*.wav")}
-        if found.issuperset(wanted):
-            break
-    return found
-
-
-def _destination(corpus: Corpus, location: SongLocation) -> Path:
-    return corpus.root / location.split / location.title
 
 
 def _examine(examination: _Examination) -> Finding:
@@ -225,7 +175,7 @@ def _info(path: Path) -> AudioInfo:
 
 
 def _require_numbers(path: Path) -> None:
-    with soundfile.SoundFile(str(path)) as stream:
+    with soundfile.SoundFile(library_path(path)) as stream:
         for block in stream.blocks(BLOCK, dtype="float32"):
             if not np.isfinite(block).all():
                 raise DecodeError(
@@ -234,22 +184,27 @@ def _require_numbers(path: Path) -> None:
 
 
 def _only_once(locations: Sequence[SongLocation], found: Sequence[Finding]) -> list[Finding]:
-    """Quarantine a title that has been found before, in a folder further ahead in `SPLITS`."""
+    """Quarantine a title that has been found before, in a folder further ahead in `SPLITS`.
+
+    One title may be written in two forms, by two systems.
+    """
     first: dict[str, SongLocation] = {}
     judged = []
     for location, finding in zip(locations, found, strict=True):
-        earlier = first.setdefault(location.title, location)
+        earlier = first.setdefault(composed(location.title), location)
         if earlier is not location:
-            detail = f"it lies in {earlier.split}/ too; keep one of the two"
+            title = "" if earlier.title == location.title else f" as {printable(earlier.title)}"
+            detail = f"it lies in {earlier.split}/ too{title}; keep one of the two"
             finding = Finding(reason="duplicate_title", detail=detail)  # noqa: PLW2901
         judged.append(finding)
     return judged
 
 
 def _splits(locations: Sequence[SongLocation], config: MusdbConfig) -> dict[SongLocation, Split]:
+    named = {composed(title) for title in config.validation}
     splits: dict[SongLocation, Split] = {
         location: "validation"
-        if location.split == "train" and location.title in config.validation
+        if location.split == "train" and composed(location.title) in named
         else location.split
         for location in locations
     }

@@ -15,6 +15,7 @@ from storage.audio.wav_headers import WavFormat
 from storage.audio.waveforms import Waveform
 from storage.errors import DecodeError
 from storage.files import arriving
+from storage.names.spelling import library_path
 
 BLOCK = 1 << 16
 """Frames read at a time."""
@@ -37,7 +38,7 @@ class Recording:
         require_whole(path, name)
         self._name, self._ended = name, False
         try:
-            self._file = soundfile.SoundFile(str(path))
+            self._file = soundfile.SoundFile(library_path(path))
         except (soundfile.LibsndfileError, OSError) as error:
             raise DecodeError(f"{name} is no readable audio file", "unreadable") from error
         rate, channels = self._file.samplerate, self._file.channels

@@ -5,20 +5,26 @@ import io
 import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from pipelines.archives.litter import in_litter
 from pipelines.archives.sources import Source
 from pipelines.archives.zip_archive import ArchiveReader
 from pipelines.archives.zip_members import Member
 from pipelines.tracks.duplicates import mark_duplicates
+from pipelines.tracks.folder import SUFFIXES, path_key
 from storage.errors import DataError, ManifestError
 from storage.records import Track
 from storage.retry_policy import DEFAULT_RETRIES, RetryPolicy
 
 SONG = re.compile(r"(?:.*/)?(\d{3}/(\d{6})\.mp3)")
+NUMBER = re.compile(r"0*(\d{1,6})\..+")
+"""A name from which the metadata may still tell what the file is."""
+OTHERWISE_NAMED = "x"
+"""Begins the id of audio that is not named as a track, and sorts it behind those that are."""
 CHECKSUM = re.compile(r"([0-9a-f]{40})\s+\*?(\S+)")
 HEADER_ROWS = 3
 """Of tracks.csv: a group, a name in it, and `track_id`."""
@@ -46,6 +52,10 @@ def read_tracks(
     Of an archive on a server only the directory and the checksums come. A track that the metadata
     does not list keeps the defaults of `Track`; one whose bytes are an earlier one's names it.
 
+    Audio that is not named as the publisher names it (`000/000002.MP3`, `3.flac`, in a folder more)
+    is a track, too. Its id is made of its path, so that it changes no other's; what the metadata
+    say of its number, its split above all, is true of it.
+
     Raises:
         SourceError: a server does not deliver, or holds another archive than the source's.
         DataError: a file is missing, or the archive holds no track.
@@ -56,12 +66,13 @@ def read_tracks(
         songs = _songs(reader)
         sha1 = _checksums(reader)
     with ArchiveReader(metadata, retries) as reader:
-        described, name = _describe(reader, set(songs)), reader.path
+        wanted, name = {_number(*each) for each in songs.items()}, reader.path
+        described = reader.twice(lambda: _describe(reader, wanted))
     tracks = []
     for song, member in sorted(songs.items()):
-        path = "/".join(member.name.split("/")[-2:])
         location = member._asdict()
-        values: dict[str, Any] = dict(described.get(song, {}), sha1=sha1.get(path))
+        facts = described.get(_number(song, member), {})
+        values: dict[str, Any] = dict(facts, sha1=_listed_sha1(member.name, sha1))
         try:
             track = Track(id=song, member=location.pop("name"), **location, **values)
         except ValidationError as error:
@@ -74,10 +85,14 @@ def read_tracks(
 
 
 def _songs(reader: ArchiveReader) -> dict[str, Member]:
+    """Return all audio by the ids of its tracks."""
     songs: dict[str, Member] = {}
+    others: dict[str, Member] = {}
     for member in reader.members():
         match = SONG.fullmatch(member.name)
         if match is None:
+            if PurePosixPath(member.name).suffix.lower() in SUFFIXES and not in_litter(member.name):
+                others[OTHERWISE_NAMED + path_key(member.name)] = member
             continue
         if match[2] in songs:
             raise DataError(
@@ -89,7 +104,22 @@ def _songs(reader: ArchiveReader) -> dict[str, Member]:
         raise DataError(
             f"{reader.path} holds no track named as 000/000002.mp3; is it an archive of the FMA?"
         )
-    return songs
+    return songs | others
+
+
+def _number(song: str, member: Member) -> str:
+    """Return under which number the metadata describe a track; empty if its name has none."""
+    if not song.startswith(OTHERWISE_NAMED):
+        return song
+    match = NUMBER.fullmatch(PurePosixPath(member.name).name)
+    return match[1].zfill(6) if match else ""
+
+
+def _listed_sha1(name: str, sums: dict[str, str]) -> str | None:
+    """Return the sum of a member, whose path is listed without the folders around it."""
+    parts = name.split("/")
+    paths = ("/".join(parts[start:]) for start in range(len(parts)))
+    return next((sums[path] for path in paths if path in sums), None)
 
 
 def _checksums(reader: ArchiveReader) -> dict[str, str]:

@@ -1,20 +1,22 @@
 """Any folder of audio as an unlabelled corpus -> `Track`s."""
 
-import csv
 import hashlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from pipelines.archives.litter import is_litter
 from pipelines.archives.zip_archive import Progress
 from pipelines.tracks.duplicates import mark_duplicates
+from pipelines.tracks.folder_table import TABLE, Warn, read_table
 from storage.errors import DataError, ManifestError
+from storage.names.spelling import printable, stored_path
 from storage.records import Track
 
 SUFFIXES = frozenset(
@@ -27,18 +29,12 @@ SUFFIXES = frozenset(
     )
 )
 """Of file names, whatever their case: what libsndfile or FFmpeg decodes."""
-TABLE = "tracks.csv"
-"""In the folder's root, optional: a row for each file with more facts than its name gives."""
-COLUMNS = ("path", "artist", "title", "licence", "genre", "split")
-"""Of `TABLE`; all but the first may be missing or empty. Paths are relative to the root."""
 KEY_DIGITS = 12
 """Of a path's sha1 that a track is called by."""
 THREADS = 4
 """That hash at a time: reading is what takes time."""
 
 log = logging.getLogger(__name__)
-
-Warn = Callable[[str], None]
 
 
 def read_folder(
@@ -48,8 +44,9 @@ def read_folder(
 
     A track is called by the first 12 hex digits of its path's sha1: moving the whole folder
     renames none. The title is the file's name and the artist its folder's, unless `tracks.csv`
-    names others. Hidden files are left out, as are links out of the folder. A file that cannot be
-    read stays in, without a sha1, and is quarantined when it is packed.
+    names others. Hidden files are left out, as are links out of the folder and what systems and
+    network drives put there. A file that cannot be read stays in, without a sha1, and is
+    quarantined when it is packed. A name may be any bytes: `Track.member` is its `stored_path`.
 
     Args:
         root: the folder.
@@ -58,19 +55,21 @@ def read_folder(
 
     Raises:
         DataError: there is no such folder, or no audio in it.
-        ManifestError: `tracks.csv` is malformed.
+        ManifestError: `tracks.csv` is malformed, or names a split or a licence of a file that is
+            not there.
     """
     if not root.is_dir():
         raise DataError(
-            f"{root} is no folder; put the audio there, or name its folder with --set data.root=DIR"
+            f"{printable(root)} is no folder; put the audio there, or name its folder with --set "
+            "data.root=DIR"
         )
     paths = sorted(_audio(root, warn))
     if not paths:
         raise DataError(
-            f"{root} holds no audio (files named {', '.join(sorted(SUFFIXES))}); name the folder "
-            "that does with --set data.root=DIR"
+            f"{printable(root)} holds no audio (files named {', '.join(sorted(SUFFIXES))}); name "
+            "the folder that does with --set data.root=DIR"
         )
-    described = _described(root, set(paths), warn)
+    described = read_table(root, paths, warn)
     tracks = list(_tracks(root, paths, described, progress, warn))
     _require_distinct(tracks)
     return mark_duplicates(tracks)
@@ -88,7 +87,8 @@ def _tracks(
         hashes = threads.map(lambda path: _hash(root / path), paths)
         for path, (size, sha1) in zip(paths, hashes, strict=True):
             if isinstance(sha1, OSError):
-                warn(f"{root / path} cannot be read ({sha1.strerror}); check its permissions")
+                reason = f"cannot be read ({sha1.strerror}); check its permissions"
+                warn(f"{printable(root / path)} {reason}")
             known = None if isinstance(sha1, OSError) else sha1
             yield _track(path, size, known, described.get(path, {}))
             if progress:
@@ -100,9 +100,8 @@ def _audio(root: Path, warn: Warn) -> Iterator[str]:
     passed: Counter[str] = Counter()
     for folder, folders, names in os.walk(root, onerror=lambda error: warn(_unreadable(error))):
         for name in [*folders]:
-            # What a link inside the root leads to is found there; anything else is left out.
-            if name.startswith(".") or (Path(folder) / name).is_symlink():
-                passed["hidden or linked folders"] += 1
+            if kind := _kind_left_out(Path(folder) / name):
+                passed[kind] += 1
                 folders.remove(name)
         for name in names:
             path = Path(folder) / name
@@ -111,25 +110,31 @@ def _audio(root: Path, warn: Warn) -> Iterator[str]:
             elif path.suffix.lower() not in SUFFIXES:
                 passed["files that are no audio by their name"] += path != root / TABLE
             elif fault := _fault(root, path):
-                warn(f"{path.relative_to(root).as_posix()!r} is left out: {fault}")
+                warn(f"'{printable(path.relative_to(root).as_posix())}' is left out: {fault}")
             else:
                 yield path.relative_to(root).as_posix()
     for what, count in sorted(passed.items()):
         if count:
-            warn(f"{count} {what} in {root} are left out")
+            warn(f"{count} {what} in {printable(root)} are left out")
+
+
+def _kind_left_out(folder: Path) -> str:
+    """Return what a folder is that is not looked into; empty if it is."""
+    # What a link inside the root leads to is found there; anything else is left out.
+    if folder.name.startswith(".") or folder.is_symlink():
+        return "hidden or linked folders"
+    return f"folders of the system ({folder.name})" if is_litter(folder.name) else ""
 
 
 def _fault(root: Path, path: Path) -> str:
     """Return why a file cannot be a track; empty if it can."""
-    if not path.relative_to(root).as_posix().isprintable():
-        return "its name cannot be written down; rename it"
     if not path.resolve().is_relative_to(root.resolve()):
-        return f"it is a link out of {root}; copy the file there"
+        return f"it is a link out of {printable(root)}; copy the file there"
     return "" if path.is_file() else "it is no file, or a link to none"
 
 
 def _unreadable(error: OSError) -> str:
-    return f"{error.filename} cannot be listed ({error.strerror}); check its permissions"
+    return f"{printable(error.filename)} cannot be listed ({error.strerror}); check its permissions"
 
 
 def _hash(path: Path) -> tuple[int, str | OSError]:
@@ -143,18 +148,23 @@ def _hash(path: Path) -> tuple[int, str | OSError]:
 
 
 def _track(path: str, size: int, sha1: str | None, described: dict[str, str]) -> Track:
-    key = hashlib.sha1(path.encode()).hexdigest()[:KEY_DIGITS]
     folder, _, name = path.rpartition("/")
     values: dict[str, Any] = {
-        "title": name.rpartition(".")[0],
-        "artist": folder.rpartition("/")[2],
+        "title": printable(name.rpartition(".")[0]),
+        "artist": printable(folder.rpartition("/")[2]),
     } | described
+    member = stored_path(path)
     try:
-        return Track(id=key, member=path, bytes=size, sha1=sha1, **values)
+        return Track(id=path_key(path), member=member, bytes=size, sha1=sha1, **values)
     except ValidationError as error:
         raise ManifestError(
-            f"{TABLE}, {path}: {error.errors()[0]['msg']}, not {error.errors()[0]['input']!r}"
+            f"{TABLE}, {member}: {error.errors()[0]['msg']}, not {error.errors()[0]['input']!r}"
         ) from error
+
+
+def path_key(path: str) -> str:
+    """Return what a track is called whose path is all that is known of it: digits of its sha1."""
+    return hashlib.sha1(os.fsencode(path)).hexdigest()[:KEY_DIGITS]
 
 
 def _require_distinct(tracks: list[Track]) -> None:
@@ -165,39 +175,3 @@ def _require_distinct(tracks: list[Track]) -> None:
             raise DataError(
                 f"{other} and {track.member} have one key, {track.id}; rename one of them"
             )
-
-
-def _described(root: Path, paths: set[str], warn: Warn) -> dict[str, dict[str, str]]:
-    """Return the cells of `tracks.csv` by path; nothing without the file."""
-    table = root / TABLE
-    if not table.is_file():
-        return {}
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            _require_columns(table, reader.fieldnames or ())
-            rows = [(reader.line_num, row) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ManifestError(
-            f"{table} is no readable table ({error}); save it as UTF-8 CSV"
-        ) from error
-    described = {}
-    for line, row in rows:
-        path = row.pop("path")
-        if None in row or None in row.values():
-            raise ManifestError(
-                f"{table} line {line} does not have as many cells as the first; correct it"
-            )
-        if path not in paths:
-            warn(f"{table} line {line} names {path!r}, which is no audio file in the folder")
-        described[path] = {name: cell for name, cell in row.items() if cell}
-    return described
-
-
-def _require_columns(table: Path, columns: Any) -> None:
-    unknown = sorted(set(columns) - set(COLUMNS))
-    if unknown or "path" not in columns:
-        raise ManifestError(
-            f"{table} has the columns {', '.join(columns)}; it may have {', '.join(COLUMNS)}, and "
-            "must have path"
-        )

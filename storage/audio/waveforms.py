@@ -13,6 +13,7 @@ import soundfile
 
 from storage.audio.wav_headers import Samples, wav_file
 from storage.errors import DecodeError
+from storage.names.spelling import library_path, printable
 
 Waveform = npt.NDArray[np.float32]
 Codec = Literal["flac", "wav"]
@@ -31,9 +32,9 @@ class AudioInfo(NamedTuple):
 def probe(path: Path) -> AudioInfo:
     """Read a file's header; raise `DecodeError` that names the file if it has none."""
     try:
-        info = soundfile.info(str(path))
+        info = soundfile.info(library_path(path))
     except (soundfile.LibsndfileError, OSError) as error:
-        raise DecodeError(f"{path} is no readable audio file ({error})") from error
+        raise DecodeError(f"{printable(path)} is no readable audio file ({error})") from error
     return AudioInfo(info.samplerate, info.channels, info.frames, info.subtype)
 
 
@@ -72,14 +73,14 @@ def read_window(path: Path, start: int = 0, frames: int = -1) -> Waveform:
         DecodeError: the file is no audio, or ends before the window does.
     """
     try:
-        with soundfile.SoundFile(str(path)) as stream:
+        with soundfile.SoundFile(library_path(path)) as stream:
             stream.seek(start)
             waveform: Waveform = stream.read(frames, dtype="float32", always_2d=True).T
     except (soundfile.LibsndfileError, OSError) as error:
-        raise DecodeError(f"{path} is no readable audio file ({error})") from error
+        raise DecodeError(f"{printable(path)} is no readable audio file ({error})") from error
     if frames >= 0 and waveform.shape[1] != frames:
         raise DecodeError(
-            f"{path} ends at frame {start + waveform.shape[1]}, before {start + frames}; "
-            "it is shorter than its manifest says, so build it again"
+            f"{printable(path)} ends at frame {start + waveform.shape[1]}, before "
+            f"{start + frames}; it is shorter than its manifest says, so build it again"
         )
     return waveform

@@ -6,6 +6,7 @@ from storage.config import digest_of
 from storage.environment import SCRATCH
 from storage.errors import ConfigError
 from storage.home.layout import Home
+from storage.names.spelling import is_text, printable
 
 WORKING_COPIES = SCRATCH.name
 """Environment variable: the folder for working copies of homes in buckets."""
@@ -15,7 +16,8 @@ def open_home(text: str) -> Home:
     """Return the home at a folder's path or at `s3://bucket/prefix`; it need not exist yet.
 
     Raises:
-        ConfigError: the address is empty, malformed, of an unknown kind, or a file's path.
+        ConfigError: the address is empty, malformed, of an unknown kind, a file's path, or not
+            UTF-8.
         MachineError: there are no credentials, no rights, or no such bucket.
         SourceError: the bucket's server cannot be reached.
     """
@@ -30,6 +32,11 @@ def open_home(text: str) -> Home:
     if not text.strip():
         raise ConfigError("--home is empty; give a folder, or s3://BUCKET/PREFIX")
     root = Path(text).expanduser().resolve()
+    if not is_text(root):
+        raise ConfigError(
+            f"--home {printable(root)}: its name is not UTF-8, and cannot be recorded; rename the "
+            "folder, or give another"
+        )
     if root.exists() and not root.is_dir():
         raise ConfigError(f"--home {root} is a file; give a folder")
     return Home(root)

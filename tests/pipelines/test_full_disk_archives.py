@@ -46,7 +46,7 @@ def unpack_musdb(archive: Path, folder: Path) -> None:
 
 def mix_moisesdb(archive: Path, folder: Path) -> None:
     home = Home(folder)
-    config = MusdbConfig(source="moisesdb", workers=1)
+    config = MusdbConfig(source="moisesdb", workers=1, validation_share=0)
     mix_songs(archive, home, home.corpus("musdb", "key"), config)
 
 

@@ -18,6 +18,8 @@ from storage.audio.wav_headers import clear_peak_time
 from storage.audio.waveforms import Waveform
 from storage.errors import ConfigError, DecodeError, MachineError
 from storage.files import arriving
+from storage.names.file_names import file_names
+from storage.names.spelling import library_path, printable
 
 LONGEST_SECONDS = 24 * 3600.0
 """Of a song. Only the disk bounds it; a header that promises more is damaged."""
@@ -76,22 +78,24 @@ def read_song(path: Path, folder: Path) -> StagingFile:
         DecodeError: the file is missing, unreadable, damaged, no audio, or not of numbers.
     """
     if not path.is_file():
-        raise DecodeError(f"song {path} cannot be read (there is no such file); check the path")
+        raise DecodeError(
+            f"song {printable(path)} cannot be read (there is no such file); check the path"
+        )
     try:
         with path.open("rb"):
             pass
     except OSError as error:
         raise DecodeError(
-            f"song {path} cannot be read ({error.strerror}); check the path"
+            f"song {printable(path)} cannot be read ({error.strerror}); check the path"
         ) from error
 
     def begin(form: Form) -> StagingFile:
         return StagingFile(folder, form.sample_rate, form.channels)
 
-    facts, staging = decode_into(path, str(path), LONGEST_SECONDS, begin, maximum_loss=1.0)
+    facts, staging = decode_into(path, printable(path), LONGEST_SECONDS, begin, maximum_loss=1.0)
     assert staging
     if damage := _damage(facts):
-        logger.warning("song %s is damaged: %s", path, damage)
+        logger.warning("song %s is damaged: %s", printable(path), damage)
     return staging
 
 
@@ -165,11 +169,13 @@ class Shape(NamedTuple):
 def stem_files(folder: Path, names: Sequence[str], shape: Shape) -> Iterator["StemFiles"]:
     """Open a file per stem; they get their names when all of them are whole.
 
+    Files are called as `file_names` calls them.
+
     Raises:
         ConfigError: the format cannot hold so many channels, or such a rate.
         MachineError: the disk is full, read-only or forbidden.
     """
-    paths = [folder / f"{name}{shape.suffix}" for name in names]
+    paths = stem_paths(folder, names, shape)
     with contextlib.ExitStack() as arrivals:
         temporaries = [arrivals.enter_context(arriving(path)) for path in paths]
         with contextlib.ExitStack() as streams:
@@ -184,8 +190,14 @@ def stem_files(folder: Path, names: Sequence[str], shape: Shape) -> Iterator["St
             if peak > 1:
                 logger.warning(
                     "%s was clipped at full scale, as it peaks at %.2f; format `wav` clips nothing",
-                    *(path, peak),
+                    *(printable(path), peak),
                 )
+
+
+def stem_paths(folder: Path, names: Sequence[str], shape: Shape) -> list[Path]:
+    """Return the files of a song's stems, all directly in its folder whatever they are called."""
+    files = file_names(names)
+    return [folder / f"{files[name]}{shape.suffix}" for name in names]
 
 
 class StemFiles:
@@ -203,9 +215,10 @@ class StemFiles:
                 file.write(stem.T)
             except (soundfile.LibsndfileError, AssertionError) as error:
                 # libsndfile keeps what the system said to itself; soundfile may only miss frames.
+                why = error or "frames are missing"
                 raise MachineError(
-                    f"cannot write {self._folder}: {error or 'frames are missing'}; free some "
-                    "space there, or write elsewhere"
+                    f"cannot write {printable(self._folder)}: {why}; free some space there, or "
+                    "write elsewhere"
                 ) from error
             self.peaks[number] = max(self.peaks[number], float(np.abs(stem).max(initial=0)))
 
@@ -216,7 +229,9 @@ def _open(path: Path, shape: Shape) -> soundfile.SoundFile:
         container = "RF64"
     rate, channels = shape.sample_rate, shape.channels
     try:
-        return soundfile.SoundFile(str(path), "w", rate, channels, subtype, format=container)
+        return soundfile.SoundFile(
+            library_path(path), "w", rate, channels, subtype, format=container
+        )
     except soundfile.LibsndfileError as error:
         # What the disk refuses is reported in the system's own words.
         path.open("ab").close()

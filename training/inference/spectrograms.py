@@ -12,6 +12,7 @@ import soundfile
 
 from storage.errors import DecodeError
 from storage.files import arriving
+from storage.names.spelling import library_path, printable
 
 Power = npt.NDArray[np.float64]
 
@@ -40,7 +41,7 @@ def draw_spectrograms(recordings: Mapping[str, Path]) -> list[Path]:
     pictures = []
     for title, path in recordings.items():
         pictures.append(path.with_suffix(".png"))
-        info = soundfile.info(str(path))
+        info = soundfile.info(library_path(path))
         seconds, highest = info.frames / info.samplerate, info.samplerate / 2
         _draw(pictures[-1], title, powers[title] / peak, (seconds, highest))
     return pictures
@@ -52,7 +53,7 @@ def band_powers(path: Path) -> Power:
     Channels are averaged as power, so that what is opposite in them does not vanish.
     """
     try:
-        with soundfile.SoundFile(str(path)) as stream:
+        with soundfile.SoundFile(library_path(path)) as stream:
             columns = max(1, min(COLUMNS, 2 * stream.frames // WINDOW))
             found = np.empty((ROWS, columns))
             bins = _nearest_bins(stream.samplerate)
@@ -62,7 +63,7 @@ def band_powers(path: Path) -> Power:
                 found[:, column] = _spectrum(sound)[bins]
             return found
     except soundfile.LibsndfileError as error:
-        raise DecodeError(f"{path} cannot be read for its picture ({error})") from error
+        raise DecodeError(f"{printable(path)} cannot be read for its picture ({error})") from error
 
 
 def _spectrum(sound: npt.NDArray[np.float32]) -> Power:
@@ -92,7 +93,9 @@ def _draw(path: Path, title: str, power: Power, extent: tuple[float, float]) -> 
     edges = np.geomspace(lowest, highest, ROWS + 1)
     times = np.linspace(0, seconds, power.shape[1] + 1)
     mesh = axes.pcolormesh(times, edges, decibels, vmin=-RANGE_DB, vmax=0, cmap="magma")
-    axes.set(yscale="log", title=title, xlabel="s", ylabel="Hz")
+    axes.set(yscale="log", xlabel="s", ylabel="Hz")
+    # A dollar in a name begins no formula.
+    axes.set_title(title, parse_math=False)
     figure.colorbar(mesh, label="dB")
     with arriving(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100, metadata={"Software": None})

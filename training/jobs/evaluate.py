@@ -18,6 +18,7 @@ from storage.files import write_bytes, write_json
 from storage.home.job_events import progress
 from storage.home.runs import Run
 from storage.manifests import write_rows
+from storage.names.file_names import file_names
 from storage.records import SongScore, StemSong
 from training.checkpoints.weights import load_model
 from training.config import EvaluateConfig
@@ -48,6 +49,7 @@ def evaluate(run: Run) -> None:
         rate = model.config.sample_rate
         corpus = StemCorpus.open(job.path("songs"), job.home().root, rate, config.stems)
         songs = corpus.of("test")
+        files = file_names(song.name for song in songs)
         separated = (_separate(model, corpus, song, config) for song in songs)
         scores: list[SongScore] = []
         listed = []
@@ -56,7 +58,8 @@ def evaluate(run: Run) -> None:
             folder = f"{number:03d}"
             seconds = judged.keep_excerpt(run.excerpts / folder, config.excerpt_seconds)
             listed.append({"song": judged.song.name, "folder": folder, "start_seconds": seconds})
-            judged.keep_frames(run.result / "museval", config.frame_seconds)
+            file = run.result / "museval" / "test" / f"{files[judged.song.name]}.json"
+            judged.keep_frames(file, config.frame_seconds)
             note = f"{judged.song.name} {judged.summary()}"
             done = progress(number + 1, len(songs), "songs", note)
             logger.info("song %d/%d %s", number + 1, len(songs), note, extra=done)
@@ -132,11 +135,10 @@ class Judged:
                 *(" and ".join(silent), self.song.name),
             )
 
-    def keep_frames(self, folder: Path, seconds: float) -> None:
+    def keep_frames(self, file: Path, seconds: float) -> None:
         """Write the frames' scores where sigsep's tools look for a test song's."""
         assert self.frames
-        safe = self.song.name.replace("/", "_")
-        frame_scores.write(folder / "test" / f"{safe}.json", self.stems, self.frames, seconds)
+        frame_scores.write(file, self.stems, self.frames, seconds)
 
     def keep_excerpt(self, folder: Path, seconds: float) -> float:
         """Write the excerpt in which the stems sound most evenly; return where it starts."""

@@ -5,6 +5,7 @@ from typing import cast
 
 from storage.errors import ConfigError
 from storage.files import hash_file
+from storage.names.spelling import printable
 from storage.unions import imported
 from training.checkpoints.weights import fit_into, save_model
 from training.models.foreign import Imported
@@ -34,7 +35,7 @@ def import_checkpoint(
     fit_into(build(model.config), model.weights, checkpoint)
     explanation = {
         "model": model.config.model_dump(mode="json"),
-        "imported_from": {"name": checkpoint.name, "sha256": hash_file(checkpoint)},
+        "imported_from": {"name": printable(checkpoint.name), "sha256": hash_file(checkpoint)},
         "stems": list(model.stems) or None,
         "chunk_seconds": model.chunk_seconds,
         "hop_seconds": model.hop_seconds,

@@ -23,8 +23,8 @@ def songs_progress() -> Iterator[Watch]:
     if not sys.stderr.isatty():
         yield log_lines
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    # A bar that is done makes room for its song's line.
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
+    # A bracket in a name begins no markup. A bar that is done makes room for its song's line.
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars, _lines_above():
         yield lambda number, songs, name: _bar(bars, f"{number}/{songs} {name}")
 

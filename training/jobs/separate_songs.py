@@ -16,6 +16,8 @@ from torch import Tensor
 from storage.audio.waveforms import Waveform
 from storage.errors import ConfigError, DataError
 from storage.files import disk_errors, require_space
+from storage.names.file_names import file_names
+from storage.names.spelling import printable
 from training.checkpoints.weights import load_model
 from training.config import DeliveryConfig, SeparateConfig
 from training.distributed import join
@@ -27,6 +29,7 @@ from training.inference.song_files import (
     resample,
     resampled,
     stem_files,
+    stem_paths,
 )
 from training.inference.spectrograms import draw_spectrograms
 from training.model_folder import stems_of
@@ -57,10 +60,10 @@ def separate_songs(
     delivery: DeliveryConfig | None = None,
     watch: Watch | None = None,
 ) -> None:
-    """Write <destination>/<song's stem>/<stem>.wav for every song.
+    """Write <destination>/<song's name without its ending>/<stem>.wav for every song.
 
     Stems have the song's own sample rate, channels and length, whatever the model works at. A song
-    that cannot be separated is reported and left out; the others are done.
+    that cannot be separated is reported and left out. An unsafe name is replaced and reported.
 
     Raises:
         CheckpointError: the folder holds no readable model.
@@ -68,7 +71,7 @@ def separate_songs(
         DataError: a song cannot be decoded, or is empty; raised when the others are done.
         MachineError: the disk is full, read-only or forbidden.
     """
-    _require_distinct(songs)
+    folders = _folders(songs)
     options = SongOptions(
         config or SeparateConfig(),
         delivery or DeliveryConfig(),
@@ -79,14 +82,15 @@ def separate_songs(
     with join(RuntimeConfig()) as process:
         model = load_model(model_folder).to(process.device)
         for number, path in enumerate(songs, 1):
-            progress = options.watch(number, len(songs), path.name)
+            name = printable(path.name)
+            progress = options.watch(number, len(songs), name)
             try:
-                separate_file(model, path, destination / path.stem, options, progress)
+                separate_file(model, path, destination / folders[path.stem], options, progress)
             except DataError as error:
                 failed.append(error)
                 logger.log(logging.WARNING if len(songs) > 1 else logging.DEBUG, "%s", error)
                 continue
-            logger.info("song %d/%d %s", number, len(songs), path.name)
+            logger.info("song %d/%d %s", number, len(songs), name)
     _require_all(failed, len(songs), destination)
 
 
@@ -106,12 +110,12 @@ def separate_file(
         song = read_song(path, folder.parent)
     names = options.stems or _numbered(model.config.outputs)
     shape = Shape(song.sample_rate, song.channels, song.frames, options.delivery.format)
-    require_space(folder, (len(names) + 1) * shape.bytes, f"separating {path.name}")
+    require_space(folder, (len(names) + 1) * shape.bytes, f"separating {printable(path.name)}")
     with stem_files(folder, names, shape) as files, disk_errors(folder):
         for piece in separated_song(model, song, folder.parent, options.separate, progress):
             files.write(piece)
     if options.delivery.pictures:
-        draw_spectrograms({name: folder / f"{name}{shape.suffix}" for name in names})
+        draw_spectrograms(dict(zip(names, stem_paths(folder, names, shape), strict=True)))
 
 
 def separated_song(
@@ -212,16 +216,26 @@ def _require_all(failed: Sequence[DataError], songs: int, destination: Path) -> 
     if failed:
         raise DataError(
             f"{len(failed)} of {songs} songs could not be separated, the first because "
-            f"{failed[0]}; the others are in {destination}"
+            f"{failed[0]}; the others are in {printable(destination)}"
         )
 
 
-def _require_distinct(songs: Sequence[Path]) -> None:
+def _folders(songs: Sequence[Path]) -> dict[str, str]:
+    """Return what the folder of each song is called, by the song's name without its ending."""
     seen: dict[str, Path] = {}
     for path in songs:
         if path.stem in seen:
             raise ConfigError(
-                f"{seen[path.stem]} and {path} would both be written to '{path.stem}'; separate "
-                "them into two destinations"
+                f"{printable(seen[path.stem])} and {printable(path)} would both be written to "
+                f"'{printable(path.stem)}'; separate them into two destinations"
             )
         seen[path.stem] = path
+    folders = file_names(seen)
+    for title, folder in folders.items():
+        if folder != title:
+            logger.warning(
+                "song %s is written to '%s': its own name is unsafe for a folder, or resembles "
+                "another song's",
+                *(printable(seen[title]), folder),
+            )
+    return folders

@@ -15,6 +15,7 @@ from storage.audio.decoders.pour import BLOCK_FRAMES, Attempt, Pour, Shape
 from storage.audio.decoding import Begin, Form, Length, Source, Taker
 from storage.audio.walks.parts import Survey
 from storage.audio.waveforms import Waveform
+from storage.names.spelling import library_path
 
 SOUNDFILE = f"soundfile {soundfile.__version__}/libsndfile {soundfile.__libsndfile_version__}"
 SLACK_FRAMES = 1152
@@ -70,7 +71,7 @@ def by_soundfile(
 @contextlib.contextmanager
 def _opened(file: Path | RawIOBase) -> Iterator[Stream | None]:
     try:
-        stream = Stream(str(file) if isinstance(file, Path) else file)
+        stream = Stream(library_path(file) if isinstance(file, Path) else file)
     except soundfile.LibsndfileError:
         yield None
         return

@@ -1,6 +1,9 @@
 """Four ways to the same music: whichever is taken, the same shards come out."""
 
+import hashlib
+import json
 import logging
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -182,6 +185,34 @@ def test_a_folder_of_songs(local: Path, tmp_path: Path) -> None:
     assert all(pack(tmp_path / "home", config).values())
     (music / "artist 000/000002.mp3").rename(music / "artist 000/renamed.mp3")
     assert not pack(tmp_path / "home", config)["list fma"]
+
+
+def test_songs_of_any_name_are_packed(tmp_path: Path) -> None:
+    """A name that is no text costs no track, and none is missing from the census."""
+    music = tmp_path / "music"
+    music.mkdir()
+    names = (b"caf\xe9.mp3", b"bell\a.mp3", b"usual.mp3", b"\xff\xfe.wav")
+    songs = iter(synthesised.fma_songs().values())
+    for name in names[:3]:
+        (music / os.fsdecode(name)).write_bytes(next(songs))
+    (music / os.fsdecode(names[3])).write_bytes(b"no audio")
+    config = study(tmp_path, "fma.source=folder", "fma.archive=music")
+    pack(home := tmp_path / "home", config)
+    (census,) = (json.loads(path.read_text()) for path in home.glob("fma/*/census.json"))
+    assert census["tracks_in"] == 4
+    assert census["quarantined"]["not_audio"] == 1
+    rows = "".join(path.read_text() for path in home.glob("fma/*/units/*.jsonl"))
+    assert rows.replace("\n", "").isprintable()
+    assert {hashlib.sha1(name).hexdigest()[:12] for name in names} == {
+        json.loads(line)["track"] for line in rows.splitlines()
+    }
+    with pytest.raises(ConfigError, match=r"m\\xe9/music: .* not UTF-8, and cannot be recorded"):
+        build_graph(
+            DryRun(Home(home)),
+            study(Path(os.fsdecode(b"m\xe9")), "fma.source=folder", "fma.archive=music"),
+            Home(home),
+            "fma",
+        )
 
 
 def test_what_nobody_serves_is_said_before_anything_runs(tmp_path: Path) -> None:

@@ -38,6 +38,14 @@ def test_a_folder_is_known_by_its_content(tmp_path: Path) -> None:
         folder_state(tmp_path / "nothing")
 
 
+def test_what_systems_write_changes_nothing(tmp_path: Path) -> None:
+    folder = write_files(tmp_path / "stems", stem_folder(GOOD[:1], 0.1))
+    known = check_folder(folder)
+    write_files(folder, {"@eaDir/x": b"x", f"{GOOD[0]}/@eaDir/bass.wav/y": b"y", "Thumbs.db": b""})
+    write_files(folder, {f"{GOOD[0]}/._bass.wav": b"z"})
+    assert check_folder(folder) == known
+
+
 def test_links_are_followed_once_around(tmp_path: Path) -> None:
     files = {"a/one.wav": b"one", "b/two.wav": b"two"}
     plain = write_files(tmp_path / "plain", files)

@@ -31,7 +31,8 @@ from tests.stem_archives import (
 )
 from tests.synthesised import RATE, Sound, tune, write_zip
 
-CONFIG = MusdbConfig(source="moisesdb", workers=1)
+CONFIG = MusdbConfig(source="moisesdb", workers=1, validation_share=0)
+SPLIT = CONFIG.model_copy(update={"validation_share": 0.1})
 LENIENT = CONFIG.model_copy(update={"error_budget": 0.9})
 STEMS = ("bass", "drums", "other", "vocals")
 SONG = song_id(0)
@@ -142,7 +143,7 @@ def test_songs_with_many_stems_are_filtered_and_move_no_split(
         song = moises_song(song_id(number), many, f"Artist {number}")
         members |= {f"moisesdb_v0.1/{name}": data for name, data in song.items()}
     source = write_files(tmp_path / "moisesdb", members)
-    every = mix_songs(source, home, corpus, CONFIG)
+    every = mix_songs(source, home, corpus, SPLIT)
     few = mix_songs(source, home, home.corpus("musdb", "few"), MusdbConfig(max_stems=4, workers=1))
     rows = rows_of(home.corpus("musdb", "few"))
     filtered = {row.track: (row.reason, row.detail) for row in rows.values() if row.reason}
@@ -249,7 +250,7 @@ def test_eleven_stems_keep_their_names(tmp_path: Path, home: Home, corpus: Corpu
     lacking = {name: sound for name, sound in sounds.items() if name != "wind"}
     recordings = {name: [float_wave(sound)] for name, sound in lacking.items()}
     source = write_files(tmp_path / "moisesdb_v0.1", moises_song(song_id(0), recordings))
-    config = MusdbConfig(source="moisesdb", workers=1, stems=MOISESDB_STEMS)
+    config = CONFIG.model_copy(update={"stems": MOISESDB_STEMS})
     (song,) = mix_songs(source, home, corpus, config)
     assert song.stems == MOISESDB_STEMS
     folder = home.path(song.folder)
@@ -270,9 +271,8 @@ def test_what_is_in_no_stem_is_in_the_mixture(tmp_path: Path, home: Home, corpus
         "vocals": [float_wave(vocals)], "bass": [float_wave(bass)], "piano": [float_wave(piano)]
     }  # fmt: skip
     source = write_files(tmp_path / "moisesdb_v0.1", moises_song(song_id(0), recordings))
-    config = MusdbConfig(
-        source="moisesdb", workers=1, stems=("vocals", "low"), mix={"low": ("bass", "drums")}
-    )
+    changes = {"stems": ("vocals", "low"), "mix": {"low": ("bass", "drums")}}
+    config = CONFIG.model_copy(update=changes)
     (song,) = mix_songs(source, home, corpus, config)
     folder = home.path(song.folder)
     assert {path.name for path in folder.glob("*.wav")} == {"vocals.wav", "low.wav", "mixture.wav"}

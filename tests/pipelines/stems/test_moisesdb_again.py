@@ -20,7 +20,7 @@ from storage.records import LedgerRow
 from tests.stem_archives import contents, four_stems, moises_song, moisesdb, song_id, write_files
 from tests.synthesised import write_zip
 
-CONFIG = MusdbConfig(source="moisesdb", workers=1)
+CONFIG = MusdbConfig(source="moisesdb", workers=1, validation_share=0)
 SONG = song_id(0)
 MIX = """
 import sys
@@ -29,7 +29,7 @@ from pipelines.config import MusdbConfig
 from pipelines.stems.moisesdb import mix_songs
 from storage.home.layout import Home
 home = Home(Path(sys.argv[2]))
-config = MusdbConfig(source="moisesdb", workers=2)
+config = MusdbConfig(source="moisesdb", workers=2, validation_share=0)
 mix_songs(Path(sys.argv[1]), home, home.corpus("musdb", "key"), config)
 """
 
@@ -154,6 +154,40 @@ def test_a_song_with_an_unsafe_name_is_quarantined(
     assert len(mix_songs(write_files(tmp_path / "m", members), home, corpus, lenient)) == 1
     reasons = {row.reason for row in read_rows(corpus.ledger(LEDGER), LedgerRow)}
     assert reasons == {"", "unsafe_name"}
+
+
+@pytest.mark.parametrize("name", ["CON", "ü" * 101, "x~0123456789ab"])
+def test_a_name_that_no_folder_may_have_is_no_id(
+    tmp_path: Path, home: Home, corpus: Corpus, name: str
+) -> None:
+    members = moisesdb(1) | moises_song(name, four_stems())
+    lenient = CONFIG.model_copy(update={"error_budget": 0.5})
+    assert len(mix_songs(write_zip(tmp_path / "m.zip", members), home, corpus, lenient)) == 1
+    assert {row.reason for row in read_rows(corpus.ledger(LEDGER), LedgerRow)} == {
+        "",
+        "unsafe_name",
+    }
+
+
+def test_what_systems_leave_is_no_song(tmp_path: Path, home: Home, corpus: Corpus) -> None:
+    members = moisesdb(1, 0.1)
+    for place in ("@eaDir", "__MACOSX/x", f"moisesdb_v0.1/{SONG}/@eaDir", "#recycle/x"):
+        members[f"{place}/data.json"] = b"{"
+    members[f"moisesdb_v0.1/{SONG}/._data.json"] = b"x"
+    for source in (write_zip(tmp_path / "m.zip", members), write_files(tmp_path / "m", members)):
+        assert len(mix_songs(source, home, corpus, CONFIG)) == 1
+
+
+def test_songs_that_none_validates_are_refused_before_they_are_mixed(
+    tmp_path: Path, home: Home, corpus: Corpus
+) -> None:
+    members = moises_song(SONG, four_stems()) | moises_song(song_id(1), four_stems())
+    source = write_files(tmp_path / "m", members)
+    usual = MusdbConfig(source="moisesdb", workers=1)
+    with pytest.raises(DataError, match=r"none of the 2 songs .* musdb\.validation_share=0"):
+        mix_songs(source, home, corpus, usual)
+    assert not corpus.root.exists()
+    assert len(mix_songs(source, home, corpus, CONFIG)) == 2
 
 
 def test_what_is_not_moisesdb_is_refused(tmp_path: Path, home: Home, corpus: Corpus) -> None:

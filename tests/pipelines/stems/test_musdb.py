@@ -17,6 +17,7 @@ from storage.errors import DataError, IntegrityError, MachineError
 from storage.home.layout import Corpus, Home
 from storage.manifests import read_rows
 from storage.records import StemSong
+from tests.stem_archives import contents
 from tests.synthesised import (
     RATE,
     TEST_SONG,
@@ -136,6 +137,74 @@ def test_a_full_disk_is_noticed_before_it_is_full(
     with pytest.raises(MachineError, match="unpacking"):
         unpack(write_musdb(tmp_path, 1.0), home, corpus, CONFIG)
     assert not corpus.root.exists()
+
+
+def moved(archive: Path, top: str, more: dict[str, bytes] | None = None) -> Path:
+    """Write a usual archive again, under a folder and with more members."""
+    members = {f"{top}{name}": data for name, data in musdb_members(1.0).items()}
+    return write_zip(archive.with_name("moved.zip"), {**members, **(more or {})})
+
+
+def test_a_folder_may_be_around_the_archives_own(tmp_path: Path) -> None:
+    """And a copy by macOS adds its own files, of the same names: the bytes on disk are the same."""
+    homes = [Home(tmp_path / name) for name in ("usual", "moved")]
+    archive = write_musdb(tmp_path, 1.0)
+    litter = {f"__MACOSX/musdb/train/{TRAIN_SONG}/._bass.wav": b"x"}
+    litter |= {"musdb/train/@eaDir/bass.wav": b"x", f"musdb/train/{TRAIN_SONG}/._drums.wav": b"x"}
+    archives = (archive, moved(archive, "musdb/", litter))
+    for home, path in zip(homes, archives, strict=True):
+        unpack(path, home, home.corpus("musdb", "key"), CONFIG)
+    assert contents(homes[0].root) == contents(homes[1].root)
+    # What is published has no folder around it: what has is something else.
+    unpack(moved(archive, "", {"old/train/x/bass.wav": b""}), homes[1], corpus_of(homes[1]), CONFIG)
+    assert contents(homes[0].root) == contents(homes[1].root)
+
+
+def corpus_of(home: Home) -> Corpus:
+    return home.corpus("musdb", "key")
+
+
+def test_two_folders_of_songs_are_not_one_corpus(
+    tmp_path: Path, home: Home, corpus: Corpus
+) -> None:
+    archive = moved(write_musdb(tmp_path, 1.0), "a/", {"b/train/x/bass.wav": b""})
+    with pytest.raises(DataError, match="holds songs in a and in b; make an archive of one"):
+        unpack(archive, home, corpus, CONFIG)
+
+
+def test_songs_of_any_title_stay_in_the_corpus(tmp_path: Path, home: Home, corpus: Corpus) -> None:
+    titles = ("... - Baby", "CON", "Etc.", "etc", "Who?")
+    song = {name.rpartition("/")[2]: data for name, data in musdb_members(0.1).items()}
+    more = {f"train/{title}/{part}": data for title in titles for part, data in song.items()}
+    songs = unpack(moved(tmp_path / "x.zip", "", more), home, corpus, CONFIG)
+    folders = {song.name: home.path(song.folder) for song in songs}
+    assert folders.keys() == {*titles, TRAIN_SONG, VALIDATION_SONG, TEST_SONG}
+    assert len({path.name.lower() for path in folders.values()}) == 8
+    for path in folders.values():
+        assert path.parent.parent == corpus.root
+        assert (path / "bass.wav").is_file()
+        assert path.name.strip(" .?") == path.name != "CON"
+
+
+def test_titles_are_validated_by_in_whatever_form_they_are_written(
+    tmp_path: Path, home: Home, corpus: Corpus
+) -> None:
+    song = {name.rpartition("/")[2]: data for name, data in musdb_members(0.1).items()}
+    more = {f"train/Ame\u0301lie - Two/{part}": data for part, data in song.items()}
+    config = MusdbConfig(validation=("Am\u00e9lie - Two",))
+    songs = unpack(moved(tmp_path / "x.zip", "", more), home, corpus, config)
+    assert [song.name for song in songs if song.split == "validation"] == ["Ame\u0301lie - Two"]
+    assert missing_validation(songs, config) == []
+
+
+def test_songs_that_none_validates_are_refused_before_they_are_unpacked(
+    tmp_path: Path, home: Home, corpus: Corpus
+) -> None:
+    archive = write_musdb(tmp_path, 1.0)
+    with pytest.raises(DataError, match=r"none of the 3 .* validation split, .* set musdb\.valida"):
+        unpack(archive, home, corpus, MusdbConfig(validation=("Nobody - Nothing",)))
+    assert not corpus.root.exists()
+    assert len(unpack(archive, home, corpus, MusdbConfig(validation=()))) == 3
 
 
 REST = ("bass", "drums", "other")

@@ -44,6 +44,8 @@ def test_an_artist_is_one_whatever_the_case_and_nobody_is_no_artist() -> None:
     same = {"1": "Ünal", "2": "ünal ", "3": "ÜNAL", "4": "Bo"}
     splits = split_by_artist(same, {"test": 0.75}, 0)
     assert splits["1"] == splits["2"] == splits["3"] != splits["4"]
+    forms = {"1": "U\u0308nal", "2": "Ünal", "3": "ünal", "4": "Bo"}
+    assert split_by_artist(forms, {"test": 0.75}, 0) == splits
     nameless = {str(number): " " for number in range(10)}
     assert list(split_by_artist(nameless, {"test": 0.3}, 0).values()).count("test") == 3
 

@@ -49,6 +49,69 @@ def test_an_archive_without_checksums_has_none(tmp_path: Path) -> None:
     assert [track.sha1 for track in read_tracks(*archives)] == [None]
 
 
+ODD = {
+    "000/000002.MP3": b"second", "000/3.mp3": b"three", "000/more/000004.mp3": b"four",
+    "155/155320.flac": b"other", "extra/Ada - Song.ogg": b"song", "000/000002 (1).mp3": b"two",
+}  # fmt: skip
+NONE = ("__MACOSX/000/._000002.mp3", "000/._000004.mp3", "README.txt", "@eaDir/000/a.mp3")
+
+
+def test_audio_by_other_names_is_a_track_that_changes_no_other(tmp_path: Path) -> None:
+    archives = write_fma(tmp_path, SONGS)
+    usual = read_tracks(*archives)
+    with zipfile.ZipFile(archives.archive, "a") as archive:
+        for name, data in ODD.items():
+            archive.writestr(f"fma_tiny/{name}", data)
+        for name in NONE:
+            archive.writestr(name, b"x")
+    tracks = read_tracks(*archives)
+    assert tracks[: len(usual)] == usual
+    odd = {track.member.removeprefix("fma_tiny/"): track for track in tracks[len(usual) :]}
+    assert odd.keys() == ODD.keys()
+    for name, track in odd.items():
+        assert track.id == "x" + hashlib.sha1(f"fma_tiny/{name}".encode()).hexdigest()[:12]
+        assert (track.bytes, track.crc) == (len(ODD[name]), zlib.crc32(ODD[name]))
+    # What the number says of a track, above all that it validates, is not lost.
+    assert odd["000/more/000004.mp3"].split == "validation"
+    assert odd["000/000002.MP3"].artist == "Ünal, 000002"
+    assert odd["155/155320.flac"].artist == "Ünal, 155320"
+    assert (odd["000/3.mp3"].title, odd["extra/Ada - Song.ogg"].title) == ("", "")
+
+
+def test_a_copy_by_another_name_is_the_duplicate(tmp_path: Path) -> None:
+    archives = write_fma(tmp_path, {"155320": b"last"})
+    sums = f"{hashlib.sha1(b'last').hexdigest()}  155/155320.mp3\n" * 2
+    members = {
+        "fma/checksums": sums.replace("320.mp3", "320.MP3", 1).encode(),
+        "fma/155/155320.mp3": b"last",
+        "fma/155/155320.MP3": b"last",
+    }
+    write_zip(archives.archive, members)
+    first, second = read_tracks(*archives)
+    assert (first.id, first.duplicate_of, second.duplicate_of) == ("155320", "", "155320")
+
+
+@pytest.mark.parametrize("part", ["archive", "metadata"])
+def test_a_list_that_arrives_damaged_is_fetched_once_more(tmp_path: Path, part: str) -> None:
+    archives = write_fma(tmp_path, SONGS)
+    write_zip_stored(archives.archive)
+    write_zip_stored(archives.metadata)
+    expected = read_tracks(*archives)
+    path = getattr(archives, part)
+    data = path.read_bytes()
+    text = b"000/000002.mp3\n" if part == "archive" else b"Folk"
+    quick = RetryPolicy(attempts=2, first_seconds=0.001)
+    with RangeServer({"a.zip": path}) as server:
+        there = Source(location=server.url("a.zip"), bytes=len(data), etag=server.etag("a.zip"))
+        sources = [there if each == path else each for each in archives]
+        # So small an archive comes whole, with its directory.
+        server.faults += [Fault(flip=data.index(text))]
+        assert read_tracks(sources[0], sources[1], quick) == expected
+        server.always = Fault(flip=data.index(text))
+        with pytest.raises(IntegrityError, match="damaged"):
+            read_tracks(sources[0], sources[1], quick)
+
+
 def test_long_fields_and_extra_columns_are_read(tmp_path: Path) -> None:
     archives = write_fma(tmp_path, SONGS)
     biography = "x" * 200_000

@@ -11,7 +11,9 @@ import pytest
 from pipelines.archives.sources import Fetcher, Source, extract
 from pipelines.tracks import folder as module
 from pipelines.tracks.folder import read_folder
-from storage.errors import DataError, ManifestError
+from storage.errors import DataError, SourceError
+from storage.manifests import read_rows, write_rows
+from storage.records import Track
 from tests.synthesised import as_file, tune
 
 FILES = {
@@ -74,14 +76,14 @@ def test_what_a_folder_gives_can_be_fetched(tmp_path: Path) -> None:
 
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     root = fill(tmp_path / "songs", {"a.mp3": b"a", "cover.jpg": b"", ".hidden.mp3": b""})
-    fill(root, {".git/b.mp3": b"", "sub/c.mp3": b"c", "bell\a.mp3": b""})
+    fill(root, {".git/b.mp3": b"", "sub/c.mp3": b"c", "#recycle/d.mp3": b"", "._a.mp3": b""})
+    fill(root, {"sub/@eaDir/c.mp3/x.mp3": b"", "@eaDir/a.mp3": b""})
     outside = fill(tmp_path / "else", {"d.mp3": b"d"})
     (root / "out.mp3").symlink_to(outside / "d.mp3")
     (root / "in.mp3").symlink_to(root / "sub" / "c.mp3")
     (root / "broken.mp3").symlink_to(root / "none.mp3")
     (root / "linked").symlink_to(outside)
     os.mkfifo(root / "pipe.mp3")
-    (root / os.fsdecode(b"latin\xe9.mp3")).write_bytes(b"")
     warnings: list[str] = []
     tracks = read_folder(root, warn=warnings.append)
     assert [track.member for track in tracks] == ["a.mp3", "in.mp3", "sub/c.mp3"]
@@ -90,14 +92,62 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
         "'out.mp3' is left out: it is a link out of",
         "'broken.mp3' is left out: it is no file",
         "'pipe.mp3' is left out: it is no file",
-        "'bell\\x07.mp3' is left out: its name cannot be written",
-        r"'latin\udce9.mp3' is left out: its name cannot be written",
-        "1 hidden files",
+        "2 hidden files",
+        "1 folders of the system (#recycle)",
+        "2 folders of the system (@eaDir)",
         "2 hidden or linked folders",
         "1 files that are no audio by their name",
     ):
         assert words in text
     assert len(warnings) == 8
+
+
+NAMES = (b"latin\xe9.mp3", b"\xff/\xfe.mp3", b"bell\a.mp3", "no\u00a0break.mp3".encode())
+
+
+def test_a_name_may_be_any_bytes(tmp_path: Path) -> None:
+    """Such files are tracks; all that is recorded of them is printable text."""
+    sound = as_file(tune(0.2), kind="FLAC")
+    root = tmp_path / "songs"
+    for name in NAMES:
+        fill(root, {os.fsdecode(name): sound})
+    tracks = read_folder(root, warn=pytest.fail)
+    assert {track.id for track in tracks} == {hashlib.sha1(name).hexdigest()[:12] for name in NAMES}
+    table = tmp_path / "tracks.jsonl"
+    write_rows(table, tracks)
+    assert all(map(str.isprintable, table.read_text().splitlines()))
+    assert {track.title for track in tracks} == {
+        r"latin\xe9", r"\xfe", r"bell\x07", r"no\xc2\xa0break",
+    }  # fmt: skip
+    with Fetcher(Source(location=str(root), form="folder")) as fetcher:
+        for track in read_rows(table, Track):
+            target = io.BytesIO()
+            with fetcher.fetched(track, tmp_path) as extent:
+                assert extract(extent, track, target) == track.sha1
+            assert target.getvalue() == sound
+
+
+def test_what_cannot_be_read_is_reported_in_print(tmp_path: Path) -> None:
+    name = os.fsdecode(b"latin\xe9.mp3")
+    fill(tmp_path, {name: b"", "a.mp3": b"", "tracks.csv": b"path,title\n" + rb"./latin\xe9.mp3,T"})
+    (tmp_path / os.fsdecode(b"\xe9.mp3")).symlink_to("nowhere")
+    warnings: list[str] = []
+    tracks = read_folder(tmp_path, warn=warnings.append)
+    assert {track.member: track.title for track in tracks} == {
+        "a.mp3": "a",
+        r"./latin\xe9.mp3": "T",
+    }
+    assert warnings == [r"'\xe9.mp3' is left out: it is no file, or a link to none"]
+    (tmp_path / name).unlink()
+    with (
+        Fetcher(Source(location=str(tmp_path), form="folder")) as fetcher,
+        pytest.raises(
+            SourceError, match=r"latin\\xe9\.mp3 was planned but cannot be found"
+        ) as error,
+        fetcher.fetched(tracks[1], tmp_path),
+    ):
+        pass
+    assert str(error.value).isprintable()
 
 
 def test_unreadable_files_stay_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,40 +167,6 @@ def test_unreadable_files_stay_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     tracks = read_folder(root, warn=warnings.append)
     assert [(track.bytes, track.sha1 is None) for track in tracks] == [(1, False), (2, True)]
     assert len(warnings) == 1 and "b.mp3 cannot be read (Permission denied)" in warnings[0]
-
-
-def test_a_table_tells_better(tmp_path: Path) -> None:
-    root = fill(tmp_path, {"a.mp3": b"a", "b/c.mp3": b"c", "d.mp3": b"d"})
-    (root / "tracks.csv").write_text(
-        "\ufeffpath,artist,title,licence,split\n"
-        'a.mp3,"Ada, Bo",,CC BY,validation\nb/c.mp3,,Tune,,\nnone.mp3,x,x,x,test\n'
-    )
-    warnings: list[str] = []
-    first, second, third = read_folder(root, warn=warnings.append)
-    assert (first.artist, first.title, first.licence, first.split) == (
-        "Ada, Bo", "a", "CC BY", "validation",
-    )  # fmt: skip
-    assert (second.artist, second.title, second.split) == ("b", "Tune", "training")
-    assert (third.artist, third.title) == ("", "d")
-    assert len(warnings) == 1 and "line 4 names 'none.mp3'" in warnings[0]
-
-
-@pytest.mark.parametrize(
-    ("table", "words"),
-    [
-        (b"path,license\na.mp3,x\n", "has the columns path, license; it may have path, artist"),
-        (b"artist\nx\n", "must have path"),
-        (b"", "must have path"),
-        (b"path,artist\na.mp3\n", "line 2 does not have as many cells"),
-        (b"path,artist\na.mp3,x,y\n", "line 2 does not have as many cells"),
-        (b"path,split\na.mp3,train\n", r"tracks\.csv, a\.mp3: .*'train'"),
-        (b"path\n\xff\xfe\n", "no readable table"),
-    ],
-)
-def test_a_malformed_table_is_refused(tmp_path: Path, table: bytes, words: str) -> None:
-    root = fill(tmp_path, {"a.mp3": b"a", "tracks.csv": table})
-    with pytest.raises(ManifestError, match=words):
-        read_folder(root)
 
 
 def test_folders_without_audio_are_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A home is opened by a folder's path in any form; other addresses are refused."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ def test_neither_a_file_nor_another_scheme(tmp_path: Path) -> None:
         open_home(str(tmp_path / "file"))
     with pytest.raises(ConfigError, match="gs://bucket/prefix: give a folder, or s3://"):
         open_home("gs://bucket/prefix")
+    with pytest.raises(ConfigError, match=r"hom\\xe9: its name is not UTF-8"):
+        open_home(os.fsdecode(bytes(tmp_path) + b"/hom\xe9"))
 
 
 def test_what_only_reads_wants_a_home_that_is_there(tmp_path: Path) -> None:

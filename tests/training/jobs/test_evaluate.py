@@ -85,7 +85,8 @@ def test_sigseps_own_tools_read_the_frames(tmp_path: Path) -> None:
     songs = [judged_song(4000 * number + 77, f"A - Song {number}.5") for number in (3, 5, 6)]
     for song in songs:
         song.estimates[0, :, :4000] = 0  # a frame without a score
-        song.judge(EvaluateConfig()).keep_frames(folder, 1.0)
+        file = folder / "test" / f"{song.song.name}.json"
+        song.judge(EvaluateConfig()).keep_frames(file, 1.0)
     store.add_eval_dir(folder)
     assert set(store.df.track) == {song.song.name for song in songs}
     assert set(store.df.metric) == set(NAMES)

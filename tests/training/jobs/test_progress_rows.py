@@ -32,12 +32,13 @@ def test_a_bar_is_drawn_where_someone_watches(
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     with songs_progress() as watch:
-        for number, name in enumerate(("a.mp3", "b.mp3"), 1):
+        # A name is no markup.
+        for number, name in enumerate(("a.mp3", "b[red].mp3"), 1):
             tell = watch(number, 2, name)
             tell(2, 4)
             tell(4, 4)
             logging.getLogger("x").warning("line of %s", name)
     shown = capfd.readouterr().err
-    assert "2/2 b.mp3" in shown
+    assert "2/2 b[red].mp3" in shown
     assert shown.count("line of a.mp3") == 1
     assert handler.stream is stream
