@@ -59,8 +59,9 @@ class FilterConfig(Config):
     """Mono tracks become two equal channels, or are filtered as `mono`."""
     silence: Literal["paper", "official"] = "paper"
     """`paper`: clips with more than `silent_seconds` seconds below `silence_db` are dropped.
-    `official`: the authors' code, twenty 0.5 s chunks, exactly zero; ten in any clip drop the
-    whole track."""
+    `official`: the authors' code. Ten of twenty parts of exact zeros drop the whole track, in any
+    clip or in what is left at its end, whose last clips are moved back to end with it. With
+    `mono=drop` a corpus is as theirs."""
     silence_db: Annotated[float, MeasuredIn("dBFS")] = -60.0
     """A second whose power (mean over channels and samples) is below is silent."""
     silent_seconds: NonNegativeInt = 5
@@ -149,6 +150,15 @@ class FmaConfig(Config):
     """Where units are packed: in processes of this machine, or by the workers of a Dask cluster."""
     scheduler: str = ""
     """Address of the Dask scheduler, such as `tcp://host:8786`."""
+
+    @model_validator(mode="after")
+    def _cuts_at_hops(self) -> Self:
+        if (self.filters.silence, self.shards.storage) == ("official", "segments"):
+            raise ValueError(
+                "filters.silence=official moves the last clips of a track off the hops that "
+                "shards.storage=segments stores; set shards.storage=clips, or filters.silence=paper"
+            )
+        return self
 
 
 class ActivityConfig(Config):

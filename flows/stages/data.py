@@ -23,6 +23,9 @@ from storage.tally import Tally
 if TYPE_CHECKING:
     from pipelines.archives.sources import Source
 
+ATTRIBUTION = "ATTRIBUTION.csv"
+"""Label of the file that says whose music a corpus, or a model's training, is."""
+
 
 def _synthesise(site: Site, config: SynthesisConfig, inputs: Inputs) -> Built:
     from pipelines.synthesis.corpora import synthesise
@@ -76,10 +79,12 @@ def _census(site: Site, config: FmaConfig, inputs: Inputs) -> Built:
     units.fetch_ledgers(done)
     census = take_census(units.corpus, units.stored(), list(done.values()), config)
     over_budget(census, config.error_budget)
-    outputs = {"census.json": units.corpus.census, "index.json": units.corpus.index}
+    corpus = units.corpus
+    outputs = {"census.json": corpus.census, "index.json": corpus.index}
+    about = {"README.md": corpus.card, ATTRIBUTION: corpus.attribution}
     # Facts are read with the mark each time and shown in logs: the list of up to a hundred
     # thousand tracks stays in the file.
-    return Built(outputs, census.model_dump(mode="json", exclude={"tracks"}))
+    return Built(outputs, census.model_dump(mode="json", exclude={"tracks"}), about=about)
 
 
 def _unpack(site: Site, config: MusdbConfig, inputs: Inputs) -> Built:
@@ -191,7 +196,7 @@ PLAN = Stage(
     _plan,
     matters=lambda config: config.model_dump(mode="json", include={"seed", "unit_tracks"}),
 )
-CENSUS = Stage("census", 2, _census, role=Role.CENSUS)
+CENSUS = Stage("census", 3, _census, role=Role.CENSUS)
 UNPACK = Stage(
     "unpack-musdb",
     1,

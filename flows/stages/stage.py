@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
 
 from flows.jobs.deadlines import TimeLimit, within
@@ -41,6 +42,8 @@ class Built(NamedTuple):
     facts: Json
     earlier_seconds: float = 0.0
     """Of the attempts that this one resumed."""
+    about: Mapping[str, Path] = MappingProxyType({})
+    """Files that describe the outputs to people: kept with them, but no part of their digest."""
 
 
 UNLIMITED = TimeLimit(24.0 * 365, "no limit")
@@ -117,7 +120,7 @@ def perform(site: Site, stage: Stage, config: Config, inputs: Inputs) -> Perform
             with within(site.limit, f"stage {stage.name}"):
                 built = stage.build(site, config, inputs)
             seconds = built.earlier_seconds + time.monotonic() - started
-            mark = marks.commit(site.home, work, built.outputs, built.facts, seconds)
+            mark = marks.commit(site.home, work, built.outputs, built.facts, seconds, built.about)
     return Performed(mark, cached=False)
 
 

@@ -85,6 +85,4 @@ def first(rejections: Iterable[Rejection | None]) -> Rejection | None:
 
 def silent(cutter: Cutter) -> Rejection:
     """Say why no clip of a track survived the silence rule."""
-    return Rejection(
-        "silent", f"none of {cutter.clips} clips; loudest second {cutter.loudest:.1f} dBFS"
-    )
+    return Rejection("silent", cutter.silence())

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import ValidationError
 
@@ -49,6 +50,8 @@ class Output(Record):
     sha256: str
     version: str
     """A file's time or an object's ETag; while it is the same, the content is not read again."""
+    about: bool = False
+    """Whether it only describes the others to people, and is no part of the digest."""
 
 
 class Mark(Record):
@@ -62,7 +65,7 @@ class Mark(Record):
     """Digest of each input's outputs."""
     outputs: tuple[Output, ...]
     digest: str
-    """Digest of all outputs' labels and contents."""
+    """Digest of the outputs' labels and contents."""
     facts: Json
     """Small results to show: counts, scores."""
     seconds: float
@@ -183,7 +186,12 @@ def fetch(home: Home, marks: Iterable[Mark], wanted: Callable[[Output], bool]) -
 
 
 def commit(
-    home: Home, work: Work, outputs: Mapping[str, Path], facts: Json, seconds: float
+    home: Home,
+    work: Work,
+    outputs: Mapping[str, Path],
+    facts: Json,
+    seconds: float,
+    about: Mapping[str, Path] = MappingProxyType({}),
 ) -> Mark:
     """Write and return the mark of finished work. The caller holds the work's lock.
 
@@ -193,12 +201,16 @@ def commit(
         outputs: finished files by their labels.
         facts: small results to show.
         seconds: how long the work took.
+        about: further files that describe the outputs; they may change, and nothing is done again.
 
     Raises:
         ManifestError: an output does not exist.
     """
     clear_remains(home.mark(work.stage, work.key))
-    described = tuple(_describe(home, label, path) for label, path in sorted(outputs.items()))
+    described = tuple(
+        _describe(home, label, path).model_copy(update={"about": label in about})
+        for label, path in sorted({**outputs, **about}.items())
+    )
     mark = Mark(
         stage=work.stage,
         version=work.version,
@@ -206,7 +218,7 @@ def commit(
         config=work.config,
         inputs=dict(work.inputs),
         outputs=described,
-        digest=digest_of([[output.label, output.sha256] for output in described]),
+        digest=digest_of([[one.label, one.sha256] for one in described if not one.about]),
         facts=facts,
         seconds=round(seconds, 3),
         built_by=builder(),
