@@ -187,7 +187,7 @@ class MusdbConfig(Config):
     """A corpus of songs with stems: MUSDB18-HQ, MoisesDB, or any folder in MUSDB's layout."""
 
     RUNTIME: ClassVar[frozenset[str]] = frozenset({"workers"})
-    NEUTRAL: ClassVar[frozenset[str]] = frozenset({"stems", "mix"})
+    NEUTRAL: ClassVar[frozenset[str]] = frozenset({"stems", "mix", "licence"})
 
     source: Literal["musdb18hq", "folder", "moisesdb"] = "musdb18hq"
     """`musdb18hq`: the published zip. `folder`: songs under `train/`, `test/` and, if it is there,
@@ -198,6 +198,8 @@ class MusdbConfig(Config):
     """The archive's published sha1, checked before anything is unpacked; a folder has none."""
     md5: str | None = None
     """The archive's published md5, likewise."""
+    licence: str = ""
+    """Of the songs, where their source has none that is known: a folder's, or another zip's."""
     stems: Annotated[tuple[Name, ...], Field(min_length=1)] = STEMS
     """What songs consist of, in the order of a model's outputs. Each stem is the recording of its
     name, or a sum that `mix` names. MoisesDB's recordings are its own eleven stems; at the default,

@@ -81,10 +81,11 @@ def _census(site: Site, config: FmaConfig, inputs: Inputs) -> Built:
     over_budget(census, config.error_budget)
     corpus = units.corpus
     outputs = {"census.json": corpus.census, "index.json": corpus.index}
-    about = {"README.md": corpus.card, ATTRIBUTION: corpus.attribution}
+    described = {"README.md": corpus.card, ATTRIBUTION: corpus.attribution}
     # Facts are read with the mark each time and shown in logs: the list of up to a hundred
     # thousand tracks stays in the file.
-    return Built(outputs, census.model_dump(mode="json", exclude={"tracks"}), about=about)
+    facts = census.model_dump(mode="json", exclude={"tracks"})
+    return Built({**outputs, **described}, facts, about=tuple(described))
 
 
 def _unpack(site: Site, config: MusdbConfig, inputs: Inputs) -> Built:

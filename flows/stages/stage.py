@@ -2,10 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
 
 from flows.jobs.deadlines import TimeLimit, within
@@ -42,8 +41,8 @@ class Built(NamedTuple):
     facts: Json
     earlier_seconds: float = 0.0
     """Of the attempts that this one resumed."""
-    about: Mapping[str, Path] = MappingProxyType({})
-    """Files that describe the outputs to people: kept with them, but no part of their digest."""
+    about: Collection[str] = ()
+    """Labels of outputs that only describe the others to people: no part of their digest."""
 
 
 UNLIMITED = TimeLimit(24.0 * 365, "no limit")

@@ -9,10 +9,10 @@ default keeps every track.
 """
 
 from collections.abc import Callable, Iterable
-from fnmatch import fnmatchcase
 from typing import NamedTuple, TypeVar
 
 from pipelines.config import FmaConfig
+from pipelines.licences import allows
 from pipelines.packing.clips import Cutter
 from storage.audio.decoding import Decoding, Form
 from storage.records import Track
@@ -31,8 +31,8 @@ class Rejection(NamedTuple):
 
 def licence(track: Track, config: FmaConfig) -> Rejection | None:
     """Reject what is not licensed as the configuration allows."""
-    allowed, held = config.filters.licences, track.licence.casefold()
-    if not allowed or any(fnmatchcase(held, pattern.casefold()) for pattern in allowed):
+    allowed = config.filters.licences
+    if not allowed or allows(allowed, track.licence):
         return None
     return Rejection("licence", track.licence or "none stated")
 

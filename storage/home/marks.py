@@ -11,12 +11,11 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from pydantic import ValidationError
 
@@ -32,10 +31,8 @@ CONCURRENCY = 16
 """Concurrent requests to a store that look up marks or download outputs."""
 FEW_OUTPUTS = 8
 """Up to so many outputs are looked up one by one, more by listing their folders."""
-
 CHUNK_BYTES = 64 << 20
 """Read at a time from an object whose checksum is computed."""
-
 Look = Callable[[str], Seen | None]
 
 
@@ -181,8 +178,7 @@ def fetch(home: Home, marks: Iterable[Mark], wanted: Callable[[Output], bool]) -
         return
     outputs = [output for mark in marks for output in mark.outputs if wanted(output)]
     with ThreadPoolExecutor(CONCURRENCY) as pool:
-        for _ in pool.map(lambda one: home.fetch(home.path(one.path), one.sha256), outputs):
-            pass
+        list(pool.map(lambda one: home.fetch(home.path(one.path), one.sha256), outputs))
 
 
 def commit(
@@ -191,7 +187,7 @@ def commit(
     outputs: Mapping[str, Path],
     facts: Json,
     seconds: float,
-    about: Mapping[str, Path] = MappingProxyType({}),
+    about: Collection[str] = (),
 ) -> Mark:
     """Write and return the mark of finished work. The caller holds the work's lock.
 
@@ -201,16 +197,14 @@ def commit(
         outputs: finished files by their labels.
         facts: small results to show.
         seconds: how long the work took.
-        about: further files that describe the outputs; they may change, and nothing is done again.
+        about: labels of files that only describe the others; the digest is without them.
 
     Raises:
         ManifestError: an output does not exist.
     """
     clear_remains(home.mark(work.stage, work.key))
-    described = tuple(
-        _describe(home, label, path).model_copy(update={"about": label in about})
-        for label, path in sorted({**outputs, **about}.items())
-    )
+    made = sorted(outputs.items())
+    described = tuple(_describe(home, label, path, label in about) for label, path in made)
     mark = Mark(
         stage=work.stage,
         version=work.version,
@@ -288,7 +282,7 @@ def _restore_time(path: Path, seen: Seen, output: Output) -> None:
             os.utime(path, ns=(status.st_atime_ns, int(output.version)))
 
 
-def _describe(home: Home, label: str, path: Path) -> Output:
+def _describe(home: Home, label: str, path: Path, about: bool) -> Output:
     # The version is taken before the content is read: a change in between is then noticed.
     seen = FolderStore(path.parent).seen(path.name)
     if seen is None:
@@ -302,4 +296,5 @@ def _describe(home: Home, label: str, path: Path) -> Output:
         bytes=seen.bytes,
         sha256=sha256,
         version=seen.version,
+        about=about,
     )
