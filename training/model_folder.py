@@ -17,8 +17,6 @@ from training.models.table import ModelConfig
 
 WEIGHTS = "model.safetensors"
 EXPLANATION = "model.json"
-ATTRIBUTION = "ATTRIBUTION.csv"
-"""Whose music it was trained on: of a model that was exported."""
 
 
 class Explained(Config):

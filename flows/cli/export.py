@@ -18,12 +18,11 @@ from flows.studies import claims
 from storage.config import Json
 from storage.errors import CheckpointError, ConfigError
 from storage.files import arriving, disk_errors, hash_file, read_json, write_bytes, write_json
-from storage.home.layout import Home
+from storage.home.layout import ATTRIBUTION, Home
 from storage.home.marks import Mark
 from storage.manifests import read_rows, read_table, write_table
 from storage.records import SongScore, TrainedOn
 from training.model_folder import (
-    ATTRIBUTION,
     EXPLANATION,
     WEIGHTS,
     find_model,

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from flows.stages.data import ATTRIBUTION, CENSUS, UNPACK
+from flows.stages.data import CENSUS, UNPACK
 from flows.stages.given_model import CHECK_MODEL
 from flows.stages.lineage import LineageGraph
 from pipelines.licences import licence_of
 from storage.config import Json
+from storage.home.layout import ATTRIBUTION
 from storage.home.marks import Mark
 from storage.manifests import read_rows, read_table
 from storage.records import Attribution, StemSong, TrainedOn

@@ -15,16 +15,13 @@ from flows.stages.units import Units
 from pipelines.config import ActivityConfig, FmaConfig, MusdbConfig, SynthesisConfig
 from storage.config import Json
 from storage.home import marks
-from storage.home.layout import Corpus, Home
+from storage.home.layout import ATTRIBUTION, Corpus, Home
 from storage.manifests import read_rows
 from storage.records import LedgerRow, StemSong, Track
 from storage.tally import Tally
 
 if TYPE_CHECKING:
     from pipelines.archives.sources import Source
-
-ATTRIBUTION = "ATTRIBUTION.csv"
-"""Label of the file that says whose music a corpus, or a model's training, is."""
 
 
 def _synthesise(site: Site, config: SynthesisConfig, inputs: Inputs) -> Built:

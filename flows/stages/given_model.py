@@ -14,10 +14,10 @@ from flows.stages.stage import Built, Inputs, Site, Stage
 from storage.config import Config, Json
 from storage.errors import CheckpointError, ConfigError, ManifestError
 from storage.files import arriving, hash_file
-from storage.home.layout import Home
+from storage.home import marks
+from storage.home.layout import ATTRIBUTION, Home
 from storage.home.marks import Mark
 from training.model_folder import (
-    ATTRIBUTION,
     EXPLANATION,
     WEIGHTS,
     find_model,
@@ -106,6 +106,7 @@ def _copy_of(home: Home, path: Path) -> Path | None:
         return None
     last = max(found, key=lambda mark: mark.finished)
     try:
+        marks.fetch(home, [last], lambda output: output.about)
         explanation = last.path(home, f"model/{EXPLANATION}")
     except ManifestError:
         return None

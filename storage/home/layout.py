@@ -7,6 +7,9 @@ from pathlib import Path
 from storage.files import hash_file
 from storage.stores.base import FolderStore, Seen, Store
 
+ATTRIBUTION = "ATTRIBUTION.csv"
+"""Beside a corpus's shards, and beside an exported model: whose music it is made of."""
+
 
 class Home:
     """The folder that contains everything that a study produces.
@@ -206,7 +209,7 @@ class Corpus:
     @property
     def attribution(self) -> Path:
         """Artist, title, licence and source of each kept track."""
-        return self.root / "ATTRIBUTION.csv"
+        return self.root / ATTRIBUTION
 
     @property
     def songs(self) -> Path:

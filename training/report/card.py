@@ -26,8 +26,7 @@ USES = (
 )
 
 IMPORTED = (
-    "Splits recorded music into {stems}; 'stemworks separate' takes whatever rates and channels. It "
-    "was imported: for what it is fit, its publisher says."
+    "Splits recorded music into {stems}. It was imported: for what it is fit, its publisher says."
 )
 
 NAMELESS = (
