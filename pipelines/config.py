@@ -60,8 +60,8 @@ class FilterConfig(Config):
     silence: Literal["paper", "official"] = "paper"
     """`paper`: clips with more than `silent_seconds` seconds below `silence_db` are dropped.
     `official`: the authors' code. Ten of twenty parts of exact zeros drop the whole track, in any
-    clip or in what is left at its end, whose last clips are moved back to end with it. With
-    `mono=drop` a corpus is as theirs."""
+    clip or in what is left at its end, whose last clips are moved back to end with it; mono tracks
+    are filtered, whatever `mono` says."""
     silence_db: Annotated[float, MeasuredIn("dBFS")] = -60.0
     """A second whose power (mean over channels and samples) is below is silent."""
     silent_seconds: NonNegativeInt = 5

@@ -44,9 +44,9 @@ def read_rows(path: Path, kind: type[Row]) -> list[Row]:
 
 
 def write_table(path: Path, kind: type[Row], rows: Iterable[Row]) -> None:
-    """Write records of text as CSV, under the names of their fields, durably and at once."""
+    """Write records of text as CSV (RFC 4180) under their fields' names, durably and at once."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text)
     writer.writerow(kind.model_fields)
     writer.writerows(row.model_dump().values() for row in rows)
     write_bytes(path, text.getvalue().encode())

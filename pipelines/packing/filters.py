@@ -53,8 +53,9 @@ def rate_below(song: Form, config: FmaConfig) -> Rejection | None:
 
 
 def mono(song: Form, config: FmaConfig) -> Rejection | None:
-    """Reject single channels, where the configuration says so."""
-    if song.channels > 1 or config.filters.mono == "duplicate":
+    """Reject single channels, where the configuration or the authors' rule says so."""
+    rules = (config.filters.mono, config.filters.silence)
+    if song.channels > 1 or rules == ("duplicate", "paper"):
         return None
     return Rejection("mono", "1 channel")
 

@@ -73,7 +73,7 @@ def test_tables_round_trip_whatever_they_hold(tmp_path: Path, texts: list[list[s
     rows = [Attribution(**dict(zip(names, text, strict=True))) for text in texts]
     write_table(tmp_path / "rows.csv", Attribution, rows)
     assert read_table(tmp_path / "rows.csv", Attribution) == rows
-    head = (tmp_path / "rows.csv").read_bytes().split(b"\n")[0]
+    head = (tmp_path / "rows.csv").read_bytes().split(b"\r\n")[0]
     assert head == b"artist,title,licence,track,split,source"
 
 

@@ -117,10 +117,10 @@ def _unlicensed(config: AdaptStudyConfig, given: GivenModel) -> Iterator[str]:
             "give a model that 'stemworks export' wrote"
         )
         return
-    held = {row.licence for row in read_table(listed, TrainedOn)}
+    held = {row.licence or "none stated" for row in read_table(listed, TrainedOn)}
     if others := sorted(one for one in held if not allows(config.licences, one)):
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         yield (
-            f"licences = {allowed}, but it was trained on music under '{others[0]}'"
-            f"{f' and {len(others) - 1} more' if len(others) > 1 else ''}; allow that, too, or give "
-            "another model"
+            f"licences = {allowed}, but it was trained on music under '{others[0]}'{more}; allow "
+            "that, too, or give another model"
         )

@@ -57,9 +57,8 @@ class OfficialCutter(Cutter):
         if self._silent_at is None:
             return super().silence()
         start, seconds, parts = self._silent_at
-        return (
-            f"{parts} of {PARTS} parts of the {seconds:g} s from {start:g} s on are digital silence"
-        )
+        where = f"the {seconds:.3g} s from {start:g} s on"
+        return f"{parts} of {PARTS} parts of {where} are digital silence"
 
     def _keeps(self, first: int, pieces: tuple[Piece, ...]) -> bool:
         sound = np.concatenate([piece.sound for piece in pieces], axis=1)
@@ -72,7 +71,7 @@ class OfficialCutter(Cutter):
             return True
         if not self.lost:
             seconds = sound.shape[1] / self._rate
-            self._silent_at = (start / self._rate, round(seconds, 6), parts)
+            self._silent_at = (start / self._rate, seconds, parts)
         self.lost = True
         return False
 

@@ -1,5 +1,7 @@
 """The authors' rule for silence, against a plain transcription of it on whole arrays."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -8,7 +10,10 @@ from hypothesis import strategies as st
 from pipelines.config import ClipConfig, FilterConfig, FmaConfig
 from pipelines.packing.clips import Clip, Cutter
 from pipelines.packing.cutters.official import OfficialCutter, cutter_of, silent_parts
+from pipelines.packing.unit_work import OFFICIAL_VERSION, unit_work
 from storage.errors import ConfigError
+from storage.home.layout import Corpus
+from storage.records import Track, Unit
 from tests.synthesised import Sound
 
 LOW = 100
@@ -45,7 +50,8 @@ def sound_of(clip: Clip) -> Sound:
 def noise(frames: int, seed: int = 0) -> Sound:
     """Nothing of it is zero."""
     rng = np.random.default_rng(seed)
-    return (rng.uniform(0.1, 1, (2, frames)) * rng.choice([-1, 1], (2, frames))).astype(np.float32)
+    magnitudes = rng.uniform(0.1, 1, (2, frames)).astype(np.float32)
+    return np.where(rng.random((2, frames)) < 0.5, magnitudes, -magnitudes)
 
 
 @settings(max_examples=150, deadline=None)
@@ -114,7 +120,9 @@ def test_a_tail_of_digital_silence_drops_the_track() -> None:
     assert cutter.lost
     assert cutter.silence() == "20 of 20 parts of the 0.8 s from 45 s on are digital silence"
     sound[1, 4540:4580] = 1e-9
-    assert not cut(sound)[0].lost, "half a tail and a part more"
+    assert cut(sound)[0].lost, "half of the tail is silent"
+    sound[1, 4539] = 1e-9
+    assert not cut(sound)[0].lost
 
 
 @pytest.mark.parametrize(("frames", "lost"), [(1, True), (19, True), (20, False)])
@@ -146,3 +154,12 @@ def test_the_rule_is_the_configurations() -> None:
     assert type(cutter_of(official)) is OfficialCutter
     with pytest.raises(ConfigError, match=r"set shards\.storage=clips, or filters"):
         official.override(["shards.storage=segments"])
+
+
+def test_only_its_own_corpora_are_keyed_by_its_version() -> None:
+    unit = Unit(id="0000", tracks=(Track(id="000002", member="a.mp3", bytes=1),))
+    paper, official = FilterConfig(), FilterConfig(silence="official")
+    works = [
+        unit_work(unit, FmaConfig(filters=one), Corpus(Path("key"))) for one in (paper, official)
+    ]
+    assert [work.config.get("official") for work in works] == [None, OFFICIAL_VERSION]
