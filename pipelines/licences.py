@@ -14,7 +14,7 @@ record 3338373, MoisesDB's in the licence file of its package."""
 def licence_of(source: str, stated: str) -> str:
     """Return the licence of songs with stems: the one that is stated, or that of their source.
 
-    Empty: nobody says which it is.
+    Empty: it is not known.
     """
     return stated or PUBLISHED.get(source, "")
 

@@ -14,7 +14,7 @@ from storage.manifests import read_rows, read_table
 from storage.records import Attribution, StemSong, TrainedOn
 
 SYNTHESISED = "Synthesised by Stemworks"
-"""Licence of songs with stems that nobody has recorded."""
+"""Licence of songs with stems that were composed here."""
 
 
 class Credits(NamedTuple):

@@ -47,7 +47,7 @@ def licences_of(study: Json, music: Sequence[Music], unlisted: Sequence[str] = (
     Args:
         study: the settings that made the model.
         music: as `music_of` returns it; may be empty.
-        unlisted: archives that it was trained on, whose tracks nobody has listed.
+        unlisted: archives that it was trained on, but whose tracks are not known.
     """
     sentences = [_sentence(one) for one in music]
     sentences += [UNLISTED.format(archive=archive) for archive in unlisted]

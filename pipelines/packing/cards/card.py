@@ -37,8 +37,8 @@ SEGMENTS = (
 )
 
 TERMS = (
-    "Each recording keeps the licence that its artist gave it: whoever uses, changes or hands on "
-    "this corpus keeps to the licences of all its tracks. [ATTRIBUTION.csv](ATTRIBUTION.csv) names "
+    "Each recording keeps the licence that its artist gave it: to use, change or hand on this "
+    "corpus is to keep to the licences of all its tracks. [ATTRIBUTION.csv](ATTRIBUTION.csv) names "
     "every track with its artist, its licence and where it is from; so does each sample's JSON."
 )
 
@@ -58,12 +58,6 @@ def write_card(
     credits = sorted(contents.attributions, key=lambda one: one.track)
     write_table(corpus.attribution, Attribution, credits)
     index = ShardIndex.model_validate(read_json(corpus.index))
-    digests = {
-        "the plan": plan,
-        "index.json, which holds those of all shards": hash_file(corpus.index),
-        "census.json": hash_file(corpus.census),
-        "ATTRIBUTION.csv": hash_file(corpus.attribution),
-    }
     parts = [
         f"# {config.archive}, packed",
         _summary(census, index),
@@ -80,7 +74,7 @@ def write_card(
         "What decided which tracks and seconds are here, and how they are stored:",
         _table(("setting", "value", "what it does"), _rules(config)),
         "## Digests",
-        _table(("of", "sha256"), [(what, f"`{digest}`") for what, digest in digests.items()]),
+        _table(("of", "sha256"), _digests(corpus, plan)),
         "## To read",
         _sample(config),
         f"```python\n{READING.format(codec=index.codec)}```",
@@ -120,6 +114,13 @@ def _rules(config: FmaConfig) -> Iterable[Sequence[str]]:
             value = getattr(settings, name)
             shown = ", ".join(value) or "any" if isinstance(value, tuple) else f"{value}"
             yield f"`{group}.{name}`", shown, field.description or ""
+
+
+def _digests(corpus: Corpus, plan: str) -> Iterable[Sequence[str]]:
+    yield "the plan", f"`{plan}`"
+    yield "index.json, which holds those of all shards", f"`{hash_file(corpus.index)}`"
+    yield "census.json", f"`{hash_file(corpus.census)}`"
+    yield "ATTRIBUTION.csv", f"`{hash_file(corpus.attribution)}`"
 
 
 def _sample(config: FmaConfig) -> str:
