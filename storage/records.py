@@ -130,8 +130,8 @@ class Attribution(Record):
 class TrainedOn(Attribution):
     """One track that a model was trained on."""
 
-    use: str
-    """The training, such as `pre-training`. Of a track of the validation split: what it chose."""
+    use: Literal["pre-training", "fine-tuning"]
+    """Without stems, or with them. Tracks of the validation split chose among checkpoints."""
 
 
 class StemSong(Record):

@@ -47,7 +47,8 @@ def trained_on(lineage: LineageGraph, mark: Mark, study: Json) -> Credits:
             rows += _songs(lineage, cause, study.get("musdb", {}))
         elif cause.stage == CHECK_MODEL.name and _has(cause, f"model/{ATTRIBUTION}"):
             rows += read_table(cause.path(lineage.home, f"model/{ATTRIBUTION}"), TrainedOn)
-    return Credits([row for row in rows if row.split != "test"], unknown)
+    used = [row for row in rows if row.split != "test"]
+    return Credits(sorted(used, key=lambda row: row.use != "pre-training"), unknown)
 
 
 def _listed(lineage: LineageGraph, cause: Mark, label: str) -> Mark | None:

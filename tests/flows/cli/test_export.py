@@ -94,8 +94,8 @@ def test_every_track_that_it_was_trained_on_is_named(
 ) -> None:
     export(tuned, tmp_path / "tuned")
     rows = read_table(tmp_path / "tuned" / "ATTRIBUTION.csv", TrainedOn)
-    [census] = finished.glob("fma/*/census.json")
-    units = [json.loads(line) for line in next(finished.glob("fma/*/units.jsonl")).open()]
+    [census], [units_file] = finished.glob("fma/*/census.json"), finished.glob("fma/*/units.jsonl")
+    units = [json.loads(line) for line in units_file.read_text().splitlines()]
     splits = {track["id"]: track["split"] for unit in units for track in unit["tracks"]}
     kept = {track for track in json.loads(census.read_text())["tracks"] if splits[track] != "test"}
     assert {row.track for row in rows if row.use == "pre-training"} == kept

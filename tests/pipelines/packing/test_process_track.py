@@ -74,7 +74,7 @@ def test_the_official_rule_takes_back_what_was_put_aside(tmp_path: Path) -> None
     assert (result.row.outcome, result.row.reason, result.row.clips_dropped) == (
         "filtered", "silent", 8,
     )  # fmt: skip
-    assert result.row.detail == "16 of 20 parts of the 10 s from 25 s on are digital silence"
+    assert result.row.detail == "10 of 20 parts of the 10 s from 20 s on are digital silence"
     assert (result.groups, result.end) == ([], 7)
 
 

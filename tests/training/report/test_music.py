@@ -5,8 +5,9 @@ from training.report.music import INVENTED, JUDGEMENT, Music, licences_of, music
 
 
 def track(licence: str, use: str = "pre-training", source: str = "fma.zip: a.mp3") -> TrainedOn:
-    return TrainedOn(
-        artist="A", title="T", licence=licence, track="1", split="training", source=source, use=use
+    given = {"licence": licence, "use": use, "source": source}
+    return TrainedOn.model_validate(
+        {"artist": "A", "title": "T", "track": "1", "split": "training", **given}
     )
 
 
