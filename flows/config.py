@@ -4,7 +4,7 @@ What all studies share is here; what one study adds is in its own `config.py`.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -19,7 +19,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from pipelines.config import SynthesisConfig
+from pipelines.config import FmaConfig, MusdbConfig, SynthesisConfig
+from pipelines.licences import allows, licence_of
 from storage.config import SECRET, Config, assigned
 from storage.records import STEMS
 
@@ -106,7 +107,7 @@ class StudyConfig(Config):
     """What every study has: its name, its data, what it is allowed. Each study adds its own."""
 
     RUNTIME: ClassVar[frozenset[str]] = frozenset({"limits", "gates"})
-    NEUTRAL: ClassVar[frozenset[str]] = frozenset({"stems"})
+    NEUTRAL: ClassVar[frozenset[str]] = frozenset({"stems", "licences"})
     STEMS_OF: ClassVar[tuple[str, ...]] = ()
     """Settings of a study's parts that hold its stems, as dotted paths."""
     OUTPUTS_OF: ClassVar[tuple[str, ...]] = ()
@@ -122,6 +123,10 @@ class StudyConfig(Config):
     """Make the archives on the spot instead of reading `data.root`."""
     stems: Annotated[tuple[str, ...], Field(min_length=1)] = STEMS
     """What songs are separated into. `--set stems=[...]` sets it in every part of the study."""
+    licences: tuple[str, ...] = ()
+    """Licences that all music has to be under, as shell patterns such as `*Attribution*`; none
+    given allows all. `--set licences=[...]` sets `fma.filters.licences`, too; songs with stems
+    under another licence are refused."""
     limits: LimitsConfig = LimitsConfig()
     """How long stages may take, how many jobs run at once, how often a run resumes."""
     gates: GatesConfig = GatesConfig()
@@ -143,28 +148,58 @@ class StudyConfig(Config):
             )
         return self
 
+    @model_validator(mode="after")
+    def _held_to_licences(self) -> Self:
+        if self.licences and (found := list(self._licence_faults())):
+            raise ValueError("; ".join(found))
+        return self
+
+    def _licence_faults(self) -> Iterator[str]:
+        """Yield, in words, which music could be under a licence that is not allowed."""
+        allowed = json.dumps(list(self.licences))
+        for name, fma in self.parts_of(FmaConfig).items():
+            if fma.filters.licences != self.licences:
+                theirs = json.dumps(list(fma.filters.licences))
+                yield (
+                    f"licences = {allowed}, but {name}.filters.licences = {theirs}; give '--set "
+                    f"licences={allowed}' alone, which sets both"
+                )
+        for name, songs in self.parts_of(MusdbConfig).items():
+            held = licence_of(songs.source, songs.licence)
+            which = f"licences = {allowed}, but the songs of {name}.archive = {songs.archive}"
+            if not held and not self.synthesis:
+                yield f"{which} state no licence; state it with '--set {name}.licence=...'"
+            elif not allows(self.licences, held) and not self.synthesis:
+                yield f"{which} are under '{held}'; allow that, too, or use other songs"
+
     def override(self, assignments: Iterable[str]) -> Self:
         """Return a copy with dotted assignments applied, such as `pretraining.optim.lr=3e-4`.
 
         `stems=[...]` also sets the stems of every part and the outputs of the models that separate
-        them, except those assigned beside it.
+        them, and `licences=[...]` the filters of tracks, except those assigned beside it.
 
         Raises:
             ConfigError: an assignment has no `=`, names no field, or has a value the field refuses.
         """
         given = list(assignments)
         named = [assigned(one, '--set stems=["vocals","rest"]') for one in given]
-        for stems in [value for path, value in named if path == "stems"][-1:]:
-            values = dict.fromkeys(self.STEMS_OF, stems)
-            if isinstance(stems, list):
-                values |= dict.fromkeys(self.OUTPUTS_OF, len(stems))
-            given += [
-                f"{path}={json.dumps(value)}"
-                for path, value in values.items()
-                if self.held(path) is not None
-                and not any(path == other or path.startswith(f"{other}.") for other, _ in named)
-            ]
+        follow = {path: held for name, value in named for path, held in self._follow(name, value)}
+        given += [
+            f"{path}={json.dumps(value)}"
+            for path, value in follow.items()
+            if self.held(path) is not None
+            and not any(path == other or path.startswith(f"{other}.") for other, _ in named)
+        ]
         return super().override(given)
+
+    def _follow(self, name: str, value: Any) -> Iterator[tuple[str, Any]]:
+        """Yield the paths of the settings that one setting sets, too, and their values."""
+        if name == "stems":
+            yield from ((path, value) for path in self.STEMS_OF)
+            if isinstance(value, list):
+                yield from ((path, len(value)) for path in self.OUTPUTS_OF)
+        if name == "licences":
+            yield from ((f"{part}.filters.licences", value) for part in self.parts_of(FmaConfig))
 
     def held(self, path: str) -> Any:
         """Return the setting at a dotted path; None where this configuration has none."""

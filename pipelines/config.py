@@ -59,8 +59,9 @@ class FilterConfig(Config):
     """Mono tracks become two equal channels, or are filtered as `mono`."""
     silence: Literal["paper", "official"] = "paper"
     """`paper`: clips with more than `silent_seconds` seconds below `silence_db` are dropped.
-    `official`: the authors' code, twenty 0.5 s chunks, exactly zero; ten in any clip drop the
-    whole track."""
+    `official`: the authors' code. Ten of twenty parts of exact zeros drop the whole track, in any
+    clip or in what is left at its end, whose last clips are moved back to end with it; mono tracks
+    are filtered, whatever `mono` says."""
     silence_db: Annotated[float, MeasuredIn("dBFS")] = -60.0
     """A second whose power (mean over channels and samples) is below is silent."""
     silent_seconds: NonNegativeInt = 5
@@ -150,6 +151,15 @@ class FmaConfig(Config):
     scheduler: str = ""
     """Address of the Dask scheduler, such as `tcp://host:8786`."""
 
+    @model_validator(mode="after")
+    def _cuts_at_hops(self) -> Self:
+        if (self.filters.silence, self.shards.storage) == ("official", "segments"):
+            raise ValueError(
+                "filters.silence=official moves the last clips of a track off the hops that "
+                "shards.storage=segments stores; set shards.storage=clips, or filters.silence=paper"
+            )
+        return self
+
 
 class ActivityConfig(Config):
     """Source activity detection: where each stem sounds (BSRNN's method, authors' form)."""
@@ -177,7 +187,7 @@ class MusdbConfig(Config):
     """A corpus of songs with stems: MUSDB18-HQ, MoisesDB, or any folder in MUSDB's layout."""
 
     RUNTIME: ClassVar[frozenset[str]] = frozenset({"workers"})
-    NEUTRAL: ClassVar[frozenset[str]] = frozenset({"stems", "mix"})
+    NEUTRAL: ClassVar[frozenset[str]] = frozenset({"stems", "mix", "licence"})
 
     source: Literal["musdb18hq", "folder", "moisesdb"] = "musdb18hq"
     """`musdb18hq`: the published zip. `folder`: songs under `train/`, `test/` and, if it is there,
@@ -188,6 +198,8 @@ class MusdbConfig(Config):
     """The archive's published sha1, checked before anything is unpacked; a folder has none."""
     md5: str | None = None
     """The archive's published md5, likewise."""
+    licence: str = ""
+    """Of the songs, where their source has none that is known: a folder's, or another zip's."""
     stems: Annotated[tuple[Name, ...], Field(min_length=1)] = STEMS
     """What songs consist of, in the order of a model's outputs. Each stem is the recording of its
     name, or a sum that `mix` names. MoisesDB's recordings are its own eleven stems; at the default,

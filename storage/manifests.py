@@ -1,5 +1,7 @@
-"""Records as JSON lines: written whole and durably, read back typed."""
+"""Records as JSON lines or as a table: written whole and durably, read back typed."""
 
+import csv
+import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
@@ -39,3 +41,30 @@ def read_rows(path: Path, kind: type[Row]) -> list[Row]:
                 "delete the file and run the stage that writes it again"
             ) from error
     return rows
+
+
+def write_table(path: Path, kind: type[Row], rows: Iterable[Row]) -> None:
+    """Write records of text as CSV (RFC 4180) under their fields' names, durably and at once."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(kind.model_fields)
+    writer.writerows(row.model_dump().values() for row in rows)
+    write_bytes(path, text.getvalue().encode())
+
+
+def read_table(path: Path, kind: type[Row]) -> list[Row]:
+    """Read records of text from CSV.
+
+    Raises:
+        ManifestError: the file is missing, or a row is no such record.
+    """
+    if not path.is_file():
+        raise ManifestError(f"table {path} is missing; run the stage that writes it again")
+    try:
+        rows = csv.DictReader(io.StringIO(path.read_bytes().decode(), newline=""), strict=True)
+        return [kind.model_validate(row) for row in rows]
+    except (ValueError, csv.Error) as error:
+        raise ManifestError(
+            f"{path} is no table of {kind.__name__} rows ({error}); delete the file and run the "
+            "stage that writes it again"
+        ) from error

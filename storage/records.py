@@ -113,6 +113,27 @@ class LedgerRow(Record):
         return self
 
 
+class Attribution(Record):
+    """Whose music one track is, and under which licence."""
+
+    artist: str
+    title: str
+    licence: str
+    """As its archive states it; empty where it states none."""
+    track: str
+    """Its id, or a song's name."""
+    split: str
+    source: str
+    """The archive, or folder, and the track's name in it."""
+
+
+class TrainedOn(Attribution):
+    """One track that a model was trained on."""
+
+    use: Literal["pre-training", "fine-tuning"]
+    """Without stems, or with them. Tracks of the validation split chose among checkpoints."""
+
+
 class StemSong(Record):
     """One song of a stems corpus."""
 

@@ -12,16 +12,17 @@ import typer
 from flows.cli.lineage import Found, home_around, value_of
 from flows.cli.options import AsJson
 from flows.cli.output import View, stdout_view
+from flows.stages.attribution import Credits, trained_on
 from flows.stages.lineage import LineageGraph
 from flows.studies import claims
 from storage.config import Json
 from storage.errors import CheckpointError, ConfigError
 from storage.files import arriving, disk_errors, hash_file, read_json, write_bytes, write_json
-from storage.home.layout import Home
+from storage.home.layout import ATTRIBUTION, Home
 from storage.home.marks import Mark
-from storage.manifests import read_rows
+from storage.manifests import read_rows, read_table, write_table
 from storage.names.spelling import printable
-from storage.records import SongScore
+from storage.records import SongScore, TrainedOn
 from training.model_folder import (
     EXPLANATION,
     WEIGHTS,
@@ -32,6 +33,7 @@ from training.model_folder import (
 )
 from training.report import card, score_table
 from training.report.formats import count
+from training.report.music import licences_of, music_of
 from training.report.score_tables import ScoreTable
 
 app = typer.Typer()
@@ -48,7 +50,7 @@ def export(
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
     as_json: AsJson = False,
 ) -> None:
-    """Copy a trained model out: weights, JSON, card and lineage."""
+    """Copy a trained model out: weights, JSON, card, lineage and attribution."""
     export_model(run_directory, out, stdout_view(as_json))
 
 
@@ -56,7 +58,8 @@ def export_model(run_directory: Path, out: Path, view: View) -> None:
     """Write a training run's model to a folder of its own.
 
     `model.safetensors` and `model.json` are copied byte for byte and compared; `README.md` is the
-    model's card with its scores, `lineage.json` says what it was made from.
+    model's card with its scores, `lineage.json` says what it was made from, and `ATTRIBUTION.csv`
+    names every track that it was trained on.
 
     Raises:
         ConfigError: the directory holds no trained model, or `out` exists and is not empty.
@@ -91,21 +94,44 @@ def _copy(source: Path, target: Path, sha256: str) -> None:
 
 
 def _explain(model: Path, out: Path, explanation: Json) -> None:
-    """Write the card and, of a model in a home, its lineage."""
+    """Write the card, the attribution and, of a model in a home, its lineage."""
     home = home_around(model)
     mark = _mark_of(home, model) if home else None
-    scores, study = score_table([]), _recipe(explanation)
+    scores, study = score_table([]), _recipe(model, explanation)
+    music = Credits(_listed_beside(model), [])
     if home and mark:
         graph = LineageGraph(home)
-        found = Found(str(model), mark, "its path")
-        write_json(out / LINEAGE, value_of(graph, found))
         scores, study = _scores(home, mark, graph), _study(home, mark, graph) or study
-    text = card.markdown(printable(out.name), study, scores)
+        music = trained_on(graph, mark, study)
+        found = value_of(graph, Found(str(model), mark, "its path"))
+        write_json(out / LINEAGE, found | {"music": _music(study, music)})
+    if music.rows:
+        write_table(out / ATTRIBUTION, TrainedOn, music.rows)
+    licences = licences_of(study, music_of(music.rows), music.unknown)
+    text = card.markdown(printable(out.name), study, scores, licences)
     write_bytes(out / CARD, text.encode())
 
 
-def _recipe(explanation: Json) -> Json:
-    """Return the recipe that a model's own JSON names, as the part of a study that it is."""
+def _music(study: Json, music: Credits) -> Json:
+    """Return, for machines, which licences were asked for, and which the music has."""
+    return {
+        "licences_allowed": study.get("licences", []),
+        "trained_on": [one._asdict() for one in music_of(music.rows)],
+        "not_listed": music.unknown,
+    }
+
+
+def _listed_beside(model: Path) -> list[TrainedOn]:
+    """Return what an exported model says of its training; nothing if it says nothing."""
+    listed = model / ATTRIBUTION
+    return read_table(listed, TrainedOn) if listed.is_file() else []
+
+
+def _recipe(model: Path, explanation: Json) -> Json:
+    """Return what a model's own JSON says of how it was made, as the part of a study that it is."""
+    if origin := explanation.get("imported_from"):
+        stems = {"stems": list(stems_of(model))}
+        return {"imported": origin, "model": explanation.get("model", {}), "evaluation": stems}
     recipe = explanation.get("recipe", {"model": explanation.get("model", {})})
     tuned = recipe.get("objective", {}).get("kind", "supervised") == "supervised"
     return {"finetuning" if tuned else "pretraining": recipe}

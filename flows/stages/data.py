@@ -15,7 +15,7 @@ from flows.stages.units import Units
 from pipelines.config import ActivityConfig, FmaConfig, MusdbConfig, SynthesisConfig
 from storage.config import Json
 from storage.home import marks
-from storage.home.layout import Corpus, Home
+from storage.home.layout import ATTRIBUTION, Corpus, Home
 from storage.manifests import read_rows
 from storage.records import LedgerRow, StemSong, Track
 from storage.tally import Tally
@@ -76,10 +76,13 @@ def _census(site: Site, config: FmaConfig, inputs: Inputs) -> Built:
     units.fetch_ledgers(done)
     census = take_census(units.corpus, units.stored(), list(done.values()), config)
     over_budget(census, config.error_budget)
-    outputs = {"census.json": units.corpus.census, "index.json": units.corpus.index}
+    corpus = units.corpus
+    outputs = {"census.json": corpus.census, "index.json": corpus.index}
+    described = {"README.md": corpus.card, ATTRIBUTION: corpus.attribution}
     # Facts are read with the mark each time and shown in logs: the list of up to a hundred
     # thousand tracks stays in the file.
-    return Built(outputs, census.model_dump(mode="json", exclude={"tracks"}))
+    facts = census.model_dump(mode="json", exclude={"tracks"})
+    return Built({**outputs, **described}, facts, about=tuple(described))
 
 
 def _unpack(site: Site, config: MusdbConfig, inputs: Inputs) -> Built:
@@ -191,7 +194,7 @@ PLAN = Stage(
     _plan,
     matters=lambda config: config.model_dump(mode="json", include={"seed", "unit_tracks"}),
 )
-CENSUS = Stage("census", 2, _census, role=Role.CENSUS)
+CENSUS = Stage("census", 3, _census, role=Role.CENSUS)
 UNPACK = Stage(
     "unpack-musdb",
     1,

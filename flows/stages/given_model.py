@@ -14,7 +14,8 @@ from flows.stages.stage import Built, Inputs, Site, Stage
 from storage.config import Config, Json
 from storage.errors import CheckpointError, ConfigError, ManifestError
 from storage.files import arriving, hash_file
-from storage.home.layout import Home
+from storage.home import marks
+from storage.home.layout import ATTRIBUTION, Home
 from storage.home.marks import Mark
 from training.model_folder import (
     EXPLANATION,
@@ -105,6 +106,7 @@ def _copy_of(home: Home, path: Path) -> Path | None:
         return None
     last = max(found, key=lambda mark: mark.finished)
     try:
+        marks.fetch(home, [last], lambda output: output.about)
         explanation = last.path(home, f"model/{EXPLANATION}")
     except ManifestError:
         return None
@@ -127,6 +129,12 @@ def _check(site: Site, config: GivenModelConfig, inputs: Inputs) -> Built:
                 f"{source / name} is damaged or was changed meanwhile: its sha256 is not "
                 f"{wanted[name]}; import or export the model again"
             )
+    made = {f"model/{name}": copy / name for name in NAMES}
+    about = f"model/{ATTRIBUTION}"
+    if (source / ATTRIBUTION).is_file():
+        made[about] = copy / ATTRIBUTION
+        with arriving(made[about]) as temporary:
+            shutil.copyfile(source / ATTRIBUTION, temporary)
     settings, origin = settings_of(copy), explanation.get("imported_from", {})
     facts: Json = {
         "kind": settings.kind,
@@ -135,7 +143,7 @@ def _check(site: Site, config: GivenModelConfig, inputs: Inputs) -> Built:
         "imported_from": origin.get("name", ""),
         "folder": site.settings["path"],
     }
-    return Built({f"model/{name}": copy / name for name in NAMES}, facts)
+    return Built(made, facts, about=(about,))
 
 
 CHECK_MODEL = Stage("check-model", 1, _check)

@@ -46,7 +46,8 @@ def _examine(site: Site, gates: GatesConfig, inputs: Inputs) -> Built:
     if faults:
         site.watch.log(f"the data is worse than the gates ask: {listed}", logging.WARNING)
     marks.fetch(site.home, [census], lambda output: True)
-    outputs = {output.label: site.home.path(output.path) for output in census.outputs}
+    decisive = [output for output in census.outputs if not output.about]
+    outputs = {output.label: site.home.path(output.path) for output in decisive}
     return Built(outputs, {"faults": faults})
 
 

@@ -20,13 +20,13 @@ def scores_of(home: Home, mark: Mark) -> list[SongScore]:
     return read_rows(mark.path(home, "scores.jsonl"), SongScore)
 
 
-def lineage_of(home: Home, inputs: Inputs) -> tuple[Lineage, ...]:
+def lineage_of(graph: LineageGraph, inputs: Inputs) -> tuple[Lineage, ...]:
     """Return all that led to what a page shows, as the page shows it.
 
     Trainings and evaluations are named as the page's inputs, since a study has several of each.
     """
     names = {mark.key: label for label, mark in inputs.items() if mark.stage in SEVERAL}
-    made = LineageGraph(home).causes_first(inputs.values())
+    made = graph.causes_first(inputs.values())
     return tuple(_shown(mark, names.get(mark.key, mark.stage)) for mark in made)
 
 

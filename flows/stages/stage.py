@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -41,6 +41,8 @@ class Built(NamedTuple):
     facts: Json
     earlier_seconds: float = 0.0
     """Of the attempts that this one resumed."""
+    about: Collection[str] = ()
+    """Labels of outputs that only describe the others to people: no part of their digest."""
 
 
 UNLIMITED = TimeLimit(24.0 * 365, "no limit")
@@ -117,7 +119,7 @@ def perform(site: Site, stage: Stage, config: Config, inputs: Inputs) -> Perform
             with within(site.limit, f"stage {stage.name}"):
                 built = stage.build(site, config, inputs)
             seconds = built.earlier_seconds + time.monotonic() - started
-            mark = marks.commit(site.home, work, built.outputs, built.facts, seconds)
+            mark = marks.commit(site.home, work, built.outputs, built.facts, seconds, built.about)
     return Performed(mark, cached=False)
 
 

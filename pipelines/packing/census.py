@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipelines.config import FmaConfig
+from pipelines.packing.cards.card import write_card
+from pipelines.packing.cards.contents import Contents
 from pipelines.packing.unit_work import SHARD
 from pipelines.tracks.plan import Plan, StoredPlan
 from storage.errors import DataError, ManifestError
@@ -70,7 +72,7 @@ class _Sums:
                 self.tracks[row.track] = row.clips
 
     def census(self) -> Census:
-        lost = {reason: _hours(seconds) for reason, seconds in sorted(self.lost.items()) if seconds}
+        lost = {reason: _hours(seconds) for reason, seconds in sorted(self.lost.items())}
         return Census(
             tracks_in=self.tally.total,
             **self.tally.as_facts(),
@@ -78,14 +80,15 @@ class _Sums:
             hours=_hours(self.kept_seconds),
             tracks=dict(sorted(self.tracks.items())),
             hours_in=_hours(self.seconds),
-            hours_lost=lost,
+            # Lengths are rounded before and after resampling: a millisecond is none.
+            hours_lost={reason: hours for reason, hours in lost.items() if hours > 0},
         )
 
 
 def take_census(
     corpus: Corpus, plan: Plan | StoredPlan, marks: Sequence[Mark], config: FmaConfig
 ) -> Census:
-    """Add up the ledgers of all units; write `index.json` and `census.json`.
+    """Add up the ledgers of all units; write the index, the census, the card and the attribution.
 
     Units and ledgers pass through one by one: memory grows with shards and kept tracks alone. One
     process at a time.
@@ -94,7 +97,7 @@ def take_census(
         ManifestError: a unit is not packed, or a track has no ledger row, or two.
     """
     by_unit = {mark.inputs["unit"]: mark for mark in marks}
-    sums, shards = _Sums(), list[ShardInfo]()
+    sums, contents, shards = _Sums(), Contents(config.archive), list[ShardInfo]()
     for digest, unit in plan.each():
         mark = by_unit.get(digest)
         if mark is None:
@@ -104,12 +107,14 @@ def take_census(
         _require_all(corpus, unit, rows)
         _require_clips(corpus, unit, rows, made)
         sums.add(rows)
+        contents.add(unit.tracks, rows)
         shards += made
     census = sums.census()
     _require_balance(corpus, plan.tracks, census)
     clear_remains(corpus.index, corpus.census)
     write_json(corpus.index, plain(_index(shards, config)))
     write_json(corpus.census, plain(census))
+    write_card(corpus, config, contents, plain(census), plan.digest())
     return census
 
 

@@ -22,8 +22,6 @@ from storage.errors import DecodeError
 STEREO = 2
 FAINTEST = 1e-12
 """Mean square that stands in for digital silence in dB: -120 dBFS, below 16 bits' own noise."""
-OFFICIAL_CHUNKS = 20
-OFFICIAL_SILENT = 10
 
 
 class Conformer:
@@ -82,7 +80,8 @@ class Clip(NamedTuple):
 
     number: int
     """Counted by its start, dropped neighbours included."""
-    start_seconds: int
+    start_seconds: float
+    """A whole number, except of clips that are moved to end with their track."""
     pieces: tuple[Piece, ...]
     kept: bool
     """Whether the silence rule lets it live, as far as this clip alone decides that."""
@@ -94,7 +93,10 @@ class Clip(NamedTuple):
 
 
 class Cutter:
-    """Cuts [2, frames], block by block, into every whole clip; a shorter remainder is left."""
+    """Cuts [2, frames], block by block, into every whole clip; a shorter remainder is left.
+
+    The paper's rule: more than `silent_seconds` seconds below `silence_db` drop a clip.
+    """
 
     def __init__(self, sample_rate: int, clips: ClipConfig, filters: FilterConfig) -> None:
         self._rate, self._clips, self._filters = sample_rate, clips, filters
@@ -109,7 +111,7 @@ class Cutter:
         self.loudest = -math.inf
         """dBFS of the loudest second in any clip so far."""
         self.lost = False
-        """Whether the official rule drops the whole track."""
+        """Whether the whole track is dropped, whatever was kept of it."""
 
     def take(self, sound: Waveform) -> Iterator[Clip]:
         """Take the next frames; yield the clips that they complete."""
@@ -123,36 +125,39 @@ class Cutter:
             if self._filled == len(self._buffer):
                 yield from self._completed()
 
+    def rest(self) -> Iterator[Clip]:
+        """Yield the clips that the track's end completes: none by this rule."""
+        yield from ()
+
+    def silence(self) -> str:
+        """Say why no clip is left of a track."""
+        return f"none of {self.clips} clips; loudest second {self.loudest:.1f} dBFS"
+
     def _completed(self) -> Iterator[Clip]:
-        sound = self._buffer.T
-        decibels = 10 * np.log10(np.maximum(second_powers(sound, self._rate), FAINTEST))
-        self._window.append(Piece(self._pieces, sound, tuple(decibels.tolist()), clipped(sound)))
+        self._window.append(self._piece(self._pieces, self._buffer.T))
         self._pieces += 1
         self._buffer, self._filled = self._fresh(), 0
         first = self._pieces - self._per_clip
         if first >= 0 and first % self._per_hop == 0:
-            yield self._clip(first)
+            pieces = tuple(self._window)
+            kept = self._keeps(first, pieces)
+            start = first * self._seconds
+            yield self._counted(Clip(first // self._per_hop, start, pieces, kept))
 
-    def _clip(self, first: int) -> Clip:
-        pieces = tuple(self._window)
-        kept = not self._is_silent(pieces)
-        self.lost |= self._filters.silence == "official" and not kept
-        self.loudest = max(self.loudest, *(max(piece.power_db) for piece in pieces))
+    def _piece(self, number: int, sound: Waveform) -> Piece:
+        decibels = 10 * np.log10(np.maximum(second_powers(sound, self._rate), FAINTEST))
+        return Piece(number, sound, tuple(decibels.tolist()), clipped(sound))
+
+    def _counted(self, clip: Clip) -> Clip:
+        self.loudest = max(self.loudest, *clip.power_db)
         self.clips += 1
-        return Clip(first // self._per_hop, first * self._seconds, pieces, kept)
+        return clip
 
-    def _is_silent(self, pieces: tuple[Piece, ...]) -> bool:
-        """Apply the silence rule to one clip.
-
-        `paper`: more than `silent_seconds` seconds below `silence_db` drop a clip. `official`:
-        twenty chunks a clip, silent if exactly zero; ten in any clip drop the whole track.
-        """
-        if self._filters.silence == "official":
-            zeros = zero_chunks(np.concatenate([piece.sound for piece in pieces], axis=1))
-            return zeros >= OFFICIAL_SILENT
+    def _keeps(self, first: int, pieces: tuple[Piece, ...]) -> bool:
+        """Judge one clip, whose first piece is the track's piece `first`."""
         powers = (power for piece in pieces for power in piece.power_db)
         silent = sum(power < self._filters.silence_db for power in powers)
-        return silent > self._filters.silent_seconds
+        return silent <= self._filters.silent_seconds
 
     def _fresh(self) -> npt.NDArray[np.float32]:
         return np.empty((self._seconds * self._rate, STEREO), np.float32)
@@ -181,10 +186,3 @@ def clipped(sound: Waveform) -> int:
     if sound.max() <= 1 and sound.min() >= -1:
         return 0
     return int(np.count_nonzero(np.abs(sound) > 1))
-
-
-def zero_chunks(sound: Waveform) -> int:
-    """Return how many of a clip's twenty chunks are exactly zero."""
-    edges = np.arange(OFFICIAL_CHUNKS) * sound.shape[1] // OFFICIAL_CHUNKS
-    peaks = np.maximum.reduceat(np.abs(sound).max(axis=0), edges)
-    return int(np.count_nonzero(peaks == 0))

@@ -9,10 +9,10 @@ default keeps every track.
 """
 
 from collections.abc import Callable, Iterable
-from fnmatch import fnmatchcase
 from typing import NamedTuple, TypeVar
 
 from pipelines.config import FmaConfig
+from pipelines.licences import allows
 from pipelines.packing.clips import Cutter
 from storage.audio.decoding import Decoding, Form
 from storage.records import Track
@@ -31,8 +31,8 @@ class Rejection(NamedTuple):
 
 def licence(track: Track, config: FmaConfig) -> Rejection | None:
     """Reject what is not licensed as the configuration allows."""
-    allowed, held = config.filters.licences, track.licence.casefold()
-    if not allowed or any(fnmatchcase(held, pattern.casefold()) for pattern in allowed):
+    allowed = config.filters.licences
+    if not allowed or allows(allowed, track.licence):
         return None
     return Rejection("licence", track.licence or "none stated")
 
@@ -53,8 +53,9 @@ def rate_below(song: Form, config: FmaConfig) -> Rejection | None:
 
 
 def mono(song: Form, config: FmaConfig) -> Rejection | None:
-    """Reject single channels, where the configuration says so."""
-    if song.channels > 1 or config.filters.mono == "duplicate":
+    """Reject single channels, where the configuration or the authors' rule says so."""
+    rules = (config.filters.mono, config.filters.silence)
+    if song.channels > 1 or rules == ("duplicate", "paper"):
         return None
     return Rejection("mono", "1 channel")
 
@@ -85,6 +86,4 @@ def first(rejections: Iterable[Rejection | None]) -> Rejection | None:
 
 def silent(cutter: Cutter) -> Rejection:
     """Say why no clip of a track survived the silence rule."""
-    return Rejection(
-        "silent", f"none of {cutter.clips} clips; loudest second {cutter.loudest:.1f} dBFS"
-    )
+    return Rejection("silent", cutter.silence())

@@ -5,12 +5,14 @@ block by block.
 """
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.archives.sources import Extent, extract
 from pipelines.config import FmaConfig
-from pipelines.packing.clips import Conformer, Cutter
+from pipelines.packing.clips import Clip, Conformer
+from pipelines.packing.cutters.official import cutter_of
 from pipelines.packing.filters import DECODED, OPENED, Rejection, judge, silent
 from pipelines.packing.staging_file import ClipWriter, Group, PieceEncoder, StagingFile
 from storage.audio.decode import decode_into
@@ -123,18 +125,20 @@ class _TrackWriter:
         rate = config.filters.sample_rate
         self._task, self._about = task, about
         self._conformer = Conformer(form, rate)
-        self._cutter = Cutter(rate, config.clips, config.filters)
+        self._cutter = cutter_of(config)
         encoder = PieceEncoder(rate, config.shards)
         self._clips = ClipWriter(task.track.id, staging, encoder, config.shards)
-        self._kept = self._kept_seconds = self._covered = 0
+        self._kept = 0
+        self._kept_seconds = self._covered = 0.0
 
     def take(self, block: Waveform) -> None:
         """Take the next frames as they were decoded."""
-        self._cut(self._conformer.take(block))
+        self._stage(self._cutter.take(self._conformer.take(block)))
 
     def finish(self, row: Json) -> TrackResult:
         """Return what became of the track."""
-        self._cut(self._conformer.rest())
+        self._stage(self._cutter.take(self._conformer.rest()))
+        self._stage(self._cutter.rest())
         dropped = self._cutter.clips - self._kept
         if self._cutter.lost or not self._kept:
             row = row | {"clips_dropped": self._cutter.clips}
@@ -144,13 +148,13 @@ class _TrackWriter:
             outcome="kept",
             clips=self._kept,
             clips_dropped=dropped,
-            kept_seconds=self._kept_seconds,
+            kept_seconds=round(self._kept_seconds, 3),
         )
         last = self._clips.groups[-1].samples[-1]
         return TrackResult(done, self._clips.groups, last.offset + last.bytes)
 
-    def _cut(self, sound: Waveform) -> None:
-        for clip in self._cutter.take(sound):
+    def _stage(self, clips: Iterator[Clip]) -> None:
+        for clip in clips:
             if not clip.kept or self._cutter.lost:
                 continue
             self._clips.write(clip, self._about)

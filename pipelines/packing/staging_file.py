@@ -126,7 +126,7 @@ class ClipWriter:
         clips.append(ClipStart(key_of(self._track, clip), begin - (self._next - len(samples))))
 
 
-def _describe(start_seconds: int, pieces: Sequence[Piece]) -> Json:
+def _describe(start_seconds: float, pieces: Sequence[Piece]) -> Json:
     return {
         "start_seconds": start_seconds,
         "power_db": [round(power, 2) for piece in pieces for power in piece.power_db],

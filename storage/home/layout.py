@@ -7,6 +7,9 @@ from pathlib import Path
 from storage.files import hash_file
 from storage.stores.base import FolderStore, Seen, Store
 
+ATTRIBUTION = "ATTRIBUTION.csv"
+"""Beside a corpus's shards, and beside an exported model: whose music it is made of."""
+
 
 class Home:
     """The folder that contains everything that a study produces.
@@ -21,6 +24,7 @@ class Home:
         fma/<key>/units/0003.jsonl         the outcome of each track of unit 0003
         fma/<key>/shards/0003-00.tar       clips; 0003-00.idx.json: their offsets in it
         fma/<key>/index.json census.json   totals of all units
+        fma/<key>/README.md                the corpus's card; ATTRIBUTION.csv: whose music it is
         musdb/<key>/train|test/<song>/     stems as WAV
         musdb/<key>/songs/<id>/            MoisesDB's songs, mixed; mixed.json is written last
         musdb/<key>/songs.jsonl            songs with their split
@@ -196,6 +200,16 @@ class Corpus:
     def census(self) -> Path:
         """How many tracks were kept, filtered and quarantined, and why."""
         return self.root / "census.json"
+
+    @property
+    def card(self) -> Path:
+        """What the corpus is, for people."""
+        return self.root / "README.md"
+
+    @property
+    def attribution(self) -> Path:
+        """Artist, title, licence and source of each kept track."""
+        return self.root / ATTRIBUTION
 
     @property
     def songs(self) -> Path:

@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,10 +31,8 @@ CONCURRENCY = 16
 """Concurrent requests to a store that look up marks or download outputs."""
 FEW_OUTPUTS = 8
 """Up to so many outputs are looked up one by one, more by listing their folders."""
-
 CHUNK_BYTES = 64 << 20
 """Read at a time from an object whose checksum is computed."""
-
 Look = Callable[[str], Seen | None]
 
 
@@ -49,6 +47,8 @@ class Output(Record):
     sha256: str
     version: str
     """A file's time or an object's ETag; while it is the same, the content is not read again."""
+    about: bool = False
+    """Whether it only describes the others to people, and is no part of the digest."""
 
 
 class Mark(Record):
@@ -62,7 +62,7 @@ class Mark(Record):
     """Digest of each input's outputs."""
     outputs: tuple[Output, ...]
     digest: str
-    """Digest of all outputs' labels and contents."""
+    """Digest of the outputs' labels and contents."""
     facts: Json
     """Small results to show: counts, scores."""
     seconds: float
@@ -178,12 +178,16 @@ def fetch(home: Home, marks: Iterable[Mark], wanted: Callable[[Output], bool]) -
         return
     outputs = [output for mark in marks for output in mark.outputs if wanted(output)]
     with ThreadPoolExecutor(CONCURRENCY) as pool:
-        for _ in pool.map(lambda one: home.fetch(home.path(one.path), one.sha256), outputs):
-            pass
+        list(pool.map(lambda one: home.fetch(home.path(one.path), one.sha256), outputs))
 
 
 def commit(
-    home: Home, work: Work, outputs: Mapping[str, Path], facts: Json, seconds: float
+    home: Home,
+    work: Work,
+    outputs: Mapping[str, Path],
+    facts: Json,
+    seconds: float,
+    about: Collection[str] = (),
 ) -> Mark:
     """Write and return the mark of finished work. The caller holds the work's lock.
 
@@ -193,12 +197,14 @@ def commit(
         outputs: finished files by their labels.
         facts: small results to show.
         seconds: how long the work took.
+        about: labels of files that only describe the others; the digest is without them.
 
     Raises:
         ManifestError: an output does not exist.
     """
     clear_remains(home.mark(work.stage, work.key))
-    described = tuple(_describe(home, label, path) for label, path in sorted(outputs.items()))
+    made = sorted(outputs.items())
+    described = tuple(_describe(home, label, path, label in about) for label, path in made)
     mark = Mark(
         stage=work.stage,
         version=work.version,
@@ -206,7 +212,7 @@ def commit(
         config=work.config,
         inputs=dict(work.inputs),
         outputs=described,
-        digest=digest_of([[output.label, output.sha256] for output in described]),
+        digest=digest_of([[one.label, one.sha256] for one in described if not one.about]),
         facts=facts,
         seconds=round(seconds, 3),
         built_by=builder(),
@@ -276,7 +282,7 @@ def _restore_time(path: Path, seen: Seen, output: Output) -> None:
             os.utime(path, ns=(status.st_atime_ns, int(output.version)))
 
 
-def _describe(home: Home, label: str, path: Path) -> Output:
+def _describe(home: Home, label: str, path: Path, about: bool) -> Output:
     # The version is taken before the content is read: a change in between is then noticed.
     seen = FolderStore(path.parent).seen(path.name)
     if seen is None:
@@ -290,4 +296,5 @@ def _describe(home: Home, label: str, path: Path) -> Output:
         bytes=seen.bytes,
         sha256=sha256,
         version=seen.version,
+        about=about,
     )

@@ -17,7 +17,9 @@ from pipelines.stems.musdb import unpack
 from pipelines.tracks.fma import read_tracks
 from pipelines.tracks.plan import make_plan
 from storage.errors import DataError
-from storage.home.layout import Home
+from storage.home.layout import Corpus, Home
+from storage.manifests import read_rows
+from storage.records import LedgerRow
 
 DATA = Path(
     os.environ.get("STEMWORKS_REAL_DATA", Path(__file__).parents[2].parent / "shared" / "data")
@@ -54,12 +56,10 @@ def test_the_archives_are_the_known_ones(name: str, sha1: str) -> None:
     assert check_archive(DATA / name, sha1) == sha1
 
 
-@pytest.mark.parametrize("storage", ["clips", "segments"])
-def test_the_census_of_the_tiny_archive(tmp_path: Path, storage: str) -> None:
-    config = FmaConfig(archive="fma_tiny.zip", unit_tracks=6)
-    config = config.override([f"shards.storage={storage}"])
+def census_of(folder: Path, *settings: str) -> tuple[Census, Corpus, FmaConfig]:
+    config = FmaConfig(archive="fma_tiny.zip", unit_tracks=6).override(settings)
     plan = make_plan(read_tracks(DATA / "fma_tiny.zip", DATA / "fma_metadata.zip"), config)
-    home = Home(tmp_path)
+    home = Home(folder)
     corpus = home.corpus("fma", corpus_key(plan, config))
     source = Source(
         location=str(DATA / "fma_tiny.zip"), bytes=(DATA / "fma_tiny.zip").stat().st_size
@@ -68,7 +68,12 @@ def test_the_census_of_the_tiny_archive(tmp_path: Path, storage: str) -> None:
         PackRequest(home.url, home.relative(corpus.root), source, unit, config)
         for unit in plan.units
     ]
-    census = take_census(corpus, plan, pack_units(requests, 2), config)
+    return take_census(corpus, plan, pack_units(requests, 2), config), corpus, config
+
+
+@pytest.mark.parametrize("storage", ["clips", "segments"])
+def test_the_census_of_the_tiny_archive(tmp_path: Path, storage: str) -> None:
+    census, corpus, config = census_of(tmp_path, f"shards.storage={storage}")
     assert (census.tracks_in, census.kept, census.clips) == (17, 10, 109)
     assert census.filtered == {"rate_below_44100": 2, "too_short": 2}
     assert census.quarantined == {"empty": 1, "not_audio": 1, "truncated": 1}
@@ -77,6 +82,16 @@ def test_the_census_of_the_tiny_archive(tmp_path: Path, storage: str) -> None:
     assert Census.model_validate(json.loads(corpus.census.read_text())) == census
     with pytest.raises(DataError, match="3 of 17 tracks"):
         over_budget(census, config.error_budget)
+
+
+def test_the_census_by_the_authors_own_rules(tmp_path: Path) -> None:
+    census, corpus, _ = census_of(tmp_path, "filters.silence=official")
+    assert (census.tracks_in, census.kept, census.clips) == (17, 7, 105)
+    assert census.filtered == {"mono": 1, "rate_below_44100": 2, "silent": 2, "too_short": 2}
+    assert census.hours_lost.get("unclipped", 0) == 0, "the last clips end with their tracks"
+    rows = [row for path in corpus.root.glob("units/*.jsonl") for row in read_rows(path, LedgerRow)]
+    [silent] = [row for row in rows if row.track == "001686"]
+    assert silent.detail == "20 of 20 parts of the 0.845 s from 45 s on are digital silence"
 
 
 def test_the_tiny_stems(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from storage.errors import ManifestError
-from storage.manifests import read_rows, write_rows
-from storage.records import ChannelMap, LedgerRow, Track
+from storage.manifests import read_rows, read_table, write_rows, write_table
+from storage.records import Attribution, ChannelMap, LedgerRow, Track
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]), max_size=20)
 
@@ -57,3 +57,31 @@ def test_a_ledger_row_has_a_reason_or_is_kept() -> None:
 def test_a_channel_map_is_one_to_one() -> None:
     with pytest.raises(ValidationError, match="distinct"):
         ChannelMap(stems=("a", "b"), channels=(3, 3), votes=((1,), (1,)), chunks=2)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    texts=st.lists(
+        st.lists(st.text(st.characters(codec="utf-8"), max_size=8), min_size=6, max_size=6),
+        max_size=4,
+    )
+)
+def test_tables_round_trip_whatever_they_hold(tmp_path: Path, texts: list[list[str]]) -> None:
+    names = list(Attribution.model_fields)
+    rows = [Attribution(**dict(zip(names, text, strict=True))) for text in texts]
+    write_table(tmp_path / "rows.csv", Attribution, rows)
+    assert read_table(tmp_path / "rows.csv", Attribution) == rows
+    head = (tmp_path / "rows.csv").read_bytes().split(b"\r\n")[0]
+    assert head == b"artist,title,licence,track,split,source"
+
+
+@pytest.mark.parametrize("text", ["artist\nA\n", "a,b\n1,2\n", '"', "\xff"])
+def test_what_is_no_table_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "rows.csv"
+    with pytest.raises(ManifestError, match=r"rows\.csv is missing"):
+        read_table(path, Attribution)
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ManifestError, match=r"rows\.csv is no table of Attribution rows"):
+        read_table(path, Attribution)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from training.report.comparison import Comparison, Findings
 from training.report.material import Curve, Lineage, Material, Row
+from training.report.music import music_of
 from training.report.score_tables import (
     ScoreLine,
     ScoreTable,
@@ -26,6 +27,7 @@ __all__ = [
     "ScoreTable",
     "gain_line",
     "gain_over_trivial",
+    "music_of",
     "score_table",
     "write_comparison",
     "write_report",

@@ -25,15 +25,18 @@ USES = (
     "Not for identifying or imitating singers, and no licence to the recordings that it separates."
 )
 
+IMPORTED = (
+    "Splits recorded music into {stems}. It was imported: for what it is fit, its publisher says."
+)
+
+NAMELESS = (
+    "Separates recorded music; its outputs have no names. It was imported: for what it is fit, its "
+    "publisher says."
+)
+
 UNTUNED = (
     "Pre-trained by mixture invariant training on mixtures alone, at 44.1 kHz in stereo: its "
     "outputs have no names, and none of them is a stem yet. To be fine-tuned."
-)
-
-LICENCES = (
-    "MUSDB18-HQ is for educational and research use only. Tracks of the Free Music Archive "
-    "have licences of their own, most of them non-commercial; each clip's JSON holds its "
-    "track's. What they permit for a model trained on them is for its user to judge."
 )
 
 SYNTHETIC = (
@@ -41,7 +44,7 @@ SYNTHETIC = (
 )
 
 
-def markdown(title: str, study: Json, scores: ScoreTable) -> str:
+def markdown(title: str, study: Json, scores: ScoreTable, licences: str) -> str:
     """Return the card of a separator, for a README.md beside its weights.
 
     Args:
@@ -49,12 +52,14 @@ def markdown(title: str, study: Json, scores: ScoreTable) -> str:
         study: the parts of a study's configuration that the separator was made by: without
             `pretraining` it was trained from scratch, without `finetuning` it is pre-trained alone.
             `given`: the facts of the model that it was made from, where that was no pre-training.
+            `imported`: of a model that was imported, what its `model.json` says of its checkpoint.
         scores: of the separator; may be empty.
+        licences: the paragraph about the music that it was trained on (`music.licences_of`).
     """
     facts = "".join(f"| {name} | {value} |\n" for name, value in facts_of(study))
     return (
         f"# {title}\n\n{uses_of(study)}\n\n## Made of\n\n| | |\n|---|---|\n{facts}\n"
-        f"{LICENCES}\n\n## Scores in dB\n\n"
+        f"## Licences\n\n{licences}\n\n## Scores in dB\n\n"
         f"{scores.markdown() if scores.lines else 'Not scored.'}\n"
         f"\n## To load\n\n```python\n{LOADING.format(folder='.')}```\n\n{interface_of(study)}\n"
     )
@@ -62,23 +67,24 @@ def markdown(title: str, study: Json, scores: ScoreTable) -> str:
 
 def uses_of(study: Json) -> str:
     """Return what the separator is for, and what it is not for."""
-    if "finetuning" not in study:
-        return UNTUNED
-    named = ["everything else" if stem == "other" else stem for stem in _stems(study)]
-    *others, last = [name.replace("_", " ") for name in named]
-    return USES.format(stems=f"{', '.join(others)} and {last}" if others else last)
+    stems = _stems(study)
+    if "imported" in study:
+        return IMPORTED.format(stems=_listed(stems)) if stems else NAMELESS
+    return USES.format(stems=_listed(stems)) if "finetuning" in study else UNTUNED
 
 
 def interface_of(study: Json) -> str:
     """Return what the loaded separator takes and gives; nothing if its outputs have no names."""
-    if "finetuning" not in study:
-        return ""
     stems = _stems(study)
+    if not stems or not {"finetuning", "imported"} & study.keys():
+        return ""
     return INTERFACE.format(number=len(stems), stems=", ".join(stems))
 
 
 def facts_of(study: Json) -> list[tuple[str, str]]:
     """Return what a study's configuration says about its separator, as names and values."""
+    if "imported" in study:
+        return _facts_of_imported(study)
     synthetic, facts = bool(study.get("synthesis")), []
     if "pretraining" in study:
         facts += [
@@ -94,8 +100,27 @@ def facts_of(study: Json) -> list[tuple[str, str]]:
     facts.insert(0, ("Model", _size(last.get("model", {}))))
     if "given" in study:
         facts.insert(1, ("Made from", _origin(study["given"])))
+    if "licences" in study:
+        facts.append(("Held to the licences", ", ".join(study["licences"])))
     facts.append(("Seed", str(last.get("loop", {}).get("seed", "unknown"))))
     return [*facts, ("Caution", SYNTHETIC)] if synthetic else facts
+
+
+def _facts_of_imported(study: Json) -> list[tuple[str, str]]:
+    origin = study["imported"]
+    return [
+        ("Model", _size(study.get("model", {}))),
+        ("Imported from", f"the checkpoint {origin.get('name', 'of an unknown name')}"),
+        ("Its sha256", str(origin.get("sha256", "unknown"))),
+        ("Trained on", "unknown: the checkpoint does not say"),
+    ]
+
+
+def _listed(stems: Sequence[str]) -> str:
+    """Return stems as a sentence lists them."""
+    named = ["everything else" if stem == "other" else stem for stem in stems]
+    *others, last = [name.replace("_", " ") for name in named]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _stems(study: Json) -> Sequence[str]:

@@ -14,6 +14,7 @@ from storage.errors import ManifestError
 from storage.files import read_json
 from storage.manifests import read_rows
 from storage.records import ChannelMap, Record, SongScore
+from training.report.music import Music
 from training.report.stems import Stem, shown, stem_order
 
 
@@ -61,6 +62,8 @@ class Material(Record):
     census: Path | None = None
     channels: Path | None = None
     lineage: tuple[Lineage, ...] = ()
+    music: tuple[Music, ...] = ()
+    """What the study's own model was trained on."""
     without: tuple[Literal["channels", "archive"], ...] = ()
     """Sections that this study has nothing for: left out instead of shown as missing."""
     stems: tuple[str, ...] = ()

@@ -9,8 +9,11 @@ from pydantic import model_validator
 from flows.config import StudyConfig
 from flows.stages.given_model import GivenModel
 from pipelines.config import CHANNELS, SAMPLE_RATE, MusdbConfig
+from pipelines.licences import allows
 from storage.errors import ConfigError
-from storage.records import STEMS
+from storage.home.layout import ATTRIBUTION
+from storage.manifests import read_table
+from storage.records import STEMS, TrainedOn
 from training.config import EvaluateConfig, SelectConfig, TrainConfig
 from training.models.settings import ModelSettings
 from training.models.table import MODELS
@@ -75,6 +78,8 @@ def finetuning_of(config: AdaptStudyConfig, given: GivenModel) -> TrainConfig:
 
 def _misfits(config: AdaptStudyConfig, given: GivenModel) -> Iterator[str]:
     model, stems = given.settings, config.stems
+    if config.licences:
+        yield from _unlicensed(config, given)
     if model.sample_rate != SAMPLE_RATE:
         yield (
             f"it works at {model.sample_rate} Hz, and songs are prepared at {SAMPLE_RATE} Hz; "
@@ -100,4 +105,22 @@ def _misfits(config: AdaptStudyConfig, given: GivenModel) -> Iterator[str]:
         yield (
             f"it has {model.outputs} outputs, more than the {len(stems)} of stems, and a model of "
             f"kind '{model.kind}' cannot choose among them; give '--set stems=[...]' with as many"
+        )
+
+
+def _unlicensed(config: AdaptStudyConfig, given: GivenModel) -> Iterator[str]:
+    """Yield why a model breaks the study's promise that all music is under certain licences."""
+    allowed, listed = json.dumps(list(config.licences)), given.folder / ATTRIBUTION
+    if not listed.is_file():
+        yield (
+            f"licences = {allowed}, but no {ATTRIBUTION} beside it says what it was trained on; "
+            "give a model that 'stemworks export' wrote"
+        )
+        return
+    held = {row.licence or "none stated" for row in read_table(listed, TrainedOn)}
+    if others := sorted(one for one in held if not allows(config.licences, one)):
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        yield (
+            f"licences = {allowed}, but it was trained on music under '{others[0]}'{more}; allow "
+            "that, too, or give another model"
         )

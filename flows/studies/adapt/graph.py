@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from flows.stage_id import Role, StageId
 from flows.stages import training
+from flows.stages.attribution import trained_on
 from flows.stages.given_model import CHECK_MODEL, find_given
+from flows.stages.lineage import LineageGraph
 from flows.stages.report import lineage_of, scores_of
 from flows.stages.stage import Built, Inputs, Site, Stage
 from flows.studies.adapt.config import (
@@ -21,7 +23,7 @@ from storage.home import marks
 from storage.home.layout import Home
 from storage.home.marks import Mark
 from storage.home.runs import Run
-from training.report import Curve, Material, Row, gain_line, score_table, write_report
+from training.report import Curve, Material, Row, gain_line, music_of, score_table, write_report
 
 CHECK_ID = StageId("check", "model")
 SELECT_ID = StageId("select channels")
@@ -102,6 +104,8 @@ def _report(site: Site, config: AdaptStudyConfig, inputs: Inputs) -> Built:
     training_run = Run(home.run("train", inputs[FINETUNE_ID.label].key))
     judged = {what: inputs[what.label] for what in TITLES if what.label in inputs}
     channels = inputs.get(SELECT_ID.label)
+    graph, tuned = LineageGraph(home), inputs[FINETUNE_ID.label]
+    music = trained_on(graph, tuned, config.what_matters())
     material = Material(
         title=config.name,
         study=settings_of(config, inputs),
@@ -109,7 +113,8 @@ def _report(site: Site, config: AdaptStudyConfig, inputs: Inputs) -> Built:
         curves=(Curve(name=FINETUNE_ID.label, metrics=home.fetch(training_run.metrics)),),
         channels=channels.path(home, "channels.json") if channels else None,
         without=("archive",) if channels else ("archive", "channels"),
-        lineage=lineage_of(home, inputs),
+        lineage=lineage_of(graph, inputs),
+        music=tuple(music_of(music.rows)),
         stems=config.stems,
     )
     write_report(material, page)
@@ -129,4 +134,4 @@ def _matters(config: AdaptStudyConfig) -> Json:
     return {name: value for name, value in config.what_matters().items() if name != "model"}
 
 
-REPORT = Stage("adapt-report", 1, _report, matters=_matters, role=Role.REPORT)
+REPORT = Stage("adapt-report", 2, _report, matters=_matters, role=Role.REPORT)

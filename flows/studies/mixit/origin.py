@@ -5,8 +5,8 @@ from flows.studies.mixit.config import MixitStudyConfig
 from storage.config import Json
 from storage.home.marks import Mark
 
-_PRETRAINED = ("pretraining", "fma", "synthesis")
-_SCRATCH = ("finetuning", "musdb", "synthesis")
+_PRETRAINED = ("pretraining", "fma", "synthesis", "licences")
+_SCRATCH = ("finetuning", "musdb", "synthesis", "licences")
 _TUNED = (*_SCRATCH, "pretraining", "fma")
 """Settings that decide each kind of model: its own training's first."""
 
@@ -25,4 +25,5 @@ def settings_of(config: MixitStudyConfig, mark: Mark, lineage: LineageGraph) -> 
     if any(matters[part] != settings for part, settings in made.items()):
         return {}
     from_scratch = "model" not in mark.inputs and parts is _TUNED
-    return {part: matters[part] for part in (_SCRATCH if from_scratch else parts)}
+    wanted = _SCRATCH if from_scratch else parts
+    return {part: matters[part] for part in wanted if part in matters}

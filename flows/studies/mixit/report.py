@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flows.stage_id import Role, StageId
+from flows.stages.attribution import trained_on
+from flows.stages.lineage import LineageGraph
 from flows.stages.report import lineage_of, scores_of
 from flows.stages.stage import Built, Inputs, Site, Stage
 from flows.studies.mixit.config import MixitStudyConfig
@@ -19,6 +21,7 @@ from training.report import (
     Material,
     Row,
     gain_line,
+    music_of,
     published_scores,
     score_table,
     write_report,
@@ -33,6 +36,8 @@ def _report(site: Site, config: MixitStudyConfig, inputs: Inputs) -> Built:
     home, page = site.home, site.home.report(config.name)
     marks.fetch(home, inputs.values(), lambda output: True)
     judged = {one: inputs[label] for one in SEPARATORS if (label := one.evaluation.label) in inputs}
+    graph = LineageGraph(home)
+    music = trained_on(graph, inputs[FINETUNED.training.label], config.what_matters())
     material = Material(
         title=config.name,
         study=_matters(config),
@@ -40,7 +45,8 @@ def _report(site: Site, config: MixitStudyConfig, inputs: Inputs) -> Built:
         curves=_curves(home, inputs),
         census=inputs["census"].path(home, "census.json"),
         channels=inputs["channels"].path(home, "channels.json"),
-        lineage=lineage_of(home, inputs),
+        lineage=lineage_of(graph, inputs),
+        music=tuple(music_of(music.rows)),
     )
     write_report(material, page)
     tuned = [score.usdr for score in scores_of(home, judged[FINETUNED])]
@@ -82,4 +88,4 @@ def _matters(config: MixitStudyConfig) -> Json:
     return {name: value for name, value in config.what_matters().items() if name != "tables"}
 
 
-REPORT = Stage("report", 3, _report, matters=_matters, role=Role.REPORT)
+REPORT = Stage("report", 4, _report, matters=_matters, role=Role.REPORT)

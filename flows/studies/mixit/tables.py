@@ -5,6 +5,7 @@ from functools import partial
 
 from flows.stage_id import Role, StageId
 from flows.stages.data import CENSUS
+from flows.stages.lineage import LineageGraph
 from flows.stages.report import lineage_of
 from flows.stages.stage import Built, Inputs, Site, Stage
 from flows.studies.mixit import recipes
@@ -51,7 +52,7 @@ def compare(home: Home, config: MixitStudyConfig, table: Table, inputs: Inputs) 
         job_seconds=sum(jobs.values()),
         differences=tuple(unlike_the_paper(config)),
         recipe=config.what_matters(),
-        lineage=lineage_of(home, inputs),
+        lineage=lineage_of(LineageGraph(home), inputs),
     )
 
 

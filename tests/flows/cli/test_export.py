@@ -13,8 +13,12 @@ from rich.console import Console
 
 from flows.cli import export as exporting
 from flows.cli.output import View
+from pipelines.licences import PUBLISHED
 from storage.errors import CheckpointError, ConfigError
 from storage.files import hash_file
+from storage.manifests import read_rows, read_table
+from storage.records import StemSong, TrainedOn
+from training.report.formats import count
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
@@ -85,6 +89,50 @@ def test_what_a_card_says_of_its_training_is_so(finished: Path, tmp_path: Path) 
     assert "Not scored." in card
 
 
+def test_every_track_that_it_was_trained_on_is_named(
+    finished: Path, tuned: Path, tmp_path: Path
+) -> None:
+    export(tuned, tmp_path / "tuned")
+    rows = read_table(tmp_path / "tuned" / "ATTRIBUTION.csv", TrainedOn)
+    [census], [units_file] = finished.glob("fma/*/census.json"), finished.glob("fma/*/units.jsonl")
+    units = [json.loads(line) for line in units_file.read_text().splitlines()]
+    splits = {track["id"]: track["split"] for unit in units for track in unit["tracks"]}
+    kept = {track for track in json.loads(census.read_text())["tracks"] if splits[track] != "test"}
+    assert {row.track for row in rows if row.use == "pre-training"} == kept
+    [songs] = finished.glob("musdb/*/songs.jsonl")
+    trained = {song.name for song in read_rows(songs, StemSong) if song.split != "test"}
+    assert {row.track for row in rows if row.use == "fine-tuning"} == trained
+    assert len(rows) == len(kept) + len(trained)
+    assert {row.licence for row in rows if row.use == "fine-tuning"} == {PUBLISHED["musdb18hq"]}
+    card = (tmp_path / "tuned" / "README.md").read_text()
+    assert f"Pre-training: {count(len(kept), 'track')} of fma_tiny.zip, by licence: " in card
+    assert f"{PUBLISHED['musdb18hq']} ({len(trained)})" in card
+    music = json.loads((tmp_path / "tuned" / "lineage.json").read_text())["music"]
+    assert [one["archive"] for one in music["trained_on"]] == ["fma_tiny.zip", "musdb_tiny.zip"]
+    assert music["licences_allowed"] == music["not_listed"] == []
+
+
+def test_a_model_names_what_led_to_it_and_nothing_else(finished: Path, tmp_path: Path) -> None:
+    for inputs, use in ((("songs", "activity"), "fine-tuning"), (("index",), "pre-training")):
+        export(run_of(finished, *inputs), tmp_path / use)
+        rows = read_table(tmp_path / use / "ATTRIBUTION.csv", TrainedOn)
+        assert {row.use for row in rows} == {use}
+        assert use.capitalize() in (tmp_path / use / "README.md").read_text()
+
+
+def test_tracks_that_an_earlier_census_did_not_list_are_missed(
+    copied: Path, tmp_path: Path
+) -> None:
+    [path] = copied.glob("marks/census/*.json")
+    mark = json.loads(path.read_text())
+    mark["outputs"] = [output for output in mark["outputs"] if not output["about"]]
+    path.write_text(json.dumps(mark))
+    export(run_of(copied, "index"), tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "The tracks of fma_tiny.zip are not listed: run the study again in its home" in card
+    assert not (tmp_path / "out" / "ATTRIBUTION.csv").exists()
+
+
 def test_a_folder_that_holds_something_is_left_alone(tuned: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ConfigError, match="exists and is not empty"):
@@ -109,6 +157,9 @@ def test_a_model_outside_of_any_home_is_exported_with_what_it_says_itself(
     export(tuned, tmp_path / "first")
     export(tmp_path / "first", tmp_path / "second")
     assert not (tmp_path / "second" / "lineage.json").exists()
+    for name in ("ATTRIBUTION.csv", "model.json"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+    assert "of fma_tiny.zip, by licence" in (tmp_path / "second" / "README.md").read_text()
     for folder in ("first", "second"):
         assert hash_file(tmp_path / folder / "model.safetensors") == hash_file(
             tuned / "result" / "model" / "model.safetensors"

@@ -66,6 +66,19 @@ def test_the_home_has_a_copy(tmp_path: Path, folder: Path) -> None:
     }
 
 
+def test_what_it_was_trained_on_comes_with_it_and_decides_nothing(
+    tmp_path: Path, folder: Path
+) -> None:
+    plain = check(Home(tmp_path / "plain"), find_given(Home(tmp_path), SETTING, str(folder)))
+    (folder / "ATTRIBUTION.csv").write_text("whose music\n")
+    home = machine(tmp_path, "first")
+    mark = check(home, find_given(home, SETTING, str(folder)))
+    assert (mark.digest, mark.key) == (plain.digest, plain.key)
+    folder.rename(tmp_path / "moved")
+    other = find_given(machine(tmp_path, "second"), SETTING, str(folder))
+    assert (other.folder / "ATTRIBUTION.csv").read_text() == "whose music\n"
+
+
 def test_another_machine_finds_it_in_the_bucket(tmp_path: Path, folder: Path) -> None:
     first, second = machine(tmp_path, "first"), machine(tmp_path, "second")
     given = find_given(first, SETTING, str(folder))

@@ -57,7 +57,10 @@ def census(home: Home) -> Mark:
     path = home.root / "index.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("{}")
-    return commit(home, Work("census", 1, {}, {}), {"index.json": path}, CENSUS, 1.0)
+    card = path.with_name("README.md")
+    card.write_text("what the corpus is")
+    outputs = {"index.json": path, "README.md": card}
+    return commit(home, Work("census", 1, {}, {}), outputs, CENSUS, 1.0, about=["README.md"])
 
 
 def test_what_follows_is_keyed_as_without_a_gate(tmp_path: Path) -> None:

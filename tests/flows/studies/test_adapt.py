@@ -12,7 +12,8 @@ from flows.cli.views import required_studies
 from storage.config import Json
 from storage.files import hash_file
 from storage.home.open import open_home
-from storage.records import STEMS
+from storage.manifests import read_table
+from storage.records import STEMS, TrainedOn
 from tests.flows.conftest import Works
 from tests.synthesised import write_audio
 from tests.training.models.bs_roformer.community_form import (
@@ -148,3 +149,36 @@ def test_it_is_exported_with_what_it_was_made_from(
     assert "| this model | uSDR |" in card
     lineage = json.loads((tmp_path / "exported" / "lineage.json").read_text())
     assert "check-model" in {step["stage"] for step in lineage["steps"].values()}
+    rows = read_table(tmp_path / "exported" / "ATTRIBUTION.csv", TrainedOn)
+    assert {row.use for row in rows} == {"fine-tuning"}
+    assert "made from the checkpoint stems.ckpt: which music that was trained on" in card
+
+
+def test_an_imported_model_is_exported_as_what_it_is(
+    works: Works, imported: Path, tmp_path: Path
+) -> None:
+    answer = works("export", str(imported), str(tmp_path / "exported"))
+    assert answer.returncode == 0, answer.stderr
+    card = (tmp_path / "exported" / "README.md").read_text()
+    assert "| Imported from | the checkpoint stems.ckpt |" in card
+    assert "Fine-tuned on" not in card
+    assert "Imported from stems.ckpt: which music that was trained on" in card
+    names = {path.name for path in (tmp_path / "exported").iterdir()}
+    assert names == {"README.md", "model.json", "model.safetensors"}
+
+
+def test_a_study_held_to_licences_takes_no_model_that_says_nothing(
+    works: Works, adapted: Adapted, tmp_path: Path
+) -> None:
+    held = ["--set", 'licences=["*MUSDB18-HQ*"]']
+    order = [*_order(adapted.archives, adapted.model, tmp_path / "home"), *held]
+    answer = works("plan", *order[1:])
+    assert answer.returncode != 0
+    assert "no ATTRIBUTION.csv beside it says what it was trained on" in answer.stderr
+    exported = tmp_path / "exported"
+    assert works("export", str(adapted.run), str(exported)).returncode == 0
+    answer = works("plan", *_order(adapted.archives, exported, tmp_path / "home")[1:], *held)
+    assert answer.returncode == 0, answer.stderr
+    other = ["--set", 'licences=["CC0"]', "--set", "musdb.licence=CC0"]
+    answer = works("plan", *_order(adapted.archives, exported, tmp_path / "home")[1:], *other)
+    assert "it was trained on music under 'Educational and non-commercial" in answer.stderr

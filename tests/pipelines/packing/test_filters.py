@@ -54,8 +54,11 @@ def test_the_reason_carries_the_configured_rate_and_the_measured_one() -> None:
     assert judge(OPENED, form(), config) == Rejection("rate_below_48000", "44100 Hz")
 
 
-def test_mono_is_dropped_where_asked() -> None:
-    config = FmaConfig(filters=FilterConfig(mono="drop"))
+@pytest.mark.parametrize(
+    "rules", [FilterConfig(mono="drop"), FilterConfig(silence="official")], ids=["mono", "silence"]
+)
+def test_mono_is_dropped_where_asked(rules: FilterConfig) -> None:
+    config = FmaConfig(filters=rules)
     assert judge(OPENED, form(channels=1), config) == Rejection("mono", "1 channel")
     assert judge(OPENED, form(), config) is None
 

@@ -72,9 +72,29 @@ def test_the_official_rule_takes_back_what_was_put_aside(tmp_path: Path) -> None
     with tempfile.TemporaryFile(dir=tmp_path) as staging:
         result = process_track(task_of(tmp_path, as_file(sound, kind="WAV"), staging, config))
     assert (result.row.outcome, result.row.reason, result.row.clips_dropped) == (
-        "filtered", "silent", 7,
+        "filtered", "silent", 8,
     )  # fmt: skip
+    assert result.row.detail == "10 of 20 parts of the 10 s from 20 s on are digital silence"
     assert (result.groups, result.end) == ([], 7)
+
+
+@pytest.mark.parametrize("codec", ["flac", "wav"])
+def test_clips_of_the_official_rule_are_where_they_say(tmp_path: Path, codec: str) -> None:
+    sound = tune(21.7)
+    config = CONFIG.override(["filters.silence=official", f"shards.codec={codec}"])
+    with tempfile.TemporaryFile(dir=tmp_path) as staging:
+        data = as_file(sound, kind="WAV")
+        result = process_track(task_of(tmp_path, data, staging, config))
+        extents = [extent for group in result.groups for extent in group.samples]
+        files = [os.pread(staging.fileno(), p.bytes, p.offset) for p in extents]
+    assert [extent.key for extent in extents] == [f"t000002_c{n:04d}" for n in range(5)]
+    assert [extent.info["start_seconds"] for extent in extents] == [0, 5, 10, 11.7, 11.7]
+    assert (result.row.clips, result.row.clips_dropped) == (5, 0)
+    assert (result.row.kept_seconds, result.row.seconds) == (21.7, 21.7)
+    exact = decoded(data)
+    for extent, file in zip(extents, files, strict=True):
+        start = round(extent.info["start_seconds"] * 44_100)
+        np.testing.assert_array_equal(decoded(file), exact[:, start : start + 441_000])
 
 
 class Heard(NamedTuple):

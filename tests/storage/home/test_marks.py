@@ -36,6 +36,20 @@ def test_work_is_done_when_marked(tmp_path: Path) -> None:
         mark.path(home, "third")
 
 
+def test_what_only_describes_the_outputs_is_kept_but_decides_nothing(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    plain, card = build(home), home.root / "README.md"
+    for words in ("a card", "another card"):
+        card.write_text(words)
+        outputs = {"first": home.root / "a.tar", "second": home.root / "b.tar", "card": card}
+        mark = commit(home, WORK, outputs, {}, 0, about=["card"])
+        assert mark.digest == plain.digest
+        assert mark.path(home, "card") == card
+        assert lookup(home, WORK).mark == mark
+    card.write_text("altered card")
+    assert "README.md has been altered" in lookup(home, WORK).why
+
+
 def test_a_home_may_move(tmp_path: Path) -> None:
     mark = build(Home(tmp_path / "home"))
     (tmp_path / "home").rename(tmp_path / "moved")

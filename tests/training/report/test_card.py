@@ -49,16 +49,20 @@ def test_the_stems_are_the_studys() -> None:
 
 def test_the_markdown_has_facts_scores_and_how_to_load() -> None:
     scores = [SongScore(song="x", stem=stem, usdr=1, usdr_mdx21=1, csdr=1) for stem in STEMS]
-    text = card.markdown("mine", STUDY, score_table([("mine", scores)]))
+    text = card.markdown("mine", STUDY, score_table([("mine", scores)]), "Under all of them.")
     assert text.startswith("# mine\n")
     assert "| Seed | 7 |" in text
     assert "| mine | uSDR | 1.00 | 1.00 | 1.00 | 1.00 | 1.00 |" in text
     assert 'load_model(Path("."))' in text
+    assert "\n## Licences\n\nUnder all of them.\n" in text
+    assert "Held to" not in text
+    held = {**STUDY, "licences": ["CC0*", "*Attribution*"]}
+    assert dict(card.facts_of(held))["Held to the licences"] == "CC0*, *Attribution*"
 
 
 def test_a_pre_trained_model_has_no_stems() -> None:
     alone = {name: value for name, value in STUDY.items() if name != "finetuning"}
-    text = card.markdown("mine", alone, score_table([]))
+    text = card.markdown("mine", alone, score_table([]), "")
     assert card.UNTUNED in text
     assert "Not scored." in text
     assert "in the order" not in text
@@ -71,3 +75,21 @@ def test_a_model_made_from_another_names_it() -> None:
         made_from = dict(card.facts_of({**tuned, "given": given}))["Made from"]
         assert made_from.startswith(words)
         assert "licence" in made_from
+
+
+def test_an_imported_model_says_so_and_claims_no_training() -> None:
+    imported: Json = {
+        "imported": {"name": "x.ckpt", "sha256": "abc"},
+        "model": TRAINING["model"],
+        "evaluation": {"stems": ["vocals", "other"]},
+    }
+    text = card.markdown("mine", imported, score_table([]), "Unknown.")
+    assert "| Model | some_model (blocks 3, n heads 4) |" in text
+    assert "| Imported from | the checkpoint x.ckpt |" in text
+    assert "| Trained on | unknown: the checkpoint does not say |" in text
+    assert "Splits recorded music into vocals and everything else. It was imported" in text
+    assert "[batch, 2, 2, samples] out" in text
+    assert not {"Fine-tuned", "Fine-tuning", "Seed"} & set(text.replace("|", " ").split())
+    nameless = {**imported, "evaluation": {"stems": []}}
+    assert card.uses_of(nameless) == card.NAMELESS
+    assert card.interface_of(nameless) == ""

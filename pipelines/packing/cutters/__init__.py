@@ -1,0 +1,1 @@
+"""Ways of cutting and judging other than the paper's own, one to a module."""
