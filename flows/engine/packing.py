@@ -24,7 +24,7 @@ class Packing:
     """Tells its tasks apart from those of other corpora of the run; empty of the first."""
     board: Board
     slot: SharedSlot
-    """Held by one packing task of the run at a time: each uses every core."""
+    """The machine's, and the workers that all packing tasks of the run share."""
     limit: TimeLimit
 
     @property
@@ -57,8 +57,12 @@ class Packing:
 
         def body(plan: Mark) -> Outcome:
             watch = StageWatch(what, self.board, Role.PACKING)
-            with self.slot.turn(), watch.working(), within(self.limit, what.label):
-                mark = merge_marks(names, self.units.pack(names, archive, watch))
+            with (
+                self.slot.turn(watch.waits, self.units.config.workers) as turn,
+                watch.working(),
+                within(self.limit, what.label),
+            ):
+                mark = merge_marks(names, self.units.pack(names, archive, watch, turn))
             watch.finish(f"{len(names)} units packed", mark)
             return mark
 

@@ -11,14 +11,15 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 
 from flows.config import LimitsConfig
+from flows.engine.machine_slots import slots
 from flows.engine.packing import Packing
 from flows.engine.shared_slot import SharedSlot
-from flows.engine.task_policy import MarkFuture, Outcome, as_task, slots
+from flows.engine.task_policy import MarkFuture, Outcome, as_task
 from flows.jobs.deadlines import TimeLimit, stopping
 from flows.stage_id import PackId, Role, StageId
 from flows.stages.stage import Inputs, Performed, Site, Stage, perform
 from flows.stages.training import processes_of
-from flows.stages.units import PACKING_TASKS, Units
+from flows.stages.units import PACKING_TASKS, Units, open_pool
 from flows.studies.runner import Runner
 from flows.ui.progress import Board, StageWatch
 from flows.ui.states import StateName
@@ -56,19 +57,20 @@ class PrefectRunner(Runner[MarkFuture]):
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     corpora: int = 1
     """That this run packs: they share its packing tasks."""
+    run: str = "a run"
+    """What other runs of this machine call this one while they wait for it."""
     before_gpu: Callable[[Iterable[MarkFuture]], None] | None = None
     """Called with its inputs before each GPU job; may wait, or raise to end the run."""
     futures: dict[StageId, MarkFuture] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # A task that waits for the server's limit asks for it only now and then. So jobs of one
-        # flow take turns here, where the next one is let in at once; and so do packing tasks, each
-        # of which uses every core.
+        # flow take turns here, where the next one is let in at once; packing tasks share one slot.
         self._turns: dict[str, AbstractContextManager[Any]] = {
             "gpu": threading.Semaphore(self.limits.gpu_jobs),
             "light": nullcontext(),
         }
-        self._packing_slot = SharedSlot(lambda: slots("packing"))
+        self._packing_slot = SharedSlot(lambda say: slots("packing", self.run, say), open_pool)
 
     def do(
         self, what: StageId, stage: Stage, config: Config, settings: Json, **inputs: MarkFuture
@@ -116,10 +118,11 @@ class PrefectRunner(Runner[MarkFuture]):
             log = get_run_logger()
             if stage.kind == "gpu":
                 log.info("%s waits for its turn at the GPU", watch.label)
-            with self._turns[stage.kind], slots(stage.kind, processes_of(planned.config)):
+            count = processes_of(planned.config)
+            with self._turns[stage.kind], slots(stage.kind, self.run, watch.waits, count):
                 log.info("%s begins", watch.label)
                 with watch.working():
-                    mark, cached = wait_for_lock(lambda: planned.perform(site), log.info)
+                    mark, cached = wait_for_lock(lambda: planned.perform(site), watch.waits)
         if cached:
             watch.reuse(mark)
             return Completed(name=StateName.CACHED, message=f"{stage.name} {mark.key}", data=mark)

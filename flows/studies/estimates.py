@@ -16,6 +16,7 @@ from flows.studies.runner import StageStatus
 from pipelines.archives.folder_digest import folder_state
 from pipelines.archives.known_archives import published
 from pipelines.config import FmaConfig, ShardConfig
+from pipelines.packing.unit_work import WRITTEN_PER_BYTE
 from pipelines.workers.fan_out import cores
 from storage.home import marks
 from storage.home.layout import Home
@@ -25,13 +26,6 @@ from training.config import TrainConfig
 PACK_SECONDS_PER_MB = 0.2
 """Core-seconds to unzip, decode, resample and encode a megabyte of MP3: seventeen real recordings
 took 0.17 without unzipping, which takes 0.03."""
-WRITTEN_PER_BYTE = {
-    ("clips", "flac"): 6.9,
-    ("clips", "wav"): 10.9,
-    ("segments", "flac"): 3.6,
-    ("segments", "wav"): 5.5,
-}
-"""Bytes of shards for a byte of MP3, at the FMA's mean of 263 kbit/s, half of each clip shared."""
 ROUGHLY = {"fma_full.zip": 879 << 30}
 """Bytes of archives whose publisher gives a rounded size."""
 RECENT = 200

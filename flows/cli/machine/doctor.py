@@ -22,6 +22,7 @@ from flows.server import server
 from flows.server.settings import PASSWORD, ServerSettings, require_password
 from storage.environment import SERVER_PORT
 from storage.errors import ConfigError, MachineError
+from storage.files import free_bytes
 from storage.home.layout import Home
 from storage.home.open import open_home
 
@@ -143,8 +144,7 @@ def _programs() -> Iterator[Finding]:
 
 
 def _disk(home: Home) -> Finding:
-    existing = next(path for path in [home.root, *home.root.parents] if path.exists())
-    free = shutil.disk_usage(existing).free
+    free = free_bytes(home.root)
     roomy = free > COMFORT_BYTES
     remedy = "" if roomy else "free some space, or use another --home"
     return Finding("disk", "ok" if roomy else "note", f"{free / GIGABYTE:.0f} GB free", remedy)
