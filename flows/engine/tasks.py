@@ -20,12 +20,13 @@ from flows.stage_id import PackId, Role, StageId
 from flows.stages.stage import Inputs, Performed, Site, Stage, perform
 from flows.stages.training import processes_of
 from flows.stages.units import PACKING_TASKS, Units, open_pool
+from flows.studies.disk_space import Need, shortage
 from flows.studies.runner import Runner
 from flows.ui.progress import Board, StageWatch
 from flows.ui.states import StateName
 from pipelines.config import FmaConfig
 from storage.config import Config, Json
-from storage.errors import LockedError, RunError, StoppedError
+from storage.errors import LockedError, MachineError, RunError, StoppedError
 from storage.home.layout import Home
 from storage.home.marks import Mark, Work, lookup
 
@@ -62,6 +63,8 @@ class PrefectRunner(Runner[MarkFuture]):
     before_gpu: Callable[[Iterable[MarkFuture]], None] | None = None
     """Called with its inputs before each GPU job; may wait, or raise to end the run."""
     futures: dict[StageId, MarkFuture] = field(default_factory=dict)
+    _needs: list[Need] = field(default_factory=list)
+    """What the corpora of this run still write."""
 
     def __post_init__(self) -> None:
         # A task that waits for the server's limit asks for it only now and then. So jobs of one
@@ -94,6 +97,7 @@ class PrefectRunner(Runner[MarkFuture]):
 
         Raises:
             RunError: there is no plan, because what it needs failed.
+            MachineError: the disk has no room for what it would write.
         """
         plan.wait()
         if not plan.state.is_completed():
@@ -106,8 +110,17 @@ class PrefectRunner(Runner[MarkFuture]):
             slot=self._packing_slot,
             limit=time_limit(self.limits, Role.PACKING),
         )
+        self._require_room(packing)
         self.futures |= packing.submit(archive, plan, PACKING_TASKS // self.corpora)
         return self.futures[packing.whole]
+
+    def _require_room(self, packing: Packing) -> None:
+        self._needs.append(packing.need)
+        if not (lacking := shortage(self._needs)):
+            return
+        if self.limits.short_of_disk == "refuse":
+            raise MachineError(lacking)
+        get_run_logger().warning(lacking)
 
     def _perform(self, site: Site, watch: StageWatch, planned: "Planned") -> Outcome:
         """Do one stage when its turn comes; a stage done before is `Cached`."""

@@ -167,7 +167,7 @@ def _packing(status: StageStatus, config: FmaConfig, archive: Path | None) -> Co
         size = sum(unit.size for unit in status.units if unit.mark is None)
     else:
         size = archive_bytes(config.archive, archive)
-    rates = _rates([unit.mark for unit in status.units if unit.mark], config.shards)
+    rates = packing_rates([unit.mark for unit in status.units if unit.mark], config.shards)
     workers = config.workers or (cores() if config.engine == "local" else 0)
     return Cost(
         size=size,
@@ -177,7 +177,7 @@ def _packing(status: StageStatus, config: FmaConfig, archive: Path | None) -> Co
     )
 
 
-def _rates(done: Sequence[Mark], form: ShardConfig) -> Rates:
+def packing_rates(done: Sequence[Mark], form: ShardConfig) -> Rates:
     """Return this home's own rates, by the units that are packed already, or the usual ones."""
     counted = [mark for mark in done if mark.facts.get("bytes_in")]
     size = sum(mark.facts["bytes_in"] for mark in counted)

@@ -144,7 +144,7 @@ def _pack_once(request: PackRequest, fetcher: Fetcher, child: Child) -> Mark:
         _clear_remains(corpus, request.unit)
         started, spent = time.monotonic(), child.cpu_seconds + time.thread_time()
         with (
-            request.room.taken(COPIES * request.expected_bytes),
+            request.room(corpus.root).taken(COPIES * request.expected_bytes),
             recording_failure(home, work),
         ):
             rows, written = _pack(request, corpus, fetcher, child)
@@ -174,7 +174,7 @@ def _pack(
                 partial(corpus.shard, unit.id), shards.max_bytes, shards.codec, per_clip
             ) as writer,
         ):
-            room = request.room
+            room = request.room(corpus.root)
             scheduler = TrackScheduler(request.config, child, staging.fileno(), room)
             rows = scheduler.process(unit.tracks, fetcher)
             for track, group in scheduler.shuffled():

@@ -11,7 +11,6 @@ from pipelines.workers.work_pool import Turn, WorkPool
 from storage.config import Json, digest_of
 from storage.home.layout import Corpus
 from storage.home.marks import Mark, Work
-from storage.home.open import open_home
 from storage.records import Unit
 
 STAGE = "pack"
@@ -50,11 +49,9 @@ class PackRequest:
         """Bytes of its tracks, as the archive stores them."""
         return sum(track.packed_bytes or track.bytes for track in self.unit.tracks)
 
-    @property
-    def room(self) -> DiskRoom:
-        """The room on the disk that it is packed on."""
-        config, folder = self.config, open_home(self.home).path(self.corpus)
-        reserve = round(config.disk_reserve_gb * 1e9)
+    def room(self, folder: Path) -> DiskRoom:
+        """Return the room on the disk of a folder that it is packed in."""
+        reserve = round(self.config.disk_reserve_gb * 1e9)
         return DiskRoom(folder, reserve, "fma.disk_reserve_gb", f"packing unit {self.unit.id}")
 
     @property

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from storage.errors import IntegrityError, StemworksError
 from storage.read_ahead import ordered_results
 from storage.stores.s3.address import S3Address
-from storage.stores.s3.client import client, quoted, unquoted
+from storage.stores.s3.client import client, quoted, server_time, unquoted
 from storage.stores.s3.download import SHA256
 from storage.stores.s3.errors import answered
 
@@ -153,8 +151,7 @@ def unfinished(bucket: str, prefix: str, older_seconds: float) -> list[tuple[str
     pages = client().get_paginator("list_multipart_uploads")
     found = []
     for page in pages.paginate(Bucket=bucket, Prefix=prefix):
-        date = page["ResponseMetadata"]["HTTPHeaders"].get("date", "")
-        now = parsedate_to_datetime(date) if date else datetime.now(UTC)
+        now = server_time(page["ResponseMetadata"])
         found += [
             (item["Key"], item["UploadId"])
             for item in page.get("Uploads", [])
