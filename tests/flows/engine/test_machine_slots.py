@@ -58,6 +58,29 @@ def test_the_second_waits_for_the_first_and_says_so(limit: str) -> None:
     assert got.is_set()
 
 
+@pytest.mark.slow
+def test_a_second_run_of_this_machine_says_for_whom_it_waits(
+    limit: str, works: Works, tmp_path: Path
+) -> None:
+    """A real run that finds another one packing waits without an error, then packs."""
+    home, said = tmp_path / "home", list[str]()
+    with slots("packing", "run 'study first' in here", str):
+        other = works.start(*works.order("fma", home), **{HOST.name: limit.partition(":")[2]})
+        assert other.stdout
+        for line in other.stdout:
+            said.append(line)
+            if "waits for" in line:
+                break
+        # Prefect's own way of waiting would log an error every so often.
+        assert other.poll() is None
+        assert not list(home.glob("marks/pack/*"))
+    rest, _ = other.communicate(timeout=LIMIT_SECONDS * 5)
+    assert other.returncode == 0, "".join(said) + rest
+    assert f"waits for run 'study first' in here (pid {identity()['pid']})" in said[-1]
+    assert "ERROR" not in "".join(said) + rest
+    assert list(home.glob("marks/pack/*.json"))
+
+
 def test_who_waits_ends_with_its_flow(limit: str) -> None:
     with (
         slots("packing", "run 'study first' in here", str),
