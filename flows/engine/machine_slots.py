@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from uuid import UUID
 
 import httpx
@@ -51,7 +52,7 @@ def slots(kind: str, run: str, say: Say, count: int = 1) -> Iterator[None]:
 
     Raises:
         StoppedError: the flow was stopped meanwhile.
-        RunError: the server did not answer for half an hour.
+        RunError: the server refuses, or did not answer for half an hour.
     """
     limit = limit_name(kind)
     if not limit:
@@ -64,7 +65,9 @@ def slots(kind: str, run: str, say: Say, count: int = 1) -> Iterator[None]:
                 f"stopped with its flow, while waiting for {limit}; run it again to continue"
             )
     over = threading.Event()
-    renewer = threading.Thread(target=_renew, args=(lease, over), name="slot", daemon=True)
+    renewer = threading.Thread(
+        target=copy_context().run, args=(_renew, lease, over), name="slot", daemon=True
+    )
     renewer.start()
     try:
         with slot_heartbeat(limit, run):
@@ -121,7 +124,11 @@ def _lease(limit: str, count: int, wait: _Wait) -> UUID | None:
         elif error.response.is_server_error:
             wait.for_the_server(error)
         else:
-            raise
+            raise RunError(
+                f"the Prefect server refuses {count} slots of {limit} "
+                f"({error.response.status_code}: {error.response.text[:200]}); look at the limit "
+                "under Concurrency in the UI, then run again"
+            ) from error
     except httpx.TransportError as error:
         wait.for_the_server(error)
     return None

@@ -50,7 +50,9 @@ class SharedSlot:
         finally:
             with self._counting:
                 self._wanting -= 1
-            self._close_if_unwanted()
+                last = not self._wanting
+            if last:
+                self._close()
 
     def _opened(self, say: Say, workers: int) -> PackingPool:
         with self._opening:
@@ -61,7 +63,7 @@ class SharedSlot:
                     self._held = stack.pop_all()
             return self._pool
 
-    def _close_if_unwanted(self) -> None:
+    def _close(self) -> None:
         # Whoever wants it again meanwhile waits at the first lock, and opens it anew.
         with self._opening:
             with self._counting:

@@ -3,16 +3,18 @@
 import threading
 import uuid
 from collections.abc import Iterator
+from contextvars import copy_context
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.engine import machine_slots
 from flows.engine.machine_slots import slots
 from flows.jobs.deadlines import stopping
 from flows.recovery import heartbeats
 from storage.environment import HOST
-from storage.errors import StoppedError
+from storage.errors import RunError, StoppedError
 from storage.files import write_json
 from storage.processes import identity
 from tests.flows.conftest import Works
@@ -27,10 +29,10 @@ def limit(works: Works, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for name, value in works.variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv(HOST.name, host)
-    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{works.port}/api")
     monkeypatch.setattr(machine_slots, "LOOK_SECONDS", 0.1)
     works.api("v2/concurrency_limits/", {"name": f"packing:{host}", "limit": 1})
-    yield f"packing:{host}"
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{works.port}/api"}):
+        yield f"packing:{host}"
     stopping.clear()
 
 
@@ -46,7 +48,7 @@ def test_the_second_waits_for_the_first_and_says_so(limit: str) -> None:
             got.set()
 
     with slots("packing", "run 'study first' in here", said.append):
-        waiting = threading.Thread(target=second)
+        waiting = threading.Thread(target=copy_context().run, args=(second,))
         waiting.start()
         assert told.wait(LIMIT_SECONDS)
         pid = identity()["pid"]
@@ -99,10 +101,21 @@ def test_a_limit_that_was_deleted_is_made_again(
         assert {row["name"]: row["active_slots"] for row in rows}[f"{limit}-deleted"] == 1
 
 
+def test_more_slots_than_an_operator_allows_are_refused(
+    limit: str, works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_slots, "capacity", lambda _: 8)
+    with (
+        pytest.raises(RunError, match=rf"refuses 2 slots of {limit} \(422: .*greater than the li"),
+        slots("packing", "run 'study first' in here", str, 2),
+    ):
+        pytest.fail("nobody works without the slots")
+
+
 def test_where_nothing_is_shared_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(HOST.name, "")
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
-    with slots("packing", "a run", str), slots("packing", "another run", str):
+    nobody = temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"})
+    with nobody, slots("packing", "a run", str), slots("packing", "another run", str):
         pass
 
 

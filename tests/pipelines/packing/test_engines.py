@@ -144,8 +144,8 @@ def test_units_of_two_tasks_are_packed_side_by_side(
 ) -> None:
     """The first task's last unit ends only when the second task has packed one."""
     study = begin(tmp_path, archives, ONE_EACH)
-    [last] = [one for one in study.requests if one.unit.tracks[0].id == HELD]
-    others = [one for one in study.requests if one is not last]
+    last = next(one for one in study.requests if one.unit.tracks[0].id == HELD)
+    others = [one for one in study.requests if one != last]
     told: list[str] = []
 
     def pack(requests: list[PackRequest], on_done: Callable[[Mark], None]) -> list[Mark]:
