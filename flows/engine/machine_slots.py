@@ -37,7 +37,7 @@ LOCKED = 423
 """HTTP status of a server that has no slot free."""
 
 logger = logging.getLogger(__name__)
-Say = Callable[[str], None]
+Say = Callable[[str], object]
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from pipelines.packing.unit_work import PackingPool, PackingTurn
 
-Say = Callable[[str], None]
+Say = Callable[[str], object]
 Hold = Callable[[Say], AbstractContextManager[None]]
 OpenPool = Callable[[int], AbstractContextManager[PackingPool]]
 

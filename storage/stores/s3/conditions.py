@@ -12,13 +12,10 @@ from botocore.exceptions import ClientError
 
 from storage.stores.s3.address import BucketAddress, S3Address
 from storage.stores.s3.client import client, quoted, server_time, settings
-from storage.stores.s3.errors import REFUSED, answered, says
+from storage.stores.s3.errors import REFUSED, UNKNOWN, answered, says
 
 PROBES = ".probes"
 """Under a home's prefix, the folder of the short-lived objects of this test."""
-
-UNKNOWN = frozenset({"400", "405", "501"})
-"""Statuses of servers that do not know a header."""
 
 _lock = threading.Lock()
 _answers: dict[tuple[str, str], "Conditions"] = {}

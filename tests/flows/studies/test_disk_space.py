@@ -64,9 +64,7 @@ def test_a_folder_of_any_format_is_not_refused_by_a_guess(tmp_path: Path) -> Non
 
 
 def test_before_the_plan_the_archive_s_size_decides(tmp_path: Path, free: mock.Mock) -> None:
-    config = RECIPES["paper_medium"]().fma
-    assert config
-    status = StageStatus(PackId.whole(), "waiting", config=config)
+    status = StageStatus(PackId.whole(), "waiting", config=FmaConfig(archive="fma_full.zip"))
     [need] = needs(Home(tmp_path), [status])
     assert need.bytes == pytest.approx(6.5 * TERABYTE, rel=0.05), "what `plan` says"
     message = shortage([need])

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -97,11 +98,15 @@ def test_results_are_in_order_and_told_as_they_come() -> None:
 
 def test_the_largest_come_first() -> None:
     order: list[float] = []
-    items: list[Item] = [lambda _, size=size: order.append(size) for size in (2.0, 5.0, 3.0)]
+    items: list[Item] = [partial(_note, order, size) for size in (2.0, 5.0, 3.0)]
     with opened(1) as pool:
         pool.sizes.update(zip(items, (2.0, 5.0, 3.0), strict=True))
         pool.do(*items)
     assert order == [5.0, 3.0, 2.0]
+
+
+def _note(order: list[float], size: float, _: Hand) -> None:
+    order.append(size)
 
 
 def test_no_more_workers_than_there_is_work_for() -> None:
@@ -201,6 +206,10 @@ def test_what_waits_is_not_begun_after_an_interruption() -> None:
     done: list[int] = []
     first = Waits()
 
+    def later(_: Hand) -> None:
+        assert pool.interrupted.wait(60)
+        done.append(1)
+
     def interrupt(_: object) -> None:
         assert first.begun.wait(60)
         raise KeyboardInterrupt
@@ -209,7 +218,6 @@ def test_what_waits_is_not_begun_after_an_interruption() -> None:
         with pytest.raises(KeyboardInterrupt), pool.turn() as turn:
             pool.sizes[first] = 2.0
             # One worker waits; the other does one piece, on which this caller is interrupted.
-            later: Item = lambda _: (pool.interrupted.wait(60), done.append(1))  # noqa: E731
             turn.do([first, lambda _: 1, *[later] * 5], interrupt)
         assert pool.interrupted.is_set(), "all who were in leave"
         assert len(done) <= 1, "what had begun by then"
