@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flows.engine.shared_slot import SharedSlot
+from flows.engine.shared_slot import Say, SharedSlot
 from pipelines.workers.work_pool import WorkPool
 
 
@@ -36,7 +36,7 @@ class Slot:
         self.workers: list[int] = []
 
     @contextmanager
-    def hold(self, say: Callable[[str], None]) -> Iterator[None]:
+    def hold(self, say: Say) -> Iterator[None]:
         self.asked += 1
         say("waits")
         if self.asked <= self.refusals:
