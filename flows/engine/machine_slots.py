@@ -1,6 +1,6 @@
 """Slots of this machine's limits on the Prefect server, held for as long as a stage works.
 
-A slot is a lease that a thread here renews, so that a dead holder's slot comes free by itself.
+A slot is a lease that a thread here renews, so that a dead holder's slot comes free automatically.
 Prefect's own `concurrency` does the like, but logs an error at each look that finds no slot free,
 says not who has it, and ends what it holds with the task that asked.
 """
@@ -30,7 +30,7 @@ RENEW_SECONDS = 20.0
 LOOK_SECONDS = 5.0
 """Between two looks for a free slot, and at whether the stage that waits is to be done at all."""
 SAY_SECONDS = 600.0
-"""Between two lines of a stage that waits: a night of waiting is told in a page."""
+"""Between two lines of a stage that waits: a night of waiting takes a page."""
 SILENT_SECONDS = 1800.0
 """How long the server may fail to answer who waits for a slot."""
 LOCKED = 423
@@ -47,7 +47,7 @@ def slots(kind: str, run: str, say: Say, count: int = 1) -> Iterator[None]:
     Args:
         kind: of stage.
         run: what other runs call this one while they wait for it.
-        say: is told for whom this one waits.
+        say: is called with a line on whom this one waits for.
         count: of slots.
 
     Raises:

@@ -36,8 +36,8 @@ def pack_all(
 
     `on_done` is called here once with each unit's mark, as it comes. Units that another process
     is packing are awaited when the others are done; those it does not finish are packed here.
-    What is packed on this machine is packed in `turn`'s pool, or in one of its own; `say` is told
-    who is awaited.
+    What is packed on this machine is packed in `turn`'s pool, or in one of its own; `say` is
+    called with a line on who is awaited.
 
     Raises:
         ConfigError: the engine is `dask`, but no scheduler is named, or Dask is not installed.

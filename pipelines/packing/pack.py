@@ -105,7 +105,7 @@ class _Fetchers:
             return self._open[request.source]
 
     def close(self) -> None:
-        """Close all connections: whoever waits for a server fails soon."""
+        """Close all connections: threads that wait for a server fail soon."""
         with self._lock:
             while self._open:
                 self._open.popitem()[1].close()

@@ -45,7 +45,7 @@ class WorkQueue(Generic[Item]):
     """Decides what is done next and when the next caller is let in; it knows no threads.
 
     What an earlier caller brought comes first. Of one caller's pieces the largest come first, so
-    that workers end at nearly the same time when nobody brings more.
+    that workers end at nearly the same time when no caller brings more.
     """
 
     def __init__(self, workers: int, size: Callable[[Item], float]) -> None:
