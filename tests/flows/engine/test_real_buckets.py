@@ -1,5 +1,6 @@
 """A corpus packed into a bucket of each real server, killed in between, and finished."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def test_packing_is_killed_and_resumed(
     def marks() -> dict[str, str]:
         return {name: one.version for name, one in store.listing("marks/pack").items()}
 
-    kill_when(works.start(*order, **scratch), lambda: len(marks()) >= 2)
+    run = works.start(*order, **scratch)
+    kill_when(run, lambda: len(marks()) >= 2)
     before = marks()
     assert len(before) < len(shard_bytes(finished)), "killed in between"
     again = works(*order, environment=scratch)
@@ -52,7 +54,9 @@ def test_packing_is_killed_and_resumed(
         if name.endswith(".tar")
     }
     assert stored == shard_bytes(finished), "the bytes of a home on disk"
-    assert not store.listing("locks"), "every lock is let go"
+    # It may have been killed between a unit's mark and the end of its lock, which waits for no one.
+    left = {json.loads(store.read(name))["pid"] for name in store.listing("locks")}
+    assert left <= {run.pid}, "every other lock is let go"
     checked = works("verify", "--deep", "--home", url, environment=scratch)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     litter = works("gc", "--home", url, "--yes", environment=scratch)
