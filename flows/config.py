@@ -76,6 +76,9 @@ class LimitsConfig(Config):
     """How many times a deployed run restarts automatically after its process died."""
     stall_minutes: PositiveFloat = 60
     """A stage without progress or messages for so long is reported; it is not stopped."""
+    short_of_disk: Literal["refuse", "begin"] = "refuse"
+    """Where packing will write more than is free: `refuse` to begin, or `begin` and stop before the
+    disk is full (`fma.disk_reserve_gb`)."""
     gpu_jobs: PositiveInt = 1
     """Jobs of this study at a time. All studies together keep to the server's limit `gpu`."""
 

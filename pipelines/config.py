@@ -109,6 +109,7 @@ class FmaConfig(Config):
             "scheduler",
             "timeout_seconds",
             "memory_mb",
+            "disk_reserve_gb",
         }
     )
 
@@ -140,6 +141,9 @@ class FmaConfig(Config):
     """A track that takes longer to decode and cut is quarantined as `timeout`."""
     memory_mb: Annotated[PositiveInt, MeasuredIn("MiB")] = 600
     """A track that needs more memory is quarantined as `memory`."""
+    disk_reserve_gb: NonNegativeFloat = 1.0
+    """Packing stops, to be continued, before less than this is free on the disk that it writes to;
+    0 writes until the disk is full."""
     connections: Annotated[int, Field(ge=1, le=16)] = 6
     """To the archive's server, at a time and from one machine."""
     units_per_task: NonNegativeInt = 0

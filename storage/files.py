@@ -127,10 +127,19 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise MachineError(f"cannot write {path}: {remedies[error.errno]}") from error
 
 
+def nearest(folder: Path) -> Path:
+    """Return a folder, or the nearest one above it that exists."""
+    return next(path for path in [folder, *folder.parents] if path.exists())
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how much may still be written to the disk of a folder, which need not exist yet."""
+    return shutil.disk_usage(nearest(folder)).free
+
+
 def require_space(folder: Path, needed: int, purpose: str) -> None:
     """Raise `MachineError` unless the disk under `folder` has `needed` bytes free."""
-    existing = next(p for p in [folder, *folder.parents] if p.exists())
-    free = shutil.disk_usage(existing).free
+    free = free_bytes(folder)
     if free < needed:
         raise MachineError(
             f"{purpose} needs {needed / 1e9:.2f} GB under {folder}, but {free / 1e9:.2f} GB are "

@@ -1,15 +1,23 @@
-"""A real S3 server on loopback, and homes in its buckets.
+"""S3 servers on loopback, and homes in their buckets.
 
-Use: a session's fixture around `moto_server()`, and `with bucket(endpoint) as url:` in each test.
+Use: a session's fixture around one of `SERVERS`, and `with bucket(endpoint) as url:` in each test.
+moto's keeps all conditions of writes, localbucket's `If-None-Match` alone and no metadata, and
+rclone's none.
 """
 
 import itertools
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import pytest
+
+from tests.services import Service, free_port, listens
 
 ACCESS_KEY = "AKIAEXAMPLEOFNOBODY1"
 SECRET_KEY = "a-secret-key-that-appears-nowhere/else"
@@ -31,6 +39,51 @@ def moto_server(address: str = "127.0.0.1") -> Iterator[str]:
         yield f"http://{host}:{port}"
     finally:
         server.stop()
+
+
+@contextmanager
+def localbucket_server() -> Iterator[str]:
+    """Run localbucket, which keeps objects as files, in a process; yield its endpoint."""
+    pytest.importorskip("localbucket", reason="localbucket is not installed: run 'make setup'")
+    port = free_port()
+    command = [sys.executable, "-m", "localbucket", "--port", str(port)]
+    with _serving("localbucket", command, port) as endpoint:
+        yield endpoint
+
+
+@contextmanager
+def rclone_server() -> Iterator[str]:
+    """Run `rclone serve s3` in a process; yield its endpoint."""
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    if not (program := shutil.which("rclone", path=places)):
+        pytest.skip("rclone is not installed: run 'make setup'")
+    port = free_port()
+    words = ["serve", "s3", "--config", os.devnull, "--addr", f"127.0.0.1:{port}"]
+    with _serving("rclone", [program, *words], port) as endpoint:
+        yield endpoint
+
+
+@contextmanager
+def _serving(name: str, command: list[str], port: int) -> Iterator[str]:
+    """Run a server of a new folder, which its command ends with."""
+    with tempfile.TemporaryDirectory(prefix=f"stemworks-{name}-") as folder:
+        data = Path(folder, "data")
+        data.mkdir()
+        place = Path(folder)
+        server = Service(name, [*command, str(data)], lambda: listens(port), folder=place)
+        server.start()
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.stop()
+
+
+SERVERS: dict[str, Callable[[], AbstractContextManager[str]]] = {
+    "moto": moto_server,
+    "localbucket": localbucket_server,
+    "rclone": rclone_server,
+}
+"""By name."""
 
 
 @contextmanager

@@ -42,7 +42,7 @@ RECORDS = (
 STALE_SECONDS = 3600.0
 """Age from which the writer of an unfinished file counts as dead."""
 UPLOAD_SECONDS = 24 * 3600.0
-"""Age from which the writer of a multipart upload counts as dead."""
+"""Age from which the writer of a multipart upload, or of a test object, counts as dead."""
 
 
 class Garbage(NamedTuple):
@@ -160,7 +160,8 @@ def _remains(home: Home) -> Iterator[Garbage]:
         yield Garbage(left.name, left.bytes, "never finished")
     if home.remote:
         for left in home.store.unfinished(UPLOAD_SECONDS):
-            yield Garbage(left.name, left.bytes, "upload never ended", left.upload)
+            why = "upload never ended" if left.upload else "a test of the server that never ended"
+            yield Garbage(left.name, left.bytes, why, left.upload)
 
 
 def _remove_empty_folders(home: Home) -> None:

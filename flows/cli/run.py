@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, cast
 
 import typer
+from rich.console import Console
 
 from flows.cli.options import AsJson, Flow, HomeAt, MusicFrom, Recipe, Settings, all_settings
 from flows.cli.output import View, stdout_view
@@ -16,6 +17,7 @@ from flows.config import StudyConfig
 from flows.server.server import connect, have
 from flows.stages.stage import forget
 from flows.studies.claims import claim
+from flows.studies.disk_space import needs, shortage
 from flows.studies.request import RunRequest
 from flows.studies.runner import StageStatus
 from storage.config import Json
@@ -68,6 +70,7 @@ def run_flow(request: RunRequest, force: list[str], view: View) -> None:
     for status in statuses:
         if status.lacks:
             raise DataError(status.lacks)
+    require_room(home, config, statuses)
     claim(home, config, request.flow)
     for label in force:
         _force(home, statuses, label)
@@ -103,6 +106,18 @@ def check_machine(home: Home, config: StudyConfig) -> None:
             f"museval needs {' and '.join(missing)} on the PATH; install ffmpeg ('apt-get install "
             "ffmpeg'), or leave evaluation.museval off"
         )
+
+
+def require_room(home: Home, config: StudyConfig, statuses: list[StageStatus]) -> None:
+    """Raise `MachineError` if the run would write more than is free, or say so and go on.
+
+    `limits.short_of_disk` decides which.
+    """
+    if not (lacking := shortage(needs(home, statuses))):
+        return
+    if config.limits.short_of_disk == "refuse":
+        raise MachineError(lacking)
+    Console(stderr=True).print(f"warning: {lacking}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _force(home: Home, statuses: list[StageStatus], label: str) -> None:

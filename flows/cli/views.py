@@ -14,6 +14,7 @@ from flows.cli.recover import report_crashes
 from flows.config import StudyConfig
 from flows.stage_id import Role, StageId
 from flows.studies import claims
+from flows.studies.disk_space import disks, needs, shortage
 from flows.studies.estimates import Cost, cost_of, progress_of
 from flows.studies.request import RunRequest
 from flows.studies.runner import DryRun, StageStatus
@@ -62,11 +63,23 @@ def show_plan(config: StudyConfig, home: Home, statuses: list[StageStatus], view
         "digest": config.digest(),
         "stages": [{**describe(status), **vars(cost)} for status, cost in pairs],
         "remaining": vars(total),
+        "disks": [
+            {**disk._asdict(), "lacking": disk.lacking} for disk in disks(needs(home, statuses))
+        ],
     }
     table = table_of(f"Plan of '{config.name}' in {home.url}", headers, rows)
     # The table shows which stages wait for others; only other reasons need a line.
     reasons = [f"{status.label}: {_why(status)}" for status in statuses if _needs_a_line(status)]
-    view.show(value, table, *dict.fromkeys(reasons))
+    view.show(value, table, *dict.fromkeys(reasons), *_room(home, statuses, total))
+
+
+def _room(home: Home, statuses: list[StageStatus], total: Cost) -> list[str]:
+    """Say where there is no room for what is written."""
+    lines = [text] if (text := shortage(needs(home, statuses))) else []
+    if home.remote and total.written:
+        size = f"{total.written / 1e9:,.2f} GB"
+        lines.append(f"{home.url} must take about {size}; its quota cannot be asked for")
+    return lines
 
 
 def describe(status: StageStatus) -> Json:

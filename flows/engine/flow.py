@@ -126,7 +126,8 @@ def _run(config: StudyConfig, home: Home, part: str) -> Json:
     with _alone(home, config, part), Board(Terminal(stderr=True)) as board:
         approval = ApprovalGate(config.gates, home, look)
         corpora = study.corpora(config, part)
-        runner = PrefectRunner(home, board, config.limits, corpora, approval.pass_through)
+        run = f"run '{part} {config.name}' in {home.url}"
+        runner = PrefectRunner(home, board, config.limits, corpora, run, approval.pass_through)
         shown = Shown(home, part, config.name, results)
         with RunArtifacts(shown, runner), interruptible():
             early: StemworksError | None = None

@@ -11,6 +11,7 @@ from flows.engine.task_policy import MarkFuture, Outcome, as_task
 from flows.jobs.deadlines import TimeLimit, within
 from flows.stage_id import PackId, Role, StageId
 from flows.stages.units import Units, batched, merge_marks
+from flows.studies.disk_space import Need, packing_need
 from flows.ui.progress import Board, StageProgress, StageWatch
 from storage.home.marks import Mark
 
@@ -24,7 +25,7 @@ class Packing:
     """Tells its tasks apart from those of other corpora of the run; empty of the first."""
     board: Board
     slot: SharedSlot
-    """Held by one packing task of the run at a time: each uses every core."""
+    """The machine's, and the workers that all packing tasks of the run share."""
     limit: TimeLimit
 
     @property
@@ -36,6 +37,13 @@ class Packing:
     def done(self) -> Mapping[str, Mark]:
         """Units that earlier runs packed: a rerun has no task for them."""
         return {name: found.mark for name, found in self.units.look().items() if found.mark}
+
+    @property
+    def need(self) -> Need:
+        """What it still writes here."""
+        sizes = {unit.id: unit.bytes for unit in self.units.outline.units}
+        left = [size for name, size in sizes.items() if name not in self.done]
+        return packing_need(self.units.home, self.units.config, left, [*self.done.values()])
 
     def submit(self, archive: str, plan: MarkFuture, tasks: int) -> dict[StageId, MarkFuture]:
         """Submit what is left as so many tasks at most, and the task that waits for all."""
@@ -57,8 +65,12 @@ class Packing:
 
         def body(plan: Mark) -> Outcome:
             watch = StageWatch(what, self.board, Role.PACKING)
-            with self.slot.turn(), watch.working(), within(self.limit, what.label):
-                mark = merge_marks(names, self.units.pack(names, archive, watch))
+            with (
+                self.slot.turn(watch.waits, self.units.config.workers) as turn,
+                watch.working(),
+                within(self.limit, what.label),
+            ):
+                mark = merge_marks(names, self.units.pack(names, archive, watch, turn))
             watch.finish(f"{len(names)} units packed", mark)
             return mark
 

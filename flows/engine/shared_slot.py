@@ -1,82 +1,73 @@
-"""One hold of a machine's slot for all tasks of a run that take turns under it.
+"""One hold of a machine's slot, and one pool of workers under it, for all packing tasks of a run.
 
 To give the slot back and ask for it again between two packing tasks took 2 s on SQLite, whose
 server refuses while another client writes, and whose client then waits: a run has up
-to 150 of them.
+to 150 of them. And tasks that did not share their workers would leave cores idle while the last
+unit of each is packed.
 """
 
-import logging
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
-logger = logging.getLogger(__name__)
+from pipelines.packing.unit_work import PackingPool, PackingTurn
 
-Hold = Callable[[], AbstractContextManager[None]]
+Say = Callable[[str], object]
+Hold = Callable[[Say], AbstractContextManager[None]]
+OpenPool = Callable[[int], AbstractContextManager[PackingPool]]
 
 
 class SharedSlot:
-    """A slot that is held from the first task that wants it until none wants it any more."""
+    """A slot and a pool, from the first task that wants them until none wants them any more."""
 
-    def __init__(self, hold: Hold) -> None:
-        self._hold = hold
-        self._turn = threading.Lock()
-        self._counting = threading.Lock()
+    def __init__(self, hold: Hold, open_pool: OpenPool) -> None:
+        """Share what these open.
+
+        Args:
+            hold: waits for the slot, saying for whom, and holds it.
+            open_pool: opens a pool of so many workers; 0: one for each core.
+        """
+        self._hold, self._open_pool = hold, open_pool
+        self._counting, self._opening = threading.Lock(), threading.Lock()
         self._wanting = 0
-        self._holder: _Holder | None = None
+        self._pool: PackingPool | None = None
+        self._held = ExitStack()
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for one's turn, and for the slot; one task at a time has it.
+    def turn(self, say: Say, workers: int = 0) -> Iterator[PackingTurn]:
+        """Wait for the slot, then until the pool has too little to do; yield one's turn at it.
+
+        The first who comes decides on the number of workers: a run has one setting for all.
 
         Raises:
             Exception: the slot cannot be had; the next task asks again.
         """
         with self._counting:
             self._wanting += 1
-        with self._turn:
-            try:
-                if self._holder is None:
-                    self._holder = _Holder(self._hold)
-                yield
-            finally:
-                with self._counting:
-                    self._wanting -= 1
-                    last = not self._wanting
-                if last and self._holder:
-                    self._holder.end()
-                    self._holder = None
-
-
-class _Holder:
-    """Holds a slot in a thread of its own.
-
-    What Prefect holds belongs to the task and the thread that asked, and ends with either.
-    """
-
-    def __init__(self, hold: Hold) -> None:
-        self._over = threading.Event()
-        begun: Future[None] = Future()
-        self._thread = threading.Thread(
-            target=self._keep, args=(hold, begun), name="slot", daemon=True
-        )
-        self._thread.start()
-        begun.result()
-
-    def end(self) -> None:
-        """Give the slot back."""
-        self._over.set()
-        self._thread.join()
-
-    def _keep(self, hold: Hold, begun: "Future[None]") -> None:
         try:
-            with hold():
-                begun.set_result(None)
-                self._over.wait()
-        except BaseException as error:  # noqa: BLE001  handed to the task that asked for the slot
-            if not begun.done():
-                begun.set_exception(error)
-            else:
-                # The work is done; the slot comes free when its lease ends.
-                logger.warning("a slot was not given back: %r", error)
+            with self._opened(say, workers).turn() as turn:
+                yield turn
+        finally:
+            with self._counting:
+                self._wanting -= 1
+                last = not self._wanting
+            if last:
+                self._close()
+
+    def _opened(self, say: Say, workers: int) -> PackingPool:
+        with self._opening:
+            if self._pool is None:
+                with ExitStack() as stack:
+                    stack.enter_context(self._hold(say))
+                    self._pool = stack.enter_context(self._open_pool(workers))
+                    self._held = stack.pop_all()
+            return self._pool
+
+    def _close(self) -> None:
+        # Whoever wants it again meanwhile waits at the first lock, and opens it anew.
+        with self._opening:
+            with self._counting:
+                wanted = self._wanting > 0
+            if not wanted and self._pool is not None:
+                self._pool = None
+                self._held.close()

@@ -1,19 +1,15 @@
-"""The policy of Prefect tasks: names, tags, retries, limits, and the states they end in."""
+"""The policy of Prefect tasks: names, tags, retries, and the states they end in."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.concurrency.sync import concurrency
 from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Failed
 
-from flows.jobs.deadlines import stopping
-from flows.recovery.machine_limits import capacity, limit_name
 from flows.stage_id import StageId
 from storage.errors import MachineError, PreemptedError, StoppedError, TimeLimitError
 from storage.home.marks import Mark
@@ -23,9 +19,6 @@ MarkFuture = PrefectFuture[Mark]
 Outcome = Mark | State[Any]
 """What a task's function returns: a mark, or a state that holds one or says why there is none."""
 
-LEASE_SECONDS = 60
-SLOT_SECONDS = 15.0
-"""Between two looks at whether a stage that waits for its turn is to be done at all."""
 RETRIES = 2
 RETRY_SECONDS = [10.0, 60.0]
 
@@ -69,38 +62,3 @@ def ending_as_states(body: Callable[..., Outcome]) -> Callable[..., Outcome]:
             return Cancelled(message=str(error))
 
     return ended
-
-
-@contextmanager
-def slots(kind: str, count: int = 1) -> Iterator[None]:
-    """Hold slots of the server's limit for a kind of task; wait for them as long as it takes.
-
-    Raises:
-        StoppedError: the flow was stopped meanwhile.
-    """
-    limit = limit_name(kind)
-    if not limit:
-        yield
-        return
-    with ExitStack() as held:
-        while True:
-            # The lease is short, so that a dead holder's slot comes free by itself; a server that
-            # is away for a while must not end a job of days.
-            slots = concurrency(
-                limit,
-                occupy=min(count, capacity(kind)),
-                timeout_seconds=SLOT_SECONDS,
-                lease_duration=LEASE_SECONDS,
-                strict=True,
-                raise_on_lease_renewal_failure=False,
-            )
-            try:
-                held.enter_context(slots)
-                break
-            except TimeoutError:
-                if stopping.is_set():
-                    raise StoppedError(
-                        f"stopped with its flow, while waiting for {limit}; "
-                        "run it again to continue"
-                    ) from None
-        yield

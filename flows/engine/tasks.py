@@ -11,20 +11,22 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 
 from flows.config import LimitsConfig
+from flows.engine.machine_slots import slots
 from flows.engine.packing import Packing
 from flows.engine.shared_slot import SharedSlot
-from flows.engine.task_policy import MarkFuture, Outcome, as_task, slots
+from flows.engine.task_policy import MarkFuture, Outcome, as_task
 from flows.jobs.deadlines import TimeLimit, stopping
 from flows.stage_id import PackId, Role, StageId
 from flows.stages.stage import Inputs, Performed, Site, Stage, perform
 from flows.stages.training import processes_of
-from flows.stages.units import PACKING_TASKS, Units
+from flows.stages.units import PACKING_TASKS, Units, open_pool
+from flows.studies.disk_space import Need, shortage
 from flows.studies.runner import Runner
 from flows.ui.progress import Board, StageWatch
 from flows.ui.states import StateName
 from pipelines.config import FmaConfig
 from storage.config import Config, Json
-from storage.errors import LockedError, RunError, StoppedError
+from storage.errors import LockedError, MachineError, RunError, StoppedError
 from storage.home.layout import Home
 from storage.home.marks import Mark, Work, lookup
 
@@ -56,19 +58,22 @@ class PrefectRunner(Runner[MarkFuture]):
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     corpora: int = 1
     """That this run packs: they share its packing tasks."""
+    run: str = "a run"
+    """What other runs of this machine call this one while they wait for it."""
     before_gpu: Callable[[Iterable[MarkFuture]], None] | None = None
     """Called with its inputs before each GPU job; may wait, or raise to end the run."""
     futures: dict[StageId, MarkFuture] = field(default_factory=dict)
+    _needs: list[Need] = field(default_factory=list)
+    """What the corpora of this run still write."""
 
     def __post_init__(self) -> None:
         # A task that waits for the server's limit asks for it only now and then. So jobs of one
-        # flow take turns here, where the next one is let in at once; and so do packing tasks, each
-        # of which uses every core.
+        # flow take turns here, where the next one is let in at once; packing tasks share one slot.
         self._turns: dict[str, AbstractContextManager[Any]] = {
             "gpu": threading.Semaphore(self.limits.gpu_jobs),
             "light": nullcontext(),
         }
-        self._packing_slot = SharedSlot(lambda: slots("packing"))
+        self._packing_slot = SharedSlot(lambda say: slots("packing", self.run, say), open_pool)
 
     def do(
         self, what: StageId, stage: Stage, config: Config, settings: Json, **inputs: MarkFuture
@@ -92,6 +97,7 @@ class PrefectRunner(Runner[MarkFuture]):
 
         Raises:
             RunError: there is no plan, because what it needs failed.
+            MachineError: the disk has no room for what it would write.
         """
         plan.wait()
         if not plan.state.is_completed():
@@ -104,8 +110,17 @@ class PrefectRunner(Runner[MarkFuture]):
             slot=self._packing_slot,
             limit=time_limit(self.limits, Role.PACKING),
         )
+        self._require_room(packing)
         self.futures |= packing.submit(archive, plan, PACKING_TASKS // self.corpora)
         return self.futures[packing.whole]
+
+    def _require_room(self, packing: Packing) -> None:
+        self._needs.append(packing.need)
+        if not (lacking := shortage(self._needs)):
+            return
+        if self.limits.short_of_disk == "refuse":
+            raise MachineError(lacking)
+        get_run_logger().warning(lacking)
 
     def _perform(self, site: Site, watch: StageWatch, planned: "Planned") -> Outcome:
         """Do one stage when its turn comes; a stage done before is `Cached`."""
@@ -116,10 +131,11 @@ class PrefectRunner(Runner[MarkFuture]):
             log = get_run_logger()
             if stage.kind == "gpu":
                 log.info("%s waits for its turn at the GPU", watch.label)
-            with self._turns[stage.kind], slots(stage.kind, processes_of(planned.config)):
+            count = processes_of(planned.config)
+            with self._turns[stage.kind], slots(stage.kind, self.run, watch.waits, count):
                 log.info("%s begins", watch.label)
                 with watch.working():
-                    mark, cached = wait_for_lock(lambda: planned.perform(site), log.info)
+                    mark, cached = wait_for_lock(lambda: planned.perform(site), watch.waits)
         if cached:
             watch.reuse(mark)
             return Completed(name=StateName.CACHED, message=f"{stage.name} {mark.key}", data=mark)

@@ -85,6 +85,18 @@ class RunnerHeartbeat(Heartbeat):
         return str(self.process.get("pool", ""))
 
 
+class SlotHeartbeat(Heartbeat):
+    """The heartbeat of a run that holds slots of a limit of this machine."""
+
+    @property
+    def limit(self) -> str:
+        """The name of the limit."""
+        return str(self.process.get("limit", ""))
+
+    def __str__(self) -> str:
+        return f"{self.process.get('run', 'a run')} (pid {self.process.get('pid', 'unknown')})"
+
+
 def run_heartbeats() -> list[RunHeartbeat]:
     """Return the heartbeats of this user's flow runs, live or dead."""
     folder = ServerSettings.from_environment().run_heartbeats
@@ -95,6 +107,15 @@ def runner_heartbeats() -> list[RunnerHeartbeat]:
     """Return the heartbeats of this user's runners, live or dead."""
     folder = ServerSettings.from_environment().runner_heartbeats
     return [RunnerHeartbeat(*found) for found in _read_folder(folder)]
+
+
+def slot_heartbeats(limit: str) -> list[SlotHeartbeat]:
+    """Return the heartbeats of live runs that hold slots of a limit; remove those of dead ones."""
+    folder = ServerSettings.from_environment().slot_heartbeats
+    found = [SlotHeartbeat(*one) for one in _read_folder(folder)]
+    for dead in (one for one in found if not one.is_live):
+        dead.remove()
+    return [one for one in found if one.is_live and one.limit == limit]
 
 
 def _read_folder(folder: Path) -> Iterator[tuple[Path, dict[str, Any], float]]:
@@ -138,6 +159,17 @@ def runner_heartbeat(deployments: Iterable[UUID] = (), pool: str = "") -> Iterat
     served = [str(deployment) for deployment in deployments]
     with _renewed(path, {"deployments": served, "pool": pool}):
         yield
+
+
+@contextmanager
+def slot_heartbeat(limit: str, run: str) -> Iterator[None]:
+    """Keep a heartbeat while this process holds slots of a limit, for the sake of who waits."""
+    path = ServerSettings.from_environment().slot_heartbeats / f"{uuid4()}.json"
+    try:
+        with _renewed(path, {"limit": limit, "run": run}):
+            yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

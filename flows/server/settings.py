@@ -82,6 +82,11 @@ class ServerSettings:
         # is found after it.
         return self.state / "takers"
 
+    @property
+    def slot_heartbeats(self) -> Path:
+        """Folder of heartbeats of the runs that hold slots of this machine's limits."""
+        return self.state / "slots"
+
 
 def shared_environment(server: ServerSettings) -> dict[str, str]:
     """Return the environment variables that the server and its clients share."""

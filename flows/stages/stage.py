@@ -30,6 +30,9 @@ class Watch(Protocol):
     def log(self, message: str, level: int = logging.INFO) -> None:
         """Report a message; `level` is one of `logging`'s."""
 
+    def waits(self, message: str) -> None:
+        """Report for whom or what the stage waits."""
+
     def attach(self, run: Run) -> None:
         """Show the metrics that a job logs in its run directory."""
 

@@ -1,6 +1,7 @@
 """The units of a planned corpus: the work of packing each, which are done, their sums."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,8 @@ from pipelines.packing.unit_work import (
     LEDGER,
     STAGE,
     VERSION,
+    PackingPool,
+    PackingTurn,
     PackRequest,
     corpus_key,
     unit_work,
@@ -91,8 +94,10 @@ class Units:
             for unit in read_units(self.stored().corpus, planned)
         ]
 
-    def pack(self, wanted: Sequence[str], archive: str, watch: Watch) -> dict[str, Mark]:
-        """Pack some units, given by their ids; return their marks."""
+    def pack(
+        self, wanted: Sequence[str], archive: str, watch: Watch, turn: PackingTurn | None = None
+    ) -> dict[str, Mark]:
+        """Pack some units, given by their ids, in `turn`'s pool; return their marks."""
         from pipelines.packing.engines import pack_all
 
         if not Path(archive).exists():
@@ -105,7 +110,7 @@ class Units:
             watch(len(done), len(wanted), "units")
 
         requests = self.requests(wanted, archive)
-        packed = pack_all(requests, self.config, count)
+        packed = pack_all(requests, self.config, count, turn, watch.waits)
         return {request.unit.id: mark for request, mark in zip(requests, packed, strict=True)}
 
     def gather(self, done: Done) -> Mark:
@@ -125,6 +130,13 @@ class Units:
     def fetch_ledgers(self, done: Done) -> None:
         """Download all units' ledgers to this machine."""
         marks.fetch(self.home, done.values(), lambda output: output.label == LEDGER)
+
+
+def open_pool(workers: int) -> AbstractContextManager[PackingPool]:
+    """Open a pool of so many packing threads; 0: one for each core."""
+    from pipelines.packing.pack import packing_pool
+
+    return packing_pool(workers)
 
 
 def merge_marks(ids: Sequence[str], done: Done) -> Mark:
@@ -151,8 +163,9 @@ def merge_marks(ids: Sequence[str], done: Done) -> Mark:
 def batched(names: Sequence[str], config: FmaConfig, most: int = PACKING_TASKS) -> list[list[str]]:
     """Divide units into batches, one for each task, and at most `most` of them.
 
-    On this machine a batch is large enough that cores are seldom idle while its last unit is
-    packed; a cluster gets all units at once, as it has a queue of its own.
+    On this machine batches overlap: the next one begins while the last units of the one before are
+    packed, so that their size matters only at the very end, where it evens out how long units
+    take. A cluster gets all units at once, as it has a queue of its own.
     """
     enough = UNITS_PER_CORE * cores() if config.engine == "local" else len(names)
     size = max(config.units_per_task or enough, -(-len(names) // max(most, 1)), 1)

@@ -16,6 +16,7 @@ from flows.studies.runner import StageStatus
 from pipelines.archives.folder_digest import folder_state
 from pipelines.archives.known_archives import published
 from pipelines.config import FmaConfig, ShardConfig
+from pipelines.packing.unit_work import WRITTEN_PER_BYTE
 from pipelines.workers.fan_out import cores
 from storage.home import marks
 from storage.home.layout import Home
@@ -25,13 +26,6 @@ from training.config import TrainConfig
 PACK_SECONDS_PER_MB = 0.2
 """Core-seconds to unzip, decode, resample and encode a megabyte of MP3: seventeen real recordings
 took 0.17 without unzipping, which takes 0.03."""
-WRITTEN_PER_BYTE = {
-    ("clips", "flac"): 6.9,
-    ("clips", "wav"): 10.9,
-    ("segments", "flac"): 3.6,
-    ("segments", "wav"): 5.5,
-}
-"""Bytes of shards for a byte of MP3, at the FMA's mean of 263 kbit/s, half of each clip shared."""
 ROUGHLY = {"fma_full.zip": 879 << 30}
 """Bytes of archives whose publisher gives a rounded size."""
 RECENT = 200
@@ -173,7 +167,7 @@ def _packing(status: StageStatus, config: FmaConfig, archive: Path | None) -> Co
         size = sum(unit.size for unit in status.units if unit.mark is None)
     else:
         size = archive_bytes(config.archive, archive)
-    rates = _rates([unit.mark for unit in status.units if unit.mark], config.shards)
+    rates = packing_rates([unit.mark for unit in status.units if unit.mark], config.shards)
     workers = config.workers or (cores() if config.engine == "local" else 0)
     return Cost(
         size=size,
@@ -183,7 +177,7 @@ def _packing(status: StageStatus, config: FmaConfig, archive: Path | None) -> Co
     )
 
 
-def _rates(done: Sequence[Mark], form: ShardConfig) -> Rates:
+def packing_rates(done: Sequence[Mark], form: ShardConfig) -> Rates:
     """Return this home's own rates, by the units that are packed already, or the usual ones."""
     counted = [mark for mark in done if mark.facts.get("bytes_in")]
     size = sum(mark.facts["bytes_in"] for mark in counted)

@@ -116,6 +116,14 @@ class Board:
         with self._lock:
             self._of(what).moved = time.monotonic()
 
+    def say(self, what: StageId, line: str) -> None:
+        """Print a line on a stage that does not move, such as for whom it waits."""
+        with self._lock:
+            if not self._quiet:
+                self._progress.console.print(
+                    f"{what.label:<28} {line}", highlight=False, markup=False, soft_wrap=True
+                )
+
     def attach(self, what: StageId, run: Run) -> None:
         """Set the directory in which a stage's job runs."""
         with self._lock:
@@ -180,6 +188,11 @@ class StageWatch:
         if level > logging.INFO or time.monotonic() - self._logged >= self._pace():
             self._logged = time.monotonic()
             get_run_logger().log(level, "%s", message)
+
+    def waits(self, message: str) -> None:
+        """Report for whom or what the stage waits, in the terminal and in the run's log."""
+        self.board.say(self.id, message)
+        get_run_logger().info("%s %s", self.label, message)
 
     def attach(self, run: Run) -> None:
         """Show from now on the metrics that a job logs in its run directory."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pipelines.config import FmaConfig
 from pipelines.packing.pack import pack_units
-from pipelines.packing.unit_work import PackRequest
+from pipelines.packing.unit_work import PackingTurn, PackRequest
 from storage.errors import LockedError
 from storage.home.marks import Mark
 from storage.home.open import open_home
@@ -26,12 +26,18 @@ logger = logging.getLogger(__name__)
 
 
 def pack_all(
-    requests: Sequence[PackRequest], config: FmaConfig, on_done: OnDone | None = None
+    requests: Sequence[PackRequest],
+    config: FmaConfig,
+    on_done: OnDone | None = None,
+    turn: PackingTurn | None = None,
+    say: Callable[[str], None] = logger.info,
 ) -> list[Mark]:
     """Pack units where the configuration says; return their marks in the requests' order.
 
     `on_done` is called here once with each unit's mark, as it comes. Units that another process
     is packing are awaited when the others are done; those it does not finish are packed here.
+    What is packed on this machine is packed in `turn`'s pool, or in one of its own; `say` is
+    called with a line on who is awaited.
 
     Raises:
         ConfigError: the engine is `dask`, but no scheduler is named, or Dask is not installed.
@@ -49,16 +55,22 @@ def pack_all(
     wanted = {request.work.key: request for request in requests}
     while left := {key: request for key, request in wanted.items() if key not in marks}:
         try:
-            _pack(left, config, collect)
+            _pack(left, config, collect, turn)
         except LockedError as error:
-            logger.info("waiting for another process: %s", error)
+            say(f"waits for another process: {error}")
             _await_others([wanted[key] for key in left if key not in marks])
     return [marks[key] for key in wanted]
 
 
-def _pack(requests: Remaining, config: FmaConfig, on_done: OnDone) -> None:
+def _pack(
+    requests: Remaining, config: FmaConfig, on_done: OnDone, turn: PackingTurn | None
+) -> None:
     if config.engine == "local":
-        pack_units(list(requests.values()), config.workers, on_done)
+        units = list(requests.values())
+        if turn:
+            turn.do(units, on_done)
+        else:
+            pack_units(units, config.workers, on_done)
         return
     # Only a cluster needs Dask, which takes a second to import.
     from pipelines.packing.cluster import pack_on_cluster  # noqa: PLC0415

@@ -5,23 +5,22 @@ interrupted.
 """
 
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Self
 
-from pipelines.archives.sources import Fetcher
+from pipelines.archives.sources import Fetcher, Source
 from pipelines.config import FmaConfig
 from pipelines.packing.clips import piece_seconds
 from pipelines.packing.process_track import TrackResult, TrackTask, process_track
 from pipelines.packing.track_scheduler import TrackScheduler
-from pipelines.packing.unit_work import LEDGER, SHARD, PackRequest
-from pipelines.workers.fan_out import as_they_come, cores
+from pipelines.packing.unit_work import COPIES, LEDGER, SHARD, PackingPool, PackRequest
+from pipelines.workers.fan_out import cores
 from pipelines.workers.isolation import Isolated
+from pipelines.workers.work_pool import WorkPool
 from storage.config import Json
 from storage.errors import ConfigError
 from storage.files import disk_errors, remove_arriving
@@ -55,20 +54,11 @@ def pack_units(
     Raises:
         StemworksError: as `pack_unit`.
     """
-    count = min(workers or cores(), len(requests))
-    if not count:
+    if not requests:
         return []
-    with (
-        WorkerPool(requests, count, process) as pool,
-        ThreadPoolExecutor(count, "pack") as threads,
-    ):
-        try:
-            return _gather([threads.submit(pool.pack, request) for request in requests], on_done)
-        except BaseException:
-            # Work in progress starts again from the beginning: it is not waited for.
-            threads.shutdown(wait=False, cancel_futures=True)
-            pool.stop()
-            raise
+    count = min(workers or cores(), len(requests))
+    with packing_pool(count, process) as pool, pool.turn() as turn:
+        return turn.do(requests, on_done)
 
 
 def pack_unit(request: PackRequest, process: ProcessTrack = process_track) -> Mark:
@@ -87,52 +77,60 @@ def pack_unit(request: PackRequest, process: ProcessTrack = process_track) -> Ma
         return _pack_once(request, fetcher, child)
 
 
-class WorkerPool:
-    """What packing threads share: a fetcher for each source, and one child process per thread."""
+@contextmanager
+def packing_pool(workers: int = 0, process: ProcessTrack = process_track) -> Iterator[PackingPool]:
+    """Open a pool of packing threads (0: one per core), to which callers bring units in turn."""
+    fetchers = _Fetchers()
+    pool: PackingPool = WorkPool(
+        workers or cores(),
+        lambda request: _Packer(process, request.config.memory_mb, fetchers),
+        lambda request: request.size,
+        fetchers.close,
+    )
+    with closing(fetchers), pool:
+        yield pool
 
-    def __init__(self, requests: Sequence[PackRequest], count: int, process: ProcessTrack) -> None:
-        sources = {request.source: None for request in requests}
-        memory_mb = requests[0].config.memory_mb
-        self._children = [Isolated(process, memory_mb) for _ in range(count)]
-        self._idle: SimpleQueue[Child] = SimpleQueue()
-        for child in self._children:
-            self._idle.put(child)
-        with ExitStack() as stack:
-            connections = requests[0].config.connections
-            self._fetchers = {
-                source: stack.enter_context(Fetcher(source, connections)) for source in sources
-            }
-            for child in self._children:
-                stack.enter_context(child)
-            self._stack = stack.pop_all()
 
-    def __enter__(self) -> Self:
-        return self
+class _Fetchers:
+    """One fetcher for each source, shared by all packing threads."""
 
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[Source, Fetcher] = {}
 
-    def pack(self, request: PackRequest) -> Mark:
-        """Pack one unit with an idle child."""
-        child = self._idle.get()
-        try:
-            return _pack_once(request, self._fetchers[request.source], child)
-        finally:
-            self._idle.put(child)
+    def of(self, request: PackRequest) -> Fetcher:
+        with self._lock:
+            if request.source not in self._open:
+                self._open[request.source] = Fetcher(request.source, request.config.connections)
+            return self._open[request.source]
+
+    def close(self) -> None:
+        """Close all connections: threads that wait for a server fail soon."""
+        with self._lock:
+            while self._open:
+                self._open.popitem()[1].close()
+
+
+class _Packer:
+    """A packing thread's child process, which may use so much memory."""
+
+    def __init__(self, process: ProcessTrack, memory_mb: int, fetchers: _Fetchers) -> None:
+        self._child: Child = Isolated(process, memory_mb)
+        self._memory_mb, self._fetchers = memory_mb, fetchers
+        self._stopped = False
+
+    def fits(self, request: PackRequest) -> bool:
+        return not self._stopped and request.config.memory_mb == self._memory_mb
+
+    def do(self, request: PackRequest) -> Mark:
+        return _pack_once(request, self._fetchers.of(request), self._child)
 
     def stop(self) -> None:
-        """End the children and close the connections: every packing thread fails soon."""
-        for child in self._children:
-            child.stop()
-        for fetcher in self._fetchers.values():
-            fetcher.close()
+        self._stopped = True
+        self._child.stop()
 
-
-def _gather(futures: Sequence[Future[Mark]], on_done: OnDone | None) -> list[Mark]:
-    for future in as_they_come(futures):
-        if future.exception() is None and on_done:
-            on_done(future.result())
-    return [future.result() for future in futures]
+    def close(self) -> None:
+        self._child.close()
 
 
 def _pack_once(request: PackRequest, fetcher: Fetcher, child: Child) -> Mark:
@@ -145,7 +143,10 @@ def _pack_once(request: PackRequest, fetcher: Fetcher, child: Child) -> Mark:
         corpus = Corpus(home.path(request.corpus))
         _clear_remains(corpus, request.unit)
         started, spent = time.monotonic(), child.cpu_seconds + time.thread_time()
-        with recording_failure(home, work):
+        with (
+            request.room(corpus.root).taken(COPIES * request.expected_bytes),
+            recording_failure(home, work),
+        ):
             rows, written = _pack(request, corpus, fetcher, child)
             facts = _facts(request, rows, written) | {
                 "cpu_seconds": round(child.cpu_seconds + time.thread_time() - spent, 3),
@@ -173,9 +174,11 @@ def _pack(
                 partial(corpus.shard, unit.id), shards.max_bytes, shards.codec, per_clip
             ) as writer,
         ):
-            scheduler = TrackScheduler(request.config, child, staging.fileno(), corpus.root)
+            room = request.room(corpus.root)
+            scheduler = TrackScheduler(request.config, child, staging.fileno(), room)
             rows = scheduler.process(unit.tracks, fetcher)
             for track, group in scheduler.shuffled():
+                room.look()
                 writer.add(track.id, track.split, scheduler.samples(group), group.clips)
             written = writer.close()
     assert [row.track for row in rows] == [track.id for track in unit.tracks]

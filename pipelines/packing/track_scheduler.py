@@ -21,6 +21,7 @@ from pipelines.packing.process_track import (
 )
 from pipelines.packing.staging_file import Group
 from pipelines.tracks.plan import shuffled
+from pipelines.workers.disk_room import DiskRoom
 from pipelines.workers.isolation import Isolated
 from storage.errors import LostError, SourceError
 from storage.records import LedgerRow, Track
@@ -42,10 +43,11 @@ class TrackScheduler:
         config: FmaConfig,
         child: Isolated[TrackTask, TrackResult],
         staging: int,
-        scratch: Path,
+        room: DiskRoom,
     ) -> None:
         self._config, self._child = config, child
-        self._staging, self._scratch = staging, scratch
+        self._staging, self._room = staging, room
+        self._scratch = room.folder
         self._end = 0
         self._groups: dict[str, Tracked] = {}
         """By the key of their first sample."""
@@ -59,6 +61,7 @@ class TrackScheduler:
         wanted = [track for track in tracks if track.id not in rows]
         with closing(prefetched(fetcher, wanted, self._scratch)) as arrivals:
             for track, extent in arrivals:
+                self._room.look()
                 task = TrackTask(
                     track, extent, self._config, self._address, self._end, self._scratch
                 )

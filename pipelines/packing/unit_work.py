@@ -6,9 +6,11 @@ from pathlib import Path
 from pipelines.archives.sources import Source
 from pipelines.config import FmaConfig
 from pipelines.tracks.plan import Outline, Plan, PlannedUnit, unit_digest
+from pipelines.workers.disk_room import DiskRoom
+from pipelines.workers.work_pool import Turn, WorkPool
 from storage.config import Json, digest_of
 from storage.home.layout import Corpus
-from storage.home.marks import Work
+from storage.home.marks import Mark, Work
 from storage.records import Unit
 
 STAGE = "pack"
@@ -19,6 +21,17 @@ VERSION = 3
 """Raise it when the same input would give other bytes."""
 OFFICIAL_VERSION = 2
 """Of what `silence = "official"` alone decides."""
+WRITTEN_PER_BYTE = {
+    ("clips", "flac"): 6.9,
+    ("clips", "wav"): 10.9,
+    ("segments", "flac"): 3.6,
+    ("segments", "wav"): 5.5,
+}
+"""Bytes of shards for a byte of MP3, at the FMA's mean of 263 kbit/s, half of each clip shared."""
+LOSSLESS = {".wav": 0.19, ".aif": 0.19, ".aiff": 0.19, ".flac": 0.3}
+"""Shares of these for files at 1411 kbit/s, or at about 900 once compressed without loss."""
+COPIES = 2
+"""Of a unit's samples while it is packed: staged until it is whole, and in its shards."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +47,36 @@ class PackRequest:
     config: FmaConfig
 
     @property
+    def size(self) -> int:
+        """Bytes of its tracks, as the archive stores them."""
+        return sum(track.packed_bytes or track.bytes for track in self.unit.tracks)
+
+    def room(self, folder: Path) -> DiskRoom:
+        """Return the room on the disk of a folder that it is packed in."""
+        reserve = round(self.config.disk_reserve_gb * 1e9)
+        return DiskRoom(folder, reserve, "fma.disk_reserve_gb", f"packing unit {self.unit.id}")
+
+    @property
+    def expected_bytes(self) -> int:
+        """About how many bytes its shards will have."""
+        shards = self.config.shards
+        sound = sum(
+            (track.packed_bytes or track.bytes)
+            * LOSSLESS.get(Path(track.member).suffix.lower(), 1.0)
+            for track in self.unit.tracks
+        )
+        return round(sound * WRITTEN_PER_BYTE[shards.storage, shards.codec])
+
+    @property
     def work(self) -> Work:
         """The piece of work that this is."""
         return unit_work(self.unit, self.config, Corpus(Path(self.corpus)))
+
+
+PackingPool = WorkPool[PackRequest, Mark]
+"""Packing threads of this machine."""
+PackingTurn = Turn[PackRequest, Mark]
+"""A caller that may bring units to a pool."""
 
 
 def corpus_key(plan: Plan | Outline, config: FmaConfig) -> str:

@@ -57,6 +57,10 @@ class Isolated(Generic[Item, Result]):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child, in the thread that uses it."""
         self._end()
 
     def stop(self) -> None:

@@ -31,7 +31,7 @@ class Unfinished(NamedTuple):
     bytes: int
     """0 for a multipart upload: its size would take one request for each part."""
     upload: str = ""
-    """The id of a multipart upload; empty for a file."""
+    """The id of a multipart upload; empty for a file, or an object that a test left."""
 
 
 class Store(Protocol):

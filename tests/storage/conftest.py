@@ -7,13 +7,25 @@ from botocore.retries.standard import ExponentialBackoff
 
 from storage.retry_policy import RetryPolicy
 from storage.stores.s3 import BucketStore
-from tests.bucket import bucket, moto_server
+from tests.bucket import bucket, localbucket_server, moto_server, rclone_server
 from tests.fault_proxy import Rules, fault_proxy
 
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     with moto_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def localbucket_endpoint() -> Iterator[str]:
+    with localbucket_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def rclone_endpoint() -> Iterator[str]:
+    with rclone_server() as endpoint:
         yield endpoint
 
 

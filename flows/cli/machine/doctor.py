@@ -18,10 +18,13 @@ from rich.text import Text
 from flows.cli.machine.fit import fit as show_fit
 from flows.cli.options import AsJson, HomeAt
 from flows.cli.output import View, stdout_view, table_of
+from flows.cli.views import statuses_of
 from flows.server import server
 from flows.server.settings import PASSWORD, ServerSettings, require_password
+from flows.studies.disk_space import needs, shortage
 from storage.environment import SERVER_PORT
 from storage.errors import ConfigError, MachineError
+from storage.files import free_bytes
 from storage.home.layout import Home
 from storage.home.open import open_home
 
@@ -38,11 +41,14 @@ HARM = {
 COLOURS = {"ok": "green", "note": "yellow", "wrong": "red"}
 
 
+Verdict = Literal["ok", "note", "wrong"]
+
+
 class Finding(NamedTuple):
     """What one check found."""
 
     name: str
-    verdict: Literal["ok", "note", "wrong"]
+    verdict: Verdict
     found: str
     remedy: str = ""
 
@@ -143,11 +149,18 @@ def _programs() -> Iterator[Finding]:
 
 
 def _disk(home: Home) -> Finding:
-    existing = next(path for path in [home.root, *home.root.parents] if path.exists())
-    free = shutil.disk_usage(existing).free
-    roomy = free > COMFORT_BYTES
-    remedy = "" if roomy else "free some space, or use another --home"
-    return Finding("disk", "ok" if roomy else "note", f"{free / GIGABYTE:.0f} GB free", remedy)
+    """Compare what is free with what the home's unfinished studies still write."""
+    free = free_bytes(home.root)
+    lacking = [
+        f"study '{name}': {text}"
+        for name, statuses in statuses_of(home).items()
+        if (text := shortage(needs(home, statuses)))
+    ]
+    remedy = "; ".join(lacking)
+    if not remedy and free <= COMFORT_BYTES:
+        remedy = "free some space, or use another --home"
+    verdict: Verdict = "note" if remedy else "ok"
+    return Finding("disk", verdict, f"{free / GIGABYTE:.0f} GB free", remedy)
 
 
 def _processors() -> Finding:

@@ -10,6 +10,8 @@ servers cannot read, or store as part of the object.
 import logging
 import os
 import threading
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import boto3
@@ -23,6 +25,7 @@ from storage.retry_policy import RetryPolicy
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ResponseMetadataTypeDef
 
 RETRIES = RetryPolicy(
     first_seconds=0.4,
@@ -89,6 +92,12 @@ def quoted(version: str) -> str:
 def unquoted(etag: str) -> str:
     """Return an ETag in the one form that every answer shares."""
     return etag.strip('"')
+
+
+def server_time(answer: "ResponseMetadataTypeDef") -> datetime:
+    """Return when an answer was given by the server's clock; by ours if it says nothing."""
+    date = answer["HTTPHeaders"].get("date", "")
+    return parsedate_to_datetime(date) if date else datetime.now(UTC)
 
 
 def _made(chosen: Settings) -> "S3Client":

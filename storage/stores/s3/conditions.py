@@ -11,14 +11,11 @@ from typing import NamedTuple
 from botocore.exceptions import ClientError
 
 from storage.stores.s3.address import BucketAddress, S3Address
-from storage.stores.s3.client import client, quoted, settings
-from storage.stores.s3.errors import REFUSED, answered, says
+from storage.stores.s3.client import client, quoted, server_time, settings
+from storage.stores.s3.errors import REFUSED, UNKNOWN, answered, says
 
 PROBES = ".probes"
 """Under a home's prefix, the folder of the short-lived objects of this test."""
-
-UNKNOWN = frozenset({"400", "405", "501"})
-"""Statuses of servers that do not know a header."""
 
 _lock = threading.Lock()
 _answers: dict[tuple[str, str], "Conditions"] = {}
@@ -41,6 +38,22 @@ def conditions(address: BucketAddress) -> Conditions:
         if key not in _answers:
             _answers[key] = _asked(address.at(f"{PROBES}/{secrets.token_hex(8)}"))
         return _answers[key]
+
+
+def old_objects(bucket: str, prefix: str, older_seconds: float) -> list[tuple[str, int]]:
+    """Return key and size of objects that are this old, by the server's clock.
+
+    A process that is killed while it tries a server leaves such an object.
+    """
+    found = []
+    for page in client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        now = server_time(page["ResponseMetadata"])
+        found += [
+            (item["Key"], item["Size"])
+            for item in page.get("Contents", [])
+            if (now - item["LastModified"]).total_seconds() >= older_seconds
+        ]
+    return found
 
 
 def _asked(address: S3Address) -> Conditions:

@@ -77,6 +77,9 @@ SHORT = frozenset({"InvalidRange", "416"})
 REFUSED = frozenset({"409", "412"})
 """A condition was not met, or another process was writing."""
 
+UNKNOWN = frozenset({"400", "405", "501"})
+"""Statuses of servers that do not know a header, or a request."""
+
 ALTERED = frozenset({"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
 
 

@@ -19,8 +19,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
@@ -28,7 +26,7 @@ from botocore.exceptions import ClientError
 from storage.errors import IntegrityError, LockedError, ManifestError, StemworksError
 from storage.processes import identity, is_alive, pid_space
 from storage.stores.s3.address import S3Address
-from storage.stores.s3.client import RETRIES, client
+from storage.stores.s3.client import RETRIES, client, server_time
 from storage.stores.s3.conditions import Conditions
 from storage.stores.s3.download import Reading
 from storage.stores.s3.errors import MISSING, REFUSED, answered, says
@@ -211,7 +209,5 @@ def _found(reading: Reading, data: bytes) -> Found:
     with suppress(ValueError):
         holder = json.loads(data)
     answer = reading.first
-    date = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
-    now = parsedate_to_datetime(date) if date else datetime.now(UTC)
-    age = (now - answer["LastModified"]).total_seconds()
+    age = (server_time(answer["ResponseMetadata"]) - answer["LastModified"]).total_seconds()
     return Found(reading.version, holder if isinstance(holder, dict) else {}, age)

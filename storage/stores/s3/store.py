@@ -12,7 +12,7 @@ from storage.stores.base import Seen, Unfinished
 from storage.stores.s3 import download, upload
 from storage.stores.s3.address import parse
 from storage.stores.s3.client import RETRIES, client, unquoted
-from storage.stores.s3.conditions import PROBES, Conditions, conditions
+from storage.stores.s3.conditions import PROBES, Conditions, conditions, old_objects
 from storage.stores.s3.errors import ALTERED, MISSING, REFUSED, answered, says
 from storage.stores.s3.lease import leased
 from storage.stores.s3.upload import Condition
@@ -152,17 +152,26 @@ class BucketStore:
             client().delete_object(Bucket=address.bucket, Key=address.key)
 
     def unfinished(self, older_seconds: float) -> list[Unfinished]:
-        """List multipart uploads of killed processes: hidden from listings, but paid for.
+        """List what killed processes left: multipart uploads, and probes of conditions.
 
-        An upload in progress looks the same: ask for those older than any upload takes.
+        Neither is in listings, and both are paid for. An upload in progress looks the same: ask for
+        those older than any upload takes.
         """
-        beginning = self._address.at("").key
+        bucket, beginning = self._address.bucket, self._address.at("").key
+        probes = self._address.at(f"{PROBES}/").key
         with answered(self.url):
-            left = upload.unfinished(self._address.bucket, beginning, older_seconds)
-        return [Unfinished(self._address.name(key), 0, identity) for key, identity in left]
+            uploads = upload.unfinished(bucket, beginning, older_seconds)
+            left = old_objects(bucket, probes, older_seconds)
+        return [
+            *(Unfinished(self._address.name(key), 0, identity) for key, identity in uploads),
+            *(Unfinished(self._address.name(key), size) for key, size in left),
+        ]
 
     def discard(self, left: Unfinished) -> None:
-        """Delete the parts of an incomplete upload."""
+        """Delete the parts of an incomplete upload, or a probe."""
+        if not left.upload:
+            self.remove(left.name)
+            return
         address = self._address.at(left.name)
         with answered(address.url):
             client().abort_multipart_upload(

@@ -6,18 +6,18 @@ import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from botocore.exceptions import ClientError
+
 from storage.errors import IntegrityError, StemworksError
 from storage.read_ahead import ordered_results
 from storage.stores.s3.address import S3Address
-from storage.stores.s3.client import client, quoted, unquoted
+from storage.stores.s3.client import client, quoted, server_time, unquoted
 from storage.stores.s3.download import SHA256
-from storage.stores.s3.errors import answered
+from storage.stores.s3.errors import UNKNOWN, answered, says
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
@@ -149,17 +149,23 @@ def _send_part(address: S3Address, upload: str, part: tuple[int, bytes]) -> "Com
 
 
 def unfinished(bucket: str, prefix: str, older_seconds: float) -> list[tuple[str, str]]:
-    """Return key and id of multipart uploads that are this old, by the server's clock."""
-    pages = client().get_paginator("list_multipart_uploads")
-    found = []
-    for page in pages.paginate(Bucket=bucket, Prefix=prefix):
-        date = page["ResponseMetadata"]["HTTPHeaders"].get("date", "")
-        now = parsedate_to_datetime(date) if date else datetime.now(UTC)
-        found += [
-            (item["Key"], item["UploadId"])
-            for item in page.get("Uploads", [])
-            if (now - item["Initiated"]).total_seconds() >= older_seconds
-        ]
+    """Return key and id of multipart uploads that are this old, by the server's clock.
+
+    None are known of a server that cannot list them.
+    """
+    found: list[tuple[str, str]] = []
+    try:
+        pages = client().get_paginator("list_multipart_uploads")
+        for page in pages.paginate(Bucket=bucket, Prefix=prefix):
+            now = server_time(page["ResponseMetadata"])
+            found += [
+                (item["Key"], item["UploadId"])
+                for item in page.get("Uploads", [])
+                if (now - item["Initiated"]).total_seconds() >= older_seconds
+            ]
+    except ClientError as error:
+        if not says(error, UNKNOWN):
+            raise
     return found
 
 

@@ -109,3 +109,19 @@ def test_uploads_that_nobody_ended_are_shown_and_then_aborted(
         assert garbage_collection.delete_garbage(home, [upload], []) == 0
         assert not [piece for piece in garbage_collection.find_garbage(home, []) if piece.upload]
         assert home.store.read("fma/0a/index.json") == b"whole"
+
+
+def test_a_test_of_the_server_that_was_killed_leaves_nothing_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(WORKING_COPIES, str(tmp_path))
+    with moto_server() as endpoint, bucket(endpoint) as url:
+        home = open_home(url)
+        home.store.write(".probes/0a1b", b"x")
+        assert garbage_collection.find_garbage(home, []) == [], "it may be in use now"
+        monkeypatch.setattr(garbage_collection, "UPLOAD_SECONDS", 0.0)
+        (probe,) = garbage_collection.find_garbage(home, [])
+        why = "a test of the server that never ended"
+        assert probe == (".probes/0a1b", 1, why, "")
+        assert garbage_collection.delete_garbage(home, [probe], []) == 1
+        assert home.store.seen(".probes/0a1b") is None

@@ -33,6 +33,9 @@ class Quiet:
     def log(self, message: str, level: int = logging.INFO) -> None:
         logging.getLogger(__name__).log(level, message)
 
+    def waits(self, message: str) -> None:
+        pass
+
     def attach(self, run: Run) -> None:
         pass
 

@@ -43,6 +43,9 @@ class Silent:
     def log(self, message: str, level: int = 20) -> None:
         pass
 
+    def waits(self, message: str) -> None:
+        pass
+
     def attach(self, run: Run) -> None:
         pass
 

@@ -41,6 +41,9 @@ class Notes:
     def log(self, message: str, level: int = 20) -> None:
         self.said.append(message)
 
+    def waits(self, message: str) -> None:
+        pass
+
     def attach(self, run: Run) -> None:
         pass
 

@@ -11,7 +11,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from flows.stage_id import PackId, StageId
 from flows.stages.archives import DOWNLOAD, PIN, RemoteConfig
 from flows.studies.estimates import (
-    WRITTEN_PER_BYTE,
     Cost,
     Progress,
     archive_bytes,
@@ -22,6 +21,7 @@ from flows.studies.estimates import (
 from flows.studies.runner import StageStatus
 from pipelines.archives.known_archives import published
 from pipelines.config import FmaConfig
+from pipelines.packing.unit_work import WRITTEN_PER_BYTE
 from storage.home.layout import Home
 from tests.flows.studies.test_estimates import unit
 from training.config import TrainConfig

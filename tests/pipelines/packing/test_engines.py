@@ -6,11 +6,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from pipelines.packing.engines import pack_all
+from pipelines.packing.pack import packing_pool
+from pipelines.packing.process_track import TrackResult, TrackTask, process_track
+from pipelines.packing.unit_work import PackRequest
 from storage.errors import ConfigError, StemworksError
 from storage.home.marks import Mark, lookup
 from tests.pipelines.packing.corpora import ONE_EACH, Study, begin, contents, misplaced
@@ -121,6 +125,45 @@ def test_a_failing_unit_is_said_though_another_is_awaited(
     with pytest.raises(StemworksError, match=rf"{bad.unit.tracks[0].id}\.mp3"):
         pack_all([good, misplaced(bad)], study.config)
     assert lookup(study.home, good.work).mark
+
+
+HELD = "000002"
+
+
+def held(task: TrackTask) -> TrackResult:
+    """Process a track; one of them only once its corpus has a file called `go`."""
+    deadline = time.monotonic() + 60
+    while task.track.id == HELD and not (task.scratch / "go").exists():
+        assert time.monotonic() < deadline, "nobody said go"
+        time.sleep(0.02)
+    return process_track(task)
+
+
+def test_units_of_two_tasks_are_packed_side_by_side(
+    tmp_path: Path, archives: Archives, alone: Study
+) -> None:
+    """The first task's last unit ends only when the second task has packed one."""
+    study = begin(tmp_path, archives, ONE_EACH)
+    last = next(one for one in study.requests if one.unit.tracks[0].id == HELD)
+    others = [one for one in study.requests if one != last]
+    told: list[str] = []
+
+    def pack(requests: list[PackRequest], on_done: Callable[[Mark], None]) -> list[Mark]:
+        with pool.turn() as turn:
+            return pack_all(requests, study.config, on_done, turn)
+
+    def go(mark: Mark) -> None:
+        told.append(mark.key)
+        (study.corpus.root / "go").touch()
+
+    with packing_pool(2, held) as pool, ThreadPoolExecutor(1) as threads:
+        first = threads.submit(pack, [last], lambda mark: told.append(mark.key))
+        marks = pack(others, go)
+        assert [mark.key for mark in first.result()] == [last.work.key]
+    assert [mark.key for mark in marks] == [request.work.key for request in others]
+    assert sorted(told) == sorted(request.work.key for request in study.requests)
+    (study.corpus.root / "go").unlink()
+    assert contents(study.corpus) == contents(alone.corpus)
 
 
 def test_a_cluster_needs_an_address(tmp_path: Path, archives: Archives) -> None:

@@ -22,7 +22,8 @@ from tests.small_disk import on_small_disks, small_disk, survives
 from tests.synthesised import Archives, fma_songs, write_fma, write_zip
 
 MB = 1 << 20
-SMALL_SHARDS = CONFIG.override(["unit_tracks=9", "shards.max_bytes=700000"])
+SMALL_SHARDS = CONFIG.override(["unit_tracks=9", "shards.max_bytes=700000", "disk_reserve_gb=0"])
+"""Of a disk that is written to until it is full."""
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from storage.errors import IntegrityError, LockedError, ManifestError
 from storage.stores.base import FolderStore, Store, Unfinished
 from storage.stores.s3 import BucketStore, lease
-from tests.bucket import bucket
+from tests.bucket import SERVERS, bucket
 from tests.fault_proxy import Rules
 
 NAMES = ("a.json", "fma/0a1b/shards/0003-00.tar", "fma/0a1b", "odd/M.E.R.C. Music & Co/ä + %2F.wav")
 
 
-@pytest.fixture(params=["folder", "bucket", "bucket without conditions"])
+@pytest.fixture(params=["folder", "bucket", "bucket without conditions", "localbucket", "rclone"])
 def store(
     request: pytest.FixtureRequest,
     tmp_path: Path,
@@ -32,6 +32,9 @@ def store(
         yield FolderStore(tmp_path / "home")
     elif request.param == "bucket":
         with bucket(s3_endpoint) as url:
+            yield BucketStore(url)
+    elif request.param in SERVERS:
+        with bucket(request.getfixturevalue(f"{request.param}_endpoint")) as url:
             yield BucketStore(url)
     else:
         endpoint, rules = proxied
