@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from pipelines.config import SynthesisConfig
+from pipelines.synthesis.config import SynthesisConfig
 from storage.config import SECRET, Config, assigned
 from storage.records import STEMS
 

@@ -12,7 +12,8 @@ from flows.stage_id import Role
 from flows.stages.archives import TRACKS, counter
 from flows.stages.stage import Built, Inputs, Site, Stage, Watch
 from flows.stages.units import Units
-from pipelines.config import ActivityConfig, FmaConfig, MusdbConfig, SynthesisConfig
+from pipelines.config import ActivityConfig, FmaConfig, MusdbConfig
+from pipelines.synthesis.config import SynthesisConfig
 from storage.config import Json
 from storage.home import marks
 from storage.home.layout import Corpus, Home
@@ -76,7 +77,12 @@ def _census(site: Site, config: FmaConfig, inputs: Inputs) -> Built:
     units.fetch_ledgers(done)
     census = take_census(units.corpus, units.stored(), list(done.values()), config)
     over_budget(census, config.error_budget)
-    outputs = {"census.json": units.corpus.census, "index.json": units.corpus.index}
+    corpus = units.corpus
+    outputs = {
+        "census.json": corpus.census,
+        "index.json": corpus.index,
+        "tracks.parquet": corpus.tracks,
+    }
     # Facts are read with the mark each time and shown in logs: the list of up to a hundred
     # thousand tracks stays in the file.
     return Built(outputs, census.model_dump(mode="json", exclude={"tracks"}))
@@ -191,7 +197,7 @@ PLAN = Stage(
     _plan,
     matters=lambda config: config.model_dump(mode="json", include={"seed", "unit_tracks"}),
 )
-CENSUS = Stage("census", 2, _census, role=Role.CENSUS)
+CENSUS = Stage("census", 3, _census, role=Role.CENSUS)
 UNPACK = Stage(
     "unpack-musdb",
     1,

@@ -4,7 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from pydantic import Field
+
 from pipelines.config import FmaConfig
+from pipelines.measures.distributions import Distribution, Distributions
+from pipelines.measures.track_table import track_table
 from pipelines.packing.unit_work import SHARD
 from pipelines.tracks.plan import Plan, StoredPlan
 from storage.errors import DataError, ManifestError
@@ -38,6 +42,8 @@ class Census(Record):
     """Of music decoded."""
     hours_lost: dict[str, float]
     """Hours decoded but not kept, by reason; `unclipped` is in kept tracks, but in no clip."""
+    measures: dict[str, Distribution] = Field(default_factory=dict)
+    """Hours decoded, by each figure that was measured of their tracks."""
 
     @property
     def tally(self) -> Tally:
@@ -56,10 +62,12 @@ class _Sums:
     tracks: dict[str, int] = field(default_factory=dict)
     lost: dict[str, float] = field(default_factory=dict)
     """Seconds by reason."""
+    measures: Distributions = field(default_factory=Distributions)
 
     def add(self, rows: Sequence[LedgerRow]) -> None:
         """Add a unit's ledger."""
         self.tally += Tally.of(rows)
+        self.measures.add(rows)
         for row in rows:
             self.clips += row.clips
             self.seconds += row.seconds
@@ -79,13 +87,14 @@ class _Sums:
             tracks=dict(sorted(self.tracks.items())),
             hours_in=_hours(self.seconds),
             hours_lost=lost,
+            measures=self.measures.found(),
         )
 
 
 def take_census(
     corpus: Corpus, plan: Plan | StoredPlan, marks: Sequence[Mark], config: FmaConfig
 ) -> Census:
-    """Add up the ledgers of all units; write `index.json` and `census.json`.
+    """Add up the ledgers of all units; write `index.json`, `census.json` and `tracks.parquet`.
 
     Units and ledgers pass through one by one: memory grows with shards and kept tracks alone. One
     process at a time.
@@ -95,19 +104,21 @@ def take_census(
     """
     by_unit = {mark.inputs["unit"]: mark for mark in marks}
     sums, shards = _Sums(), list[ShardInfo]()
-    for digest, unit in plan.each():
-        mark = by_unit.get(digest)
-        if mark is None:
-            raise ManifestError(f"unit {unit.id} of {corpus.root} is not packed; run again")
-        rows = read_rows(corpus.ledger(unit.id), LedgerRow)
-        made = _shards(mark)
-        _require_all(corpus, unit, rows)
-        _require_clips(corpus, unit, rows, made)
-        sums.add(rows)
-        shards += made
-    census = sums.census()
-    _require_balance(corpus, plan.tracks, census)
-    clear_remains(corpus.index, corpus.census)
+    clear_remains(corpus.index, corpus.census, corpus.tracks)
+    with track_table(corpus.tracks) as table:
+        for digest, unit in plan.each():
+            mark = by_unit.get(digest)
+            if mark is None:
+                raise ManifestError(f"unit {unit.id} of {corpus.root} is not packed; run again")
+            rows = read_rows(corpus.ledger(unit.id), LedgerRow)
+            made = _shards(mark)
+            _require_all(corpus, unit, rows)
+            _require_clips(corpus, unit, rows, made)
+            sums.add(rows)
+            table.add(unit.tracks, rows)
+            shards += made
+        census = sums.census()
+        _require_balance(corpus, plan.tracks, census)
     write_json(corpus.index, plain(_index(shards, config)))
     write_json(corpus.census, plain(census))
     return census

@@ -15,7 +15,7 @@ STAGE = "pack"
 LEDGER = "ledger"
 SHARD = "shard-"
 """Labels of a mark's outputs; shards are counted from 0000."""
-VERSION = 3
+VERSION = 4
 """Raise it when the same input would give other bytes."""
 
 
@@ -54,4 +54,5 @@ def unit_work(unit: Unit | PlannedUnit, config: FmaConfig, corpus: Corpus) -> Wo
 
 def _what_shapes(config: FmaConfig) -> Json:
     matters = config.what_matters()
-    return {name: matters[name] for name in ("filters", "clips", "shards", "track_seconds", "seed")}
+    names = ("filters", "clips", "shards", "track_seconds", "seed", "measures")
+    return {name: matters[name] for name in names if name in matters}

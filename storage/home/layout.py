@@ -198,6 +198,11 @@ class Corpus:
         return self.root / "census.json"
 
     @property
+    def tracks(self) -> Path:
+        """Every track of a corpus, a row each: what it is, what became of it, its measures."""
+        return self.root / "tracks.parquet"
+
+    @property
     def songs(self) -> Path:
         """Songs of a stems corpus."""
         return self.root / "songs.jsonl"
