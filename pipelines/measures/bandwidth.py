@@ -66,11 +66,12 @@ class Bandwidth:
         starts = [spare * number // (SPECTRA - 1) for number in range(SPECTRA)] if spare else [0]
         parts = np.stack([signal[start : start + SIZE] for start in starts])
         spectra = np.fft.fft(parts * self._window).view(np.float32)
-        both = np.square(spectra).mean(axis=0).reshape(-1, 2).sum(axis=1)
+        squares = np.einsum("ij,ij->j", spectra, spectra)
+        both = squares[::2] + squares[1::2]
         half = SIZE // 2
         power: npt.NDArray[np.float32] = both[: half + 1]
         power[1:half] += both[:half:-1]
-        return power
+        return power / len(parts)
 
 
 KIND = Kind(

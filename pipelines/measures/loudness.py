@@ -8,6 +8,7 @@ of 400 ms that are above -70 LUFS and less than 10 LU below the mean of those.
 import math
 from array import array
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -45,12 +46,12 @@ class Loudness:
 
     def take(self, second: Second) -> Value:
         """Return the loudest of the blocks that end in this second; None if none does."""
-        weighted = self._filter.take(np.ascontiguousarray(second.frames.T))
+        weighted = self._filter.take(second.frames)
         before = len(self._steps)
-        if stops := [stop for stop in self._bounds[1:] if stop <= weighted.shape[1]]:
-            powers = np.square(weighted[:, : stops[-1]])
-            sums = np.add.reduceat(powers, self._bounds[: len(stops)], axis=1).sum(axis=0)
-            self._steps.extend(sums.tolist())
+        for start, stop in pairwise(self._bounds):
+            if stop <= weighted.shape[1]:
+                parts = weighted[:, start:stop]
+                self._steps.append(sum(float(np.vdot(part, part)) for part in parts))
         blocks = self._blocks(max(0, before - BLOCK + 1))
         return _lufs(float(blocks.max())) if len(self._steps) > before and len(blocks) else None
 
@@ -68,8 +69,7 @@ class Loudness:
         steps = np.array(self._steps[first:])
         if len(steps) < BLOCK:
             return np.empty(0)
-        sums = np.lib.stride_tricks.sliding_window_view(steps, BLOCK).sum(axis=1)
-        return sums / (self._rate * BLOCK / STEPS)
+        return np.convolve(steps, np.ones(BLOCK), "valid") / (self._rate * BLOCK / STEPS)
 
 
 class KWeighting:
@@ -88,30 +88,32 @@ class KWeighting:
         powers = [matrix[states, states].T]
         while 1 << len(powers) <= blocks:
             powers.append(powers[-1] @ powers[-1])
-        # What a block's samples add to its output and to the state behind it, and what the state
-        # before it adds to its output.
-        self._heard = matrix[samples, samples].T.astype(np.float32)
+        # What a block's samples and the state before it make its output, and what its samples add
+        # to the state behind it.
+        self._heard = matrix[samples].T.astype(np.float32)
         self._drives = matrix[states, samples].T.astype(np.float32)
-        self._rings = matrix[samples, states].T.astype(np.float32)
         # What becomes of a state in 1, 2, 4 ... blocks, and the states before each block and behind
         # the last: in doubles, since the poles of the high pass lie close to 1 and to each other.
         self._powers = [power.copy() for power in powers]
         self._states = np.zeros((2, blocks + 1, len(powers[0])))
+        self._blocks = np.zeros((2, blocks, len(matrix)), np.float32)
+        """Samples and the state before them, a row each."""
 
-    def take(self, channels: Waveform) -> Waveform:
-        """Return [2, frames] filtered; only the last call may have less than a second."""
-        frames = channels.shape[1]
-        if rest := -frames % self._length:
-            channels = np.pad(channels, ((0, 0), (0, rest)))
-        blocks = channels.reshape(2, -1, self._length)
+    def take(self, frames: Waveform) -> Waveform:
+        """Filter [frames, 2] to [2, frames]; only the last call may have less than a second."""
+        count, length = len(frames), self._length
+        if rest := -count % length:
+            frames = np.pad(frames, ((0, rest), (0, 0)))
+        blocks = self._blocks[:, : len(frames) // length]
         states = self._states[:, : blocks.shape[1] + 1]
+        blocks[:, :, :length] = frames.reshape(-1, length, 2).transpose(2, 0, 1)
         states[:, 0] = self._states[:, -1]
-        states[:, 1:] = blocks @ self._drives
+        states[:, 1:] = blocks[:, :, :length] @ self._drives
         for number, power in enumerate(self._powers):
             states[:, 1 << number :] += states[:, : -(1 << number)] @ power
+        blocks[:, :, length:] = states[:, :-1]
         weighted: Waveform = blocks @ self._heard
-        weighted += states[:, :-1].astype(np.float32) @ self._rings
-        return weighted.reshape(2, -1)[:, :frames]
+        return weighted.reshape(2, -1)[:, :count]
 
 
 @cache

@@ -28,7 +28,7 @@ class Zeros:
         else:
             if not self._heard:
                 self._leading, self._heard = self._frames + int(np.argmax(heard > 0)), True
-            self._trailing = int(np.argmax(heard[::-1] > 0))
+            self._trailing = 0 if heard[-1] else int(np.argmax(heard[::-1] > 0))
         self._frames += count
         return self._seconds(count - sounding)
 

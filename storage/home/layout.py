@@ -21,6 +21,7 @@ class Home:
         fma/<key>/units/0003.jsonl         the outcome of each track of unit 0003
         fma/<key>/shards/0003-00.tar       clips; 0003-00.idx.json: their offsets in it
         fma/<key>/index.json census.json   totals of all units
+        fma/<key>/tracks.parquet           every track, what became of it and was measured of it
         musdb/<key>/train|test/<song>/     stems as WAV
         musdb/<key>/songs/<id>/            MoisesDB's songs, mixed; mixed.json is written last
         musdb/<key>/songs.jsonl            songs with their split

@@ -62,7 +62,7 @@ def test_the_filter_is_scipys_whatever_the_rate(rate: int) -> None:
     sections = np.array([[*one[:3], 1.0, *one[3:]] for one in biquads(rate)])
     expected = sosfilt(sections, sound.astype(np.float64))
     weighting = KWeighting(rate)
-    parts = [weighting.take(sound[:, at : at + rate]) for at in range(0, sound.shape[1], rate)]
+    parts = [weighting.take(sound[:, at : at + rate].T) for at in range(0, sound.shape[1], rate)]
     np.testing.assert_allclose(np.concatenate(parts, axis=1), expected, atol=2e-5)
 
 
