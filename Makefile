@@ -8,7 +8,7 @@ HOME_AT ?= home
 JOBS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system services demo check docs format test test-quick bench mutants torture gameday lock clean
+.PHONY: help setup system services demo check types form docs format test test-quick bench mutants torture gameday lock clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -34,12 +34,17 @@ system:
 demo: setup  ## Run the whole study on synthesised music: minutes on two cores
 	$(BIN)/stemworks run study --recipe demo --home $(HOME_AT)
 
+# Types take as long as all else together: the others are checked meanwhile.
 check: setup  ## Lint, format, types, walls, documentation
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types form docs
+
+types: setup
+	$(BIN)/mypy
+
+form: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(MAKE) --no-print-directory docs
 
 docs: setup  ## Build the documentation site into build/site; warnings and broken links are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict

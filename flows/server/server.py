@@ -32,6 +32,8 @@ from storage.processes import identity, is_alive, start_time
 START_SECONDS = 180.0
 """A first start migrates the database; on a busy laptop that takes half a minute."""
 STOP_SECONDS = 20.0
+ANSWER_SECONDS, GIVEN_ANSWER_SECONDS = 5.0, 30.0
+"""Within which a healthy server answers: ours, which is asked again; and one that was named."""
 
 
 def connect() -> str:
@@ -47,7 +49,7 @@ def connect() -> str:
     """
     given = os.environ.get("PREFECT_API_URL")
     if given:
-        if not answers(given):
+        if not answers(given, GIVEN_ANSWER_SECONDS):
             raise MachineError(
                 f"no Prefect server answers at PREFECT_API_URL={given}; start it, or unset "
                 "PREFECT_API_URL to let stemworks start its own"
@@ -67,15 +69,16 @@ def connect() -> str:
 
 def running(server: ServerSettings) -> bool:
     """Whether the server that we started is alive and answers."""
+    return _lives(server) and answers(f"{server.address}/api")
+
+
+def _lives(server: ServerSettings) -> bool:
+    """Whether the server that we started is alive; a busy one may be slow to answer."""
     try:
         process = read_json(server.record)
     except ManifestError:
         return False
-    return (
-        is_alive(process)
-        and process["address"] == server.address
-        and answers(f"{server.address}/api")
-    )
+    return is_alive(process) and bool(process["address"] == server.address)
 
 
 def stop(server: ServerSettings) -> bool:
@@ -100,7 +103,9 @@ def _start(server: ServerSettings) -> None:
     require_password(server)
     try:
         with only_one(server.state / "server.lock", "starting the Prefect server"):
-            if not running(server):
+            if _lives(server):
+                _wait(server, None)
+            else:
                 _start_now(server)
     except LockedError:
         # Another command is starting it: wait for it to answer.
@@ -132,18 +137,24 @@ def _wait(server: ServerSettings, child: "subprocess.Popen[bytes] | None") -> No
     deadline = time.monotonic() + START_SECONDS
     while not answers(f"{server.address}/api"):
         ended = child is not None and child.poll() is not None
-        if ended or time.monotonic() > deadline:
+        if ended or (time.monotonic() > deadline and not _lives(server)):
             raise MachineError(
                 f"the Prefect server did not start; see the end of {server.log}, "
                 "and run 'stemworks doctor'"
             )
+        if time.monotonic() > deadline:
+            raise MachineError(
+                f"the Prefect server at {server.address} is running, but has not answered for "
+                f"{START_SECONDS:g} s; see the end of {server.log}, and how busy the machine is, "
+                "or stop it with 'stemworks down'"
+            )
         time.sleep(0.2)
 
 
-def answers(api: str) -> bool:
-    """Whether a Prefect API answers at this address."""
+def answers(api: str, within: float | None = None) -> bool:
+    """Whether a Prefect API answers at this address, within some seconds."""
     try:
-        with urllib.request.urlopen(f"{api}/health", timeout=5) as response:
+        with urllib.request.urlopen(f"{api}/health", timeout=within or ANSWER_SECONDS) as response:
             return bool(response.status == 200)
     except (OSError, http.client.HTTPException, ValueError):
         return False

@@ -237,6 +237,42 @@ def test_a_port_in_use_is_not_taken_over(
     assert not ServerSettings.from_environment().record.exists()
 
 
+def test_a_busy_server_of_ours_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds its port and is slow to answer: no other program, and no second one to start."""
+    asked = 0
+
+    class Busy(Healthy):
+        def do_GET(self) -> None:
+            nonlocal asked
+            asked += 1
+            if asked < 4:
+                threading.Event().wait(0.3)
+            else:
+                super().do_GET()
+
+    monkeypatch.setattr(subprocess, "Popen", None)
+    monkeypatch.setattr(server, "ANSWER_SECONDS", 0.2)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Busy) as busy:
+        thread = threading.Thread(target=busy.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            os.environ["STEMWORKS_STATE"] = str(tmp_path)
+            os.environ["STEMWORKS_SERVER_PORT"] = str(busy.server_port)
+            own = ServerSettings.from_environment()
+            write_json(own.record, identity() | {"address": own.address})
+            assert server.connect() == f"{own.address}/v2"
+            asked = 0
+            del os.environ["PREFECT_API_URL"]
+            monkeypatch.setattr(server, "START_SECONDS", 0.1)
+            with pytest.raises(MachineError, match="is running, but has not answered"):
+                server.connect()
+        finally:
+            busy.shutdown()
+            thread.join()
+
+
 def test_stopping_without_a_server(tmp_path: Path) -> None:
     own = ServerSettings(tmp_path, "127.0.0.1", free_port())
     assert not server.stop(own)
