@@ -66,12 +66,13 @@ class Bandwidth:
         starts = [spare * number // (SPECTRA - 1) for number in range(SPECTRA)] if spare else [0]
         parts = np.stack([signal[start : start + SIZE] for start in starts])
         spectra = np.fft.fft(parts * self._window).view(np.float32)
-        squares = np.einsum("ij,ij->j", spectra, spectra)
+        squares: npt.NDArray[np.float32] = np.einsum("ij,ij->j", spectra, spectra)
         both = squares[::2] + squares[1::2]
         half = SIZE // 2
-        power: npt.NDArray[np.float32] = both[: half + 1]
+        power = both[: half + 1]
         power[1:half] += both[:half:-1]
-        return power / len(parts)
+        power /= np.float32(len(parts))
+        return power
 
 
 KIND = Kind(

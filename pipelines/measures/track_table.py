@@ -22,8 +22,7 @@ GROUP = 512
 """Tracks that are held until they are written."""
 PLANNED = ("artist", "title", "licence", "genre", "member", "bytes", "duplicate_of")
 """Fields of a planned track that its ledger row has not."""
-PLAIN = {int: pa.int64(), float: pa.float64()}
-"""Types of numbers; other fields of one value are text."""
+NUMBERS: dict[object, pa.DataType] = {int: pa.int64(), float: pa.float64()}
 LISTED = {"losses": pa.list_(pa.list_(pa.float64()))}
 NESTED = ("measures", "by_second")
 """Fields that become a column for each of their names."""
@@ -32,13 +31,12 @@ NESTED = ("measures", "by_second")
 def schema(kinds: Sequence[Kind] = MEASURES) -> pa.Schema:
     """Return the columns: of the ledger row, of the plan, of each measure."""
     fields = [
-        (name, LISTED.get(name) or PLAIN.get(field.annotation or str, pa.string()))
+        (name, LISTED.get(name) or NUMBERS.get(field.annotation, pa.string()))
         for name, field in LedgerRow.model_fields.items()
         if name not in NESTED
     ]
     fields[1:1] = [
-        (name, PLAIN.get(Track.model_fields[name].annotation or str, pa.string()))
-        for name in PLANNED
+        (name, NUMBERS.get(Track.model_fields[name].annotation, pa.string())) for name in PLANNED
     ]
     fields += [
         (figure.name, pa.int64() if figure.whole else pa.float64())
