@@ -37,21 +37,15 @@ def census(
 def show_census(home: Home, study: str, view: View) -> None:
     """Show how many tracks were kept, filtered and quarantined, and why; what was measured."""
     counts = json.loads(_census(home, study).path(home, "census.json").read_text())
-    rows = [
-        (
-            row.outcome,
-            row.reason,
-            str(row.number),
-            _hours(hours_of(counts, row.outcome, row.reason)),
-        )
-        for row in Tally.from_facts(counts).rows()
-    ]
+    rows: list[tuple[str, ...]] = []
+    for outcome, reason, number in Tally.from_facts(counts).rows():
+        rows.append((outcome, reason, str(number), _hours(hours_of(counts, outcome, reason))))
     if unclipped := counts["hours_lost"].get("unclipped"):
         rows.append(("kept", "but in no clip", "", _hours(unclipped)))
     rows.append(("in all", "", str(counts["tracks_in"]), _hours(counts["hours_in"])))
     table = table_of("Census", ("outcome", "reason", "tracks", "hours"), rows)
-    shown = [table, f"{counts['clips']} clips of {counts['hours']:.2f} hours"]
-    view.show(counts, *shown, *_measures(counts.get("measures", {})))
+    summary = f"{counts['clips']} clips of {counts['hours']:.2f} hours"
+    view.show(counts, table, summary, *_measures(counts.get("measures", {})))
 
 
 def _measures(found: Mapping[str, Any]) -> list[Table]:

@@ -49,7 +49,7 @@ def test_an_mp3_of_a_low_bit_rate_is_found_out() -> None:
 
 def test_rounding_to_16_bits_is_no_sound() -> None:
     cut = low_passed(noise(2, 0.01), 9000)
-    rounded = quantise(cut).T.astype(np.float32) / 32_768
+    rounded = (quantise(cut).T / 32_768).astype(np.float32)
     assert bandwidth(rounded) == pytest.approx(9000, abs=8 * LINE)
 
 

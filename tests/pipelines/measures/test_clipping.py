@@ -57,7 +57,7 @@ def test_a_run_continues_in_the_next_seconds() -> None:
 
 def test_the_largest_sample_of_16_bits_is_full_scale_on_either_side() -> None:
     loud = np.array([[1.0, 0.99998, -1.0, 0.9999]] * 2, np.float32)
-    stored = quantise(loud).T.astype(np.float32) / 32_768
+    stored = (quantise(loud).T / 32_768).astype(np.float32)
     assert measured(Clipping(4), stored, 4) == [6]
 
 

@@ -47,8 +47,8 @@ def test_whole_seconds_have_no_rest() -> None:
 def test_a_stretch_has_the_figures_of_the_seconds_that_it_lies_in(
     start: float, stop: float, seconds: list[int]
 ) -> None:
-    sound = np.repeat(np.arange(5, dtype=np.float32) / 10 + 0.1, LOW)
-    steps = np.stack([sound, sound])
+    sound = np.repeat(np.linspace(0.1, 0.5, 5), LOW)
+    steps = np.stack([sound, sound]).astype(np.float32)
     measurer = Measurer(LOW, MEASURES)
     measurer.take(steps[:, : -LOW // 2])
     measurer.close()
