@@ -5,7 +5,7 @@ of its seconds lists. Rows are written in groups, so that memory does not grow w
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -66,7 +66,11 @@ class TrackTable:
     ) -> None:
         if error is None:
             self._write()
-        self._writer.close()
+            self._writer.close()
+            return
+        # What is left of it is removed; a disk that is full is reported once.
+        with suppress(OSError):
+            self._writer.close()
 
     def add(self, tracks: Sequence[Track], rows: Sequence[LedgerRow]) -> None:
         """Add tracks as they were planned, and what became of each, in the same order."""
