@@ -14,6 +14,8 @@ TUNED = "a figure chosen by experience: twice as much, or one more, is as right"
 NEVER = "a case that never is: what would tell it apart is refused before"
 EQUAL = "equal where it decides: either choice costs the same"
 COMMON = "the same for all that is compared"
+SAME = "both are the same here"
+REPLACED = "it stands in for a number that cannot be, and its result is replaced or multiplied by 0"
 
 HARMLESS: dict[str, dict[str, tuple[str, ...]]] = {
     "training.losses.snr": {
@@ -24,12 +26,19 @@ HARMLESS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "training.losses.mixit": {
         COMMON: ("_candidate_losses: return (losses_BP[0] + losses_BP[1]) / 2: 2 => 3",),
+        AT_ONCE: (
+            "_inner_products: rows_RT.shape[-1] // SAMPLES_AT_ONCE * SAMPLES_AT_ONCE: 1 => 2",
+            "_inner_products: rows_RT.shape[-1] // SAMPLES_AT_ONCE * SAMPLES_AT_ONCE: 1 => 0",
+        ),
     },
     "training.scoring.metrics": {
         AT_ONCE: (
             "module: PROBE = 64: 64 => 65",
             "_pieces: max(1, AT_ONCE // max(1, reference.shape[:-1].numel())): 1 => 0 (2)",
             "_pieces: max(1, AT_ONCE // max(1, reference.shape[:-1].numel())): 1 => 2 (3)",
+        ),
+        SAME: (
+            "nanmedian: return values.new_full(values.shape[:-1], torch.nan): return => return -",
         ),
     },
     "training.scoring.bootstrap": {
@@ -38,11 +47,17 @@ HARMLESS: dict[str, dict[str, tuple[str, ...]]] = {
             "module: BLOCK = 1 << 20: 1 => 0",
             "module: BLOCK = 1 << 20: 20 => 21",
             "module: BLOCK = 1 << 20: 20 => 19",
-            "resample: at_once = max(1, BLOCK // max(1, songs * stems)): max => min",
             "resample: at_once = max(1, BLOCK // max(1, songs * stems)): 1 => 2",
             "resample: at_once = max(1, BLOCK // max(1, songs * stems)): // => *",
             "resample: at_once = max(1, BLOCK // max(1, songs * stems)): 1 => 2 (2)",
             "resample: at_once = max(1, BLOCK // max(1, songs * stems)): 1 => 0 (2)",
+        ),
+        SAME: (
+            "intervals: stems = len(scores_NS[0]) if len(scores_NS) else 0: 0 => -1",
+            "intervals: stems = len(scores_NS[0]) if len(scores_NS) else 0: 0 => -1 (2)",
+        ),
+        REPLACED: (
+            "resample: drawn_RNS[np.broadcast_to(~some_RS[:, None], drawn_RNS.sh...: 0 => 1",
         ),
     },
     "training.data.clips.order": {
@@ -52,12 +67,26 @@ HARMLESS: dict[str, dict[str, tuple[str, ...]]] = {
             "ShardOrder.__init__: self._epoch = lru_cache(maxsize=3)(self._layout_of_epoch): "
             "3 => 2",
         ),
+        FAST_WAY: ("pair_up: np.flatnonzero(tracks[pairs[:, 0]] == tracks[pairs[:, 1]]): 0 => 1",),
+    },
+    "training.data.mixtures": {
+        REPLACED: (
+            "scale_pair: power_BM[:, 1] / power_BM[:, 0].where(sounding_B, 1.0): 1.0 => 2.0",
+            "level_stems: 10 ** (gain_db_BS / 20) / level_BS.where(level_BS > 0, 1.0): 1.0 => 2.0",
+        ),
     },
     "training.inference.overlap_add": {
         NEVER: (
             "_level: exponent_C1 = rms_C1.clamp_min(2.0 ** (-60)).log2().round(): 2.0 => 4.0",
             "_level: exponent_C1 = rms_C1.clamp_min(2.0 ** (-60)).log2().round(): 60 => 61",
         ),
+        SAME: (
+            "chunk_spans: end = spans[-1][0] + chunk: 0 => 1",
+            "chunk_spans: end = spans[-1][0] + chunk: 0 => -1",
+            "chunk_spans: spans.append((length - chunk, spans[-1][0] + hop)): 0 => 1",
+            "_outputs: loud_K = (chunks_KCT.abs() > SILENT_PEAK).any(-1).any(-1): 1 => 2",
+        ),
+        UNUSED: ("device_of: return next(_tensors(model), torch.empty(0)).device: 0 => 1",),
     },
     "training.jobs.select_channels": {
         LOG: (
@@ -73,10 +102,14 @@ HARMLESS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         COMMON: (
             "majority: (quality_SN - quality_SN.min()) / spread: - => +",
+            "majority: (quality_SN - quality_SN.min()) / spread: min => max",
             "majority: spread = float(np.ptp(quality_SN)) or 1.0: 1.0 => 2.0",
             "_snr_of_chunk: 10 * torch.log10(energy_S[stem] / (error_N + EPS)): 10 => 11",
         ),
-        TUNED: ("module: EPS = 1e-08: 1e-08 => 2e-08",),
+        TUNED: (
+            "module: EPS = 1e-08: 1e-08 => 2e-08",
+            "majority: 2 * len(votes_SN): 2 => 3",
+        ),
         UNUSED: (
             "_snr_of_chunk: return (active.numpy(), np.zeros((0, model.config.outputs))): 0 => 1",
             "_snr_of_chunk: waveforms_of(model, mixture_CT[None, None])[0].cpu(): 0 => -1",
@@ -118,6 +151,7 @@ HARMLESS: dict[str, dict[str, tuple[str, ...]]] = {
         AT_ONCE: ("module: AT_ONCE = 16: 16 => 17", "module: AT_ONCE = 16: 16 => 15"),
         PASSED_OVER: (
             "_columns: max(sidecar.firsts) + samples_per_clip if sidecar.firsts ...: 0 => -1",
+            "_columns: sidecar.offsets[-1] + sidecar.sizes[-1] if sidecar.offset...: 0 => -1",
         ),
     },
     "storage.shards.reader": {
@@ -128,12 +162,14 @@ HARMLESS: dict[str, dict[str, tuple[str, ...]]] = {
             "ShardReader._samples: self._ahead is not None and self._cache is not None: and => or",
         ),
         FAST_WAY: ("ShardReader.read: len(parts) == 1: 1 => 0",),
+        SAME: ("ShardReader.read: parts[0]: 0 => -1",),
     },
     "storage.home.marks": {
         AT_ONCE: (
             "module: FEW_OUTPUTS = 8: 8 => 9",
             "module: FEW_OUTPUTS = 8: 8 => 7",
             "module: CHUNK_BYTES = 64 << 20: 64 => 65",
+            "module: CHUNK_BYTES = 64 << 20: 64 => 63",
         ),
         PASSED_OVER: (
             "find_fault: not same_version and _is_file(home, output): and => or",

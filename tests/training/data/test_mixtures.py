@@ -33,6 +33,7 @@ def test_stems_reach_their_level_and_silence_stays() -> None:
         expected = 10 ** (gains / 20)
         expected[0, 1] = 0
         assert torch.allclose(measure(out), expected, rtol=1e-4)
+        assert torch.equal(out.sign(), stems.sign()), "no stem is turned over"
 
 
 def _mean_abs(x: torch.Tensor) -> torch.Tensor:

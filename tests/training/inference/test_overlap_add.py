@@ -138,6 +138,12 @@ def test_shifts_are_the_average_of_framings_a_part_of_a_hop_apart() -> None:
     assert torch.allclose(twice[..., 50:][..., middle], mean[..., middle], atol=1e-6)
 
 
+def test_a_chunk_of_one_sample_has_no_part_of_a_hop() -> None:
+    song = torch.randn(2, 7, generator=torch.Generator().manual_seed(1))
+    config = SeparateConfig(chunk_seconds=0.01, hop_seconds=0.01, shifts=3)
+    assert torch.allclose(separate(Sharing(), song, config).sum(0), song)
+
+
 def test_swapping_channels_averages_both_ways_round() -> None:
     song = torch.randn(2, 100, generator=torch.Generator().manual_seed(1))
     plain = SeparateConfig(chunk_seconds=1, hop_seconds=1)

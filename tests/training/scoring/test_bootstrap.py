@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from training.scoring import bootstrap
 from training.scoring.bootstrap import Interval, intervals, resample
 
 SCORES = st.lists(
@@ -124,3 +125,18 @@ def test_what_has_no_interval() -> None:
     assert unknown.stems[1] is None
     assert unknown.average is None
     assert intervals([[2.0], [2.0]], "median").average == Interval(2.0, 2.0)
+
+
+def test_the_seed_of_a_published_table_stays() -> None:
+    scores = np.random.default_rng(3).normal(size=(9, 2)).tolist()
+    assert intervals(scores, "mean", resamples=50) == intervals(
+        scores, "mean", resamples=50, seed=0
+    )
+
+
+@pytest.mark.parametrize("block", [1, 24, 70])
+def test_drawn_in_parts_it_is_the_same(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = np.random.default_rng(4).normal(size=(4, 3))
+    whole = resample(scores, "mean", 11, seed=5)
+    monkeypatch.setattr(bootstrap, "BLOCK", block)
+    assert np.array_equal(resample(scores, "mean", 11, seed=5), whole)

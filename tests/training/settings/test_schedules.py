@@ -78,6 +78,12 @@ def test_cosine_is_torchs_after_the_warm_up(warmup: int, length: int, final: flo
         theirs.step()
 
 
+@pytest.mark.parametrize("steps", [3, 10])
+def test_cosine_of_a_run_no_longer_than_its_warm_up(steps: int) -> None:
+    schedule = CosineSchedule(warmup_steps=10, final=0.25)
+    assert [schedule.share(step, steps, ()) for step in (10, 11)] == [1, 0.25]
+
+
 def test_cosine_stays_at_its_end_beyond_the_last_step() -> None:
     schedule = CosineSchedule(warmup_steps=3, final=0.25)
     assert [schedule.rate(1.0, step, 10, ()) for step in (10, 11, 1000)] == [0.25] * 3
@@ -85,7 +91,7 @@ def test_cosine_stays_at_its_end_beyond_the_last_step() -> None:
 
 @settings(deadline=None)
 @given(
-    st.lists(st.floats(-30, 30), max_size=40),
+    st.lists(st.floats(-30, 30) | st.sampled_from([math.nan, math.inf]), max_size=40),
     st.floats(0.1, 0.9),
     st.integers(0, 4),
     st.sampled_from([0.0, 1e-4, 1.0, 5.0]),
@@ -107,6 +113,11 @@ def test_plateau_is_torchs(
         assert ours == pytest.approx(sgd.param_groups[0]["lr"], rel=1e-9)
         if count < len(losses):
             theirs.step(losses[count])
+
+
+def test_a_validation_without_a_number_is_no_improvement() -> None:
+    schedule = PlateauSchedule(warmup_steps=0, patience=2, factor=0.5)
+    assert [schedule.share(0, 1, [math.nan] * count) for count in range(5)] == [1, 1, 1, 0.5, 0.5]
 
 
 def test_plateau_bears_so_many_validations_without_an_improvement() -> None:
