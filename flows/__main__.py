@@ -13,7 +13,17 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from flows.cli import deploy, export, garbage_collection, lineage, recover, run, settings, views
+from flows.cli import (
+    census,
+    deploy,
+    export,
+    garbage_collection,
+    lineage,
+    recover,
+    run,
+    settings,
+    views,
+)
 from flows.cli.machine import doctor
 from flows.cli.terminal.endings import guarded, take_signals
 from flows.cli.terminal.streams import prepare_streams
@@ -29,7 +39,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for group in (run, views, recover, garbage_collection, lineage, export, doctor, deploy, settings):
+GROUPS = (
+    run, views, census, recover, garbage_collection, lineage, export, doctor, deploy, settings,
+)  # fmt: skip
+for group in GROUPS:
     app.add_typer(group.app)
 spoken(app)
 

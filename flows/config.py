@@ -19,8 +19,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from pipelines.config import FmaConfig, MusdbConfig, SynthesisConfig
+from pipelines.config import FmaConfig, MusdbConfig
 from pipelines.licences import allows, licence_of
+from pipelines.synthesis.config import SynthesisConfig
 from storage.config import SECRET, Config, assigned
 from storage.records import STEMS
 

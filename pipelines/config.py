@@ -11,6 +11,7 @@ from pydantic import (
     model_validator,
 )
 
+from pipelines.measures.config import MeasureLimits
 from storage.config import Config, MeasuredIn
 from storage.records import STEMS
 
@@ -50,7 +51,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 """A stem or a recording, as its WAV file is called."""
 
 
-class FilterConfig(Config):
+class FilterConfig(MeasureLimits):
     """What is kept of a track, and why the rest is not."""
 
     sample_rate: Annotated[PositiveInt, MeasuredIn("Hz")] = 44_100
@@ -112,6 +113,7 @@ class FmaConfig(Config):
             "disk_reserve_gb",
         }
     )
+    NEUTRAL: ClassVar[frozenset[str]] = frozenset({"measures"})
 
     source: Literal["archive", "folder"] = "archive"
     """A zip in the FMA's layout, or any folder of audio files."""
@@ -129,6 +131,9 @@ class FmaConfig(Config):
     """How tracks are cut."""
     shards: ShardConfig = ShardConfig()
     """How clips are stored."""
+    measures: bool = True
+    """Whether every track and second is measured (bandwidth, correlation of left and right,
+    clipping, loudness, digital silence) and annotated with it. Filters on these need it."""
     unit_tracks: PositiveInt = 48
     """Tracks packed as one unit: the smallest thing that is done, or not."""
     seed: NonNegativeInt = 0
@@ -161,6 +166,15 @@ class FmaConfig(Config):
             raise ValueError(
                 "filters.silence=official moves the last clips of a track off the hops that "
                 "shards.storage=segments stores; set shards.storage=clips, or filters.silence=paper"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _measures_what_it_judges(self) -> Self:
+        if (names := self.filters.measured) and not self.measures:
+            raise ValueError(
+                f"filters.{names[0]} judges what is measured, but measures is false; set "
+                f"measures=true, or filters.{names[0]}=null"
             )
         return self
 
@@ -274,29 +288,3 @@ def _stems_fault(stems: tuple[str, ...], mix: dict[str, tuple[str, ...]]) -> str
     if shared := sorted({name for name in used if used.count(name) > 1}):
         return f"recordings in more than one stem: {', '.join(shared)}; use each in one stem"
     return ""
-
-
-class SynthesisConfig(Config):
-    """Demo corpora: music synthesised through a SoundFont, written in the archives' formats."""
-
-    RUNTIME: ClassVar[frozenset[str]] = frozenset({"workers"})
-
-    tracks: PositiveInt = 24
-    """Songs of the FMA archive."""
-    track_seconds: PositiveFloat = 40.0
-    """Mean length of an FMA song; lengths vary by a quarter around it."""
-    train_songs: PositiveInt = 12
-    """Songs of MUSDB's `train` folder, some under official validation names."""
-    validation_songs: PositiveInt = 2
-    """Of the train songs, how many carry official validation names."""
-    test_songs: PositiveInt = 3
-    """Songs of MUSDB's `test` folder."""
-    song_seconds: PositiveFloat = 24.0
-    """Mean length of a MUSDB song."""
-    damaged: bool = True
-    """Add the archive's usual accidents: an empty, a truncated, a short, a 22.05 kHz, a 48 kHz,
-    a mono and a silent-gap track."""
-    seed: NonNegativeInt = 0
-    """Decides what is composed: another seed gives other songs of the same kind."""
-    workers: NonNegativeInt = 0
-    """Processes that render; 0 takes one per core."""

@@ -57,15 +57,21 @@ class IntegrityError(DataError):
 class DecodeError(DataError):
     """Audio cannot be decoded. `reason` is the short name used in the ledger.
 
-    `facts` is what was measured up to there, a `storage.audio.decoding.Decoding`, if anything was.
+    `facts` is what was measured up to there, a `storage.audio.decoding.Decoding`, if anything was;
+    `sink` is what took the sound up to there.
     """
 
     def __init__(
-        self, message: str, reason: str = "decode_error", facts: object | None = None
+        self,
+        message: str,
+        reason: str = "decode_error",
+        facts: object | None = None,
+        sink: object | None = None,
     ) -> None:
         super().__init__(message)
         self.reason = reason
         self.facts = facts
+        self.sink = sink
 
 
 class SourceError(DataError):

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
@@ -12,6 +13,8 @@ from pydantic import (
 
 STEMS = ("bass", "drums", "vocals", "other")
 """The stems unless a configuration names others, in the authors' order (Saijo & Bando 2025)."""
+
+Measured = int | float | None
 
 
 class Record(BaseModel):
@@ -105,12 +108,22 @@ class LedgerRow(Record):
     """Where silence was put for lost sound: start and length in seconds, of the first places."""
     stray_bytes: int = 0
     """Bytes that are neither sound nor tag."""
+    measures: dict[str, Measured] = Field(default_factory=dict)
+    """What was measured of the whole track, where it was decoded; None where it is undefined."""
+    by_second: dict[str, tuple[Measured, ...]] = Field(default_factory=dict)
+    """The same of each second, the shorter one at the end included."""
 
     @model_validator(mode="after")
     def _reasoned(self) -> Self:
         if (self.outcome == "kept") == bool(self.reason):
             raise ValueError("a kept track has no reason, any other has one")
         return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_measures(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Rows of songs with stems, of which nothing is measured, keep their bytes.
+        row: dict[str, Any] = serialise(self)
+        return {name: value for name, value in row.items() if value != {}}
 
 
 class Attribution(Record):

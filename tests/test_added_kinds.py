@@ -1,4 +1,4 @@
-"""An objective, a filter and a metric are added as CONTRIBUTING says, each in a tree of its own."""
+"""An objective, a filter, a measure and a metric are added as CONTRIBUTING says, each in a tree."""
 
 from pathlib import Path
 
@@ -71,6 +71,46 @@ named = Track(id="000001", member="a.mp3", bytes=1, title="A")
 assert judge(PLANNED, named, FmaConfig()) is None
 assert judge(PLANNED, named.model_copy(update={"title": ""}), FmaConfig()).reason == "untitled"
 """
+MEASURE = '''"""The highest peak."""
+
+from pipelines.measures.measure import Figure, Kind, Second, Value
+
+
+class Peak:
+    """Magnitude of the largest sample."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self._peak = 0.0
+
+    def take(self, second: Second) -> Value:
+        """Return the second's peak."""
+        peak = float(second.sizes.max())
+        self._peak = max(self._peak, peak)
+        return peak
+
+    def whole(self) -> dict[str, Value]:
+        """Return the track's peak."""
+        return {"peak": self._peak}
+
+
+KIND = Kind("peak_by_second", (Figure("peak", "Peak", (0.5, 0.9)),), Peak)
+'''
+MEASURE_SHOWN = """
+import numpy as np
+from pipelines.measures.distributions import Distributions
+from pipelines.measures.measurer import Measurer
+from pipelines.measures.table import MEASURES
+from storage.records import LedgerRow
+
+measurer = Measurer(8000, MEASURES)
+measurer.take(np.full((2, 12000), 0.25, np.float32) * [[1], [-2]])
+measurer.close()
+row = LedgerRow(track="1", outcome="kept", seconds=3600, **measurer.found())
+assert (row.measures["peak"], row.by_second["peak_by_second"]) == (0.5, (0.5, 0.5))
+sums = Distributions()
+sums.add([row])
+assert sums.found()["peak"].hours == (0.0, 1.0, 0.0)
+"""
 METRIC = '''def peak_error(reference_SCT: Tensor, estimate_SCT: Tensor) -> Tensor:
     """Return the largest error of each stem, in dB, [S]."""
     return 20 * (reference_SCT - estimate_SCT).abs().amax(dim=(-2, -1)).log10()
@@ -114,6 +154,14 @@ def test_a_filter(tree: Tree) -> None:
     tree.insert(filters, FILTER, "Filters = ")
     tree.replace(filters, "(licence, duplicate)", "(licence, duplicate, untitled)")
     tree.run_text(FILTER_SHOWN)
+
+
+def test_a_measure(tree: Tree) -> None:
+    table = "pipelines/measures/table.py"
+    tree.add("pipelines/measures/peak.py", MEASURE)
+    tree.replace(table, "correlation, loudness, zeros", "correlation, loudness, peak, zeros")
+    tree.insert(table, "    peak.KIND,", ")")
+    tree.run_text(MEASURE_SHOWN)
 
 
 def test_a_metric(tree: Tree) -> None:

@@ -1,6 +1,5 @@
-"""What is known of a home: plans, states, the census, scores, faults, metrics."""
+"""What is known of a home: plans, states, scores, faults, metrics."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,22 +11,20 @@ from flows.cli.options import AsJson, Flow, HomeAt, MusicFrom, Recipe, Settings,
 from flows.cli.output import View, stdout_view, table_of
 from flows.cli.recover import report_crashes
 from flows.config import StudyConfig
-from flows.stage_id import Role, StageId
+from flows.stage_id import StageId
 from flows.studies import claims
 from flows.studies.disk_space import disks, needs, shortage
 from flows.studies.estimates import Cost, cost_of, progress_of
 from flows.studies.request import RunRequest
 from flows.studies.runner import DryRun, StageStatus
 from storage.config import Json
-from storage.errors import ConfigError, DataError, StemworksError, hint
+from storage.errors import ConfigError, DataError, StemworksError
 from storage.home import marks
 from storage.home.layout import Home
-from storage.home.marks import Mark
 from storage.home.open import open_existing, open_home
 from storage.home.runs import Run
 from storage.manifests import read_rows
 from storage.records import SongScore
-from storage.tally import Tally
 from training.report import score_table
 
 app = typer.Typer()
@@ -107,44 +104,6 @@ def show_status(home: Home, view: View) -> None:
     ]
     headers = ("study", "stage", "state", "why")
     view.show(value, table_of(f"Studies in {home.url}", headers, rows))
-
-
-@app.command()
-def census(
-    home: HomeAt = "home",
-    study: Annotated[str, typer.Option(help="Its name, where a home holds several.")] = "",
-    as_json: AsJson = False,
-) -> None:
-    """Count the tracks kept, filtered and quarantined, by reason."""
-    show_census(open_existing(home), study, stdout_view(as_json))
-
-
-def show_census(home: Home, study: str, view: View) -> None:
-    """Show how many tracks were kept, filtered and quarantined, and why."""
-    counts = json.loads(_census(home, study).path(home, "census.json").read_text())
-    found = Tally.from_facts(counts).rows()
-    rows: list[tuple[str | Text, str, str]] = [(one[0], one[1], str(one.number)) for one in found]
-    rows.append((Text("in all", "bold"), "", str(counts["tracks_in"])))
-    table = table_of("Census", ("outcome", "reason", "tracks"), rows)
-    view.show(counts, table, f"{counts['clips']} clips of {counts['hours']:.2f} hours")
-
-
-def _census(home: Home, study: str) -> Mark:
-    studies = required_studies(home)
-    if study and study not in studies:
-        known = hint(study, studies, "it has")
-        raise ConfigError(f"{home.url} holds no study '{study}'; {known}")
-    found = {
-        name: status.mark
-        for name, statuses in studies.items()
-        for status in statuses
-        if status.stage and status.stage.role is Role.CENSUS and status.mark and study in ("", name)
-    }
-    if not found:
-        raise ConfigError(f"{home.url} has no census yet; run the flow 'fma' or 'study' first")
-    if len({mark.key for mark in found.values()}) > 1:
-        raise ConfigError(f"{home.url} has several; choose one with --study: {', '.join(found)}")
-    return next(iter(found.values()))
 
 
 @app.command()

@@ -12,7 +12,8 @@ from flows.stage_id import Role
 from flows.stages.archives import TRACKS, counter
 from flows.stages.stage import Built, Inputs, Site, Stage, Watch
 from flows.stages.units import Units
-from pipelines.config import ActivityConfig, FmaConfig, MusdbConfig, SynthesisConfig
+from pipelines.config import ActivityConfig, FmaConfig, MusdbConfig
+from pipelines.synthesis.config import SynthesisConfig
 from storage.config import Json
 from storage.home import marks
 from storage.home.layout import ATTRIBUTION, Corpus, Home
@@ -77,7 +78,11 @@ def _census(site: Site, config: FmaConfig, inputs: Inputs) -> Built:
     census = take_census(units.corpus, units.stored(), list(done.values()), config)
     over_budget(census, config.error_budget)
     corpus = units.corpus
-    outputs = {"census.json": corpus.census, "index.json": corpus.index}
+    outputs = {
+        "census.json": corpus.census,
+        "index.json": corpus.index,
+        "tracks.parquet": corpus.tracks,
+    }
     described = {"README.md": corpus.card, ATTRIBUTION: corpus.attribution}
     # Facts are read with the mark each time and shown in logs: the list of up to a hundred
     # thousand tracks stays in the file.

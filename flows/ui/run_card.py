@@ -13,7 +13,7 @@ from storage.config import Json
 from storage.home.marks import Mark
 from storage.home.runs import Run
 from storage.tally import Tally
-from training.report.formats import duration
+from training.report.formats import duration, hours_of, ranges
 
 StagesProgress = Mapping[StageId, StageProgress]
 State = Literal["running", "done", "failed", "stopped"]
@@ -101,7 +101,11 @@ class RunCard:
             f"{facts['clips']} clips, {facts['hours']:.2f} h. Dropped: {dropped}."
         )
         picture = svg.bars("Hours of music", {"kept": facts["hours"], **lost}, "h")
-        return "\n\n".join(part for part in (heading, summary, picture) if part)
+        measured = [
+            svg.columns(one["words"], dict(zip(ranges(one["edges"]), one["hours"], strict=True)))
+            for one in facts.get("measures", {}).values()
+        ]
+        return "\n\n".join(part for part in (heading, summary, picture, *measured) if part)
 
 
 def closed(card: str, state: Literal["stopped", "crashed"], why: str) -> str:
@@ -134,7 +138,12 @@ def census_of(progress: StagesProgress) -> Json:
 def census_rows(facts: Json) -> list[dict[str, Any]]:
     """Return what became of the tracks as a table's rows."""
     return [
-        {"outcome": row.outcome, "reason": row.reason, "tracks": row.number}
+        {
+            "outcome": row.outcome,
+            "reason": row.reason,
+            "tracks": row.number,
+            "hours": round(hours_of(facts, row.outcome, row.reason), 2),
+        }
         for row in Tally.from_facts(facts).rows()
     ]
 

@@ -10,6 +10,7 @@ import html
 from collections.abc import Mapping, Sequence
 
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 720, 240, 64, 30, 28
+COLUMNS_HEIGHT = 130
 MOST_POINTS = 240
 COLOURS = ("#5b6ee1", "#d55e00", "#00926b", "#b8629a", "#808080")
 """Readable on a light page and on a dark one."""
@@ -62,6 +63,26 @@ def bars(title: str, amounts: Mapping[str, float], unit: str) -> str:
         parts.append(_text(208 + length, y + 13, f"{amount:.4g} {unit}", SOFT))
         y += 24
     return _image(title, parts, y + 4)
+
+
+def columns(title: str, hours: Mapping[str, float]) -> str:
+    """Return a Markdown picture of hours by range, side by side; empty if there are none."""
+    most = max(hours.values(), default=0.0)
+    if most <= 0:
+        return ""
+    width = (WIDTH - LEFT - 12) / len(hours)
+    base = COLUMNS_HEIGHT - BOTTOM
+    names = list(hours)
+    parts = [_grid(f",{TOP}", f"{most:.3g} h"), _grid(f",{base}", "0")]
+    for number, amount in enumerate(hours.values()):
+        height = amount / most * (base - TOP)
+        parts.append(
+            f'<rect x="{LEFT + number * width + 1:.1f}" y="{base - height:.1f}" '
+            f'width="{width - 2:.1f}" height="{height:.1f}" fill="{COLOURS[0]}"/>'
+        )
+    parts.append(_text(LEFT, COLUMNS_HEIGHT - 8, names[0], SOFT))
+    parts.append(_text(WIDTH - 12, COLUMNS_HEIGHT - 8, names[-1], SOFT, "end"))
+    return _image(title, parts, COLUMNS_HEIGHT)
 
 
 def thinned(points: Points) -> list[tuple[float, float]]:

@@ -4,7 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from pydantic import Field
+
 from pipelines.config import FmaConfig
+from pipelines.measures.distributions import Distribution, Distributions
+from pipelines.measures.track_table import track_table
 from pipelines.packing.cards.card import write_card
 from pipelines.packing.cards.contents import Contents
 from pipelines.packing.unit_work import SHARD
@@ -40,6 +44,8 @@ class Census(Record):
     """Of music decoded."""
     hours_lost: dict[str, float]
     """Hours decoded but not kept, by reason; `unclipped` is in kept tracks, but in no clip."""
+    measures: dict[str, Distribution] = Field(default_factory=dict)
+    """Hours decoded, by each figure that was measured of their tracks."""
 
     @property
     def tally(self) -> Tally:
@@ -58,10 +64,12 @@ class _Sums:
     tracks: dict[str, int] = field(default_factory=dict)
     lost: dict[str, float] = field(default_factory=dict)
     """Seconds by reason."""
+    measures: Distributions = field(default_factory=Distributions)
 
     def add(self, rows: Sequence[LedgerRow]) -> None:
         """Add a unit's ledger."""
         self.tally += Tally.of(rows)
+        self.measures.add(rows)
         for row in rows:
             self.clips += row.clips
             self.seconds += row.seconds
@@ -82,13 +90,14 @@ class _Sums:
             hours_in=_hours(self.seconds),
             # Lengths are rounded before and after resampling: a millisecond is none.
             hours_lost={reason: hours for reason, hours in lost.items() if hours > 0},
+            measures=self.measures.found(),
         )
 
 
 def take_census(
     corpus: Corpus, plan: Plan | StoredPlan, marks: Sequence[Mark], config: FmaConfig
 ) -> Census:
-    """Add up the ledgers of all units; write the index, the census, the card and the attribution.
+    """Add up the ledgers of all units; write what the corpus holds, for programs and for people.
 
     Units and ledgers pass through one by one: memory grows with shards and kept tracks alone. One
     process at a time.
@@ -98,20 +107,22 @@ def take_census(
     """
     by_unit = {mark.inputs["unit"]: mark for mark in marks}
     sums, contents, shards = _Sums(), Contents(config.archive), list[ShardInfo]()
-    for digest, unit in plan.each():
-        mark = by_unit.get(digest)
-        if mark is None:
-            raise ManifestError(f"unit {unit.id} of {corpus.root} is not packed; run again")
-        rows = read_rows(corpus.ledger(unit.id), LedgerRow)
-        made = _shards(mark)
-        _require_all(corpus, unit, rows)
-        _require_clips(corpus, unit, rows, made)
-        sums.add(rows)
-        contents.add(unit.tracks, rows)
-        shards += made
-    census = sums.census()
-    _require_balance(corpus, plan.tracks, census)
-    clear_remains(corpus.index, corpus.census)
+    clear_remains(corpus.index, corpus.census, corpus.tracks)
+    with track_table(corpus.tracks) as table:
+        for digest, unit in plan.each():
+            mark = by_unit.get(digest)
+            if mark is None:
+                raise ManifestError(f"unit {unit.id} of {corpus.root} is not packed; run again")
+            rows = read_rows(corpus.ledger(unit.id), LedgerRow)
+            made = _shards(mark)
+            _require_all(corpus, unit, rows)
+            _require_clips(corpus, unit, rows, made)
+            sums.add(rows)
+            contents.add(unit.tracks, rows)
+            table.add(unit.tracks, rows)
+            shards += made
+        census = sums.census()
+        _require_balance(corpus, plan.tracks, census)
     write_json(corpus.index, plain(_index(shards, config)))
     write_json(corpus.census, plain(census))
     write_card(corpus, config, contents, plain(census), plan.digest())

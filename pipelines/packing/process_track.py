@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 from pipelines.archives.sources import Extent, extract
 from pipelines.config import FmaConfig
+from pipelines.measures.measurer import Measurer
+from pipelines.measures.table import MEASURES
 from pipelines.packing.clips import Clip, Conformer
 from pipelines.packing.cutters.official import cutter_of
-from pipelines.packing.filters import DECODED, OPENED, Rejection, judge, silent
+from pipelines.packing.filters import DECODED, MEASURED, OPENED, Rejection, judge, silent
 from pipelines.packing.staging_file import ClipWriter, Group, PieceEncoder, StagingFile
 from storage.audio.decode import decode_into
 from storage.audio.decoding import Decoding, Form
@@ -75,9 +77,10 @@ def process_track(task: TrackTask) -> TrackResult:
         try:
             return _decode(task, Path(f"/proc/self/fd/{plain.fileno()}"), staging, row)
         except DecodeError as error:
-            measured = _measured(error.facts) if isinstance(error.facts, Decoding) else {}
             detail = f"{type(error).__name__}: {error}"
-            return _dropped(task, quarantined(row | measured, error.reason, detail))
+            return _dropped(
+                task, quarantined(row | _known(error.facts, error.sink), error.reason, detail)
+            )
 
 
 def ledger_start(track: Track) -> Json:
@@ -109,9 +112,10 @@ def _decode(task: TrackTask, path: Path, staging: StagingFile, row: Json) -> Tra
         return _TrackWriter(task, form, staging, _describe(task.track, form, row["sha1"]))
 
     facts, writer = decode_into(path, task.track.member, config.track_seconds, open_writer)
-    row = row | _measured(facts)
+    row = row | _known(facts, writer)
     form = Form(facts.sample_rate, facts.channels, facts.decoder)
-    if rejection := judge(OPENED, form, config) or judge(DECODED, facts, config):
+    rejection = judge(OPENED, form, config) or judge(DECODED, facts, config)
+    if rejection := rejection or judge(MEASURED, row.get("measures", {}), config):
         return _dropped(task, filtered(row, rejection))
     assert writer
     return writer.finish(row)
@@ -126,6 +130,7 @@ class _TrackWriter:
         self._task, self._about = task, about
         self._conformer = Conformer(form, rate)
         self._cutter = cutter_of(config)
+        self._measurer = Measurer(rate, MEASURES if config.measures else ())
         encoder = PieceEncoder(rate, config.shards)
         self._clips = ClipWriter(task.track.id, staging, encoder, config.shards)
         self._kept = 0
@@ -133,11 +138,16 @@ class _TrackWriter:
 
     def take(self, block: Waveform) -> None:
         """Take the next frames as they were decoded."""
-        self._stage(self._cutter.take(self._conformer.take(block)))
+        self._cut(self._conformer.take(block))
+
+    def measures(self) -> Json:
+        """Return what was measured, as the ledger has it; no more frames follow."""
+        self._cut(self._conformer.rest())
+        self._measurer.close()
+        return self._measurer.found()
 
     def finish(self, row: Json) -> TrackResult:
-        """Return what became of the track."""
-        self._stage(self._cutter.take(self._conformer.rest()))
+        """Return what became of the track, once it is measured."""
         self._stage(self._cutter.rest())
         dropped = self._cutter.clips - self._kept
         if self._cutter.lost or not self._kept:
@@ -153,18 +163,33 @@ class _TrackWriter:
         last = self._clips.groups[-1].samples[-1]
         return TrackResult(done, self._clips.groups, last.offset + last.bytes)
 
+    def _cut(self, sound: Waveform) -> None:
+        # Before clips are cut: each says what was measured of its seconds.
+        self._measurer.take(sound)
+        self._stage(self._cutter.take(sound))
+
     def _stage(self, clips: Iterator[Clip]) -> None:
         for clip in clips:
             if not clip.kept or self._cutter.lost:
                 continue
-            self._clips.write(clip, self._about)
+            self._clips.write(clip, self._note)
             end = clip.start_seconds + len(clip.power_db)
             self._kept += 1
             self._kept_seconds += end - max(clip.start_seconds, self._covered)
             self._covered = end
 
+    def _note(self, start: float, stop: float) -> Json:
+        """Return what a sample says of its track, and of the seconds that it holds."""
+        return self._about | self._measurer.between(start, stop)
 
-def _measured(song: Decoding) -> Json:
+
+def _known(facts: object, writer: object) -> Json:
+    """Return what a ledger row says of a recording that was decoded, be it in part."""
+    decoded = _decoded(facts) if isinstance(facts, Decoding) else {}
+    return decoded | (writer.measures() if isinstance(writer, _TrackWriter) else {})
+
+
+def _decoded(song: Decoding) -> Json:
     return {
         "seconds": round(song.seconds, 3),
         "decoder": song.decoder,

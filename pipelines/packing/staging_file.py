@@ -6,7 +6,7 @@ the other's descriptor.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -18,6 +18,9 @@ from storage.audio.waveforms import quantise
 from storage.config import Json
 from storage.files import write_at
 from storage.shards.writer import ClipStart
+
+About = Callable[[float, float], Json]
+"""What the JSON of a sample says of its track between two seconds of it."""
 
 
 class SampleExtent(NamedTuple):
@@ -99,18 +102,20 @@ class ClipWriter:
         """First piece that is in no group yet."""
         self.groups: list[Group] = []
 
-    def write(self, clip: Clip, about: Json) -> None:
-        """Stage one clip; `about` holds what every sample of the track says in its JSON."""
+    def write(self, clip: Clip, about: About) -> None:
+        """Stage one clip; `about` gives what else a sample's JSON says of a stretch of seconds."""
         if self._shared:
             self._write_pieces(clip, about)
         else:
-            note = about | {"clip": clip.number} | _describe(clip.start_seconds, clip.pieces)
+            described = _describe(clip.start_seconds, clip.pieces)
+            stop = clip.start_seconds + len(clip.power_db)
+            note = about(clip.start_seconds, stop) | {"clip": clip.number} | described
             extent = self._staging.put(
                 key_of(self._track, clip), self._encoder.file(clip.pieces), note
             )
             self.groups.append(Group([extent], [ClipStart(extent.key, 0)]))
 
-    def _write_pieces(self, clip: Clip, about: Json) -> None:
+    def _write_pieces(self, clip: Clip, about: About) -> None:
         """Stage those pieces of a clip that are not staged yet; a gap before it begins a group."""
         begin = clip.pieces[0].number
         if not self.groups or begin > self._next:
@@ -118,8 +123,10 @@ class ClipWriter:
             self._next = begin
         samples, clips = self.groups[-1]
         for piece in clip.pieces[self._next - begin :]:
-            start = clip.start_seconds + (piece.number - begin) * len(piece.power_db)
-            note = about | {"block": piece.number} | _describe(start, [piece])
+            seconds = len(piece.power_db)
+            start = clip.start_seconds + (piece.number - begin) * seconds
+            described = _describe(start, [piece])
+            note = about(start, start + seconds) | {"block": piece.number} | described
             key = f"t{self._track}_b{piece.number:04d}"
             samples.append(self._staging.put(key, self._encoder.file([piece]), note))
         self._next = clip.pieces[-1].number + 1

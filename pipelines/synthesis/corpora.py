@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.config import SynthesisConfig
 from pipelines.synthesis import fma_corpus, musdb_corpus
+from pipelines.synthesis.config import SynthesisConfig
 from pipelines.synthesis.ordered_pool import OrderedPool, open_pool
 from pipelines.synthesis.soundfont import soundfont_path
 from pipelines.synthesis.synthetic_archives import add_member, new_archive

@@ -12,8 +12,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from pipelines.config import SynthesisConfig
 from pipelines.synthesis.catalogue import Credit, draw_credits
+from pipelines.synthesis.config import SynthesisConfig
 from pipelines.synthesis.score import SAMPLE_RATE, Sound
 from pipelines.synthesis.songs import SongPlan, draw_seconds, render_mixture
 from pipelines.synthesis.styles import STYLES

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.config import MUSDB_VALIDATION, SynthesisConfig
+from pipelines.config import MUSDB_VALIDATION
 from pipelines.synthesis.catalogue import artist_names, song_titles
+from pipelines.synthesis.config import SynthesisConfig
 from pipelines.synthesis.mixer import quantise
 from pipelines.synthesis.score import SAMPLE_RATE, Pcm, Stem
 from pipelines.synthesis.songs import SongPlan, draw_seconds, render

@@ -75,7 +75,7 @@ def decode_into(
     Raises:
         DecodeError: with a `reason`: `empty`, `not_audio`, `zero_frames`, `truncated` (more than
             `maximum_loss` is lost), `nan`, `too_long` (more than `limit_seconds`). Its `facts` are
-            what was measured.
+            what was decoded, and its `sink` is what took that.
     """
     size = path.stat().st_size
     if not size:
@@ -91,7 +91,7 @@ def decode_into(
         raise DecodeError(
             f"{name} ({size} bytes) is no audio that soundfile or FFmpeg knows", "not_audio"
         )
-    _require_whole(best.decoding, name, maximum_loss)
+    _require_whole(best, name, maximum_loss)
     return best.decoding, best.sink
 
 
@@ -145,11 +145,12 @@ def _better(first: Attempt[Taker] | None, second: Attempt[Taker] | None) -> Atte
     return first._replace(decoding=first.decoding._replace(decode_errors=errors))
 
 
-def _require_whole(decoding: Decoding, name: str, maximum_loss: float) -> None:
-    sounding = decoding.frames - decoding.frames_filled
+def _require_whole(best: Attempt[Taker], name: str, maximum_loss: float) -> None:
+    decoding = best.decoding
+    sounding = _sounding(best)
     if sounding == 0 and not decoding.frames_lost:
         raise DecodeError(
-            f"{name} opens as audio but holds no frame of it", "zero_frames", decoding
+            f"{name} opens as audio but holds no frame of it", "zero_frames", decoding, best.sink
         )
     whole = decoding.frames + decoding.frames_missing
     if decoding.frames_lost > maximum_loss * whole:
@@ -160,4 +161,5 @@ def _require_whole(decoding: Decoding, name: str, maximum_loss: float) -> None:
             f"({decoding.decode_errors} bad packets); fetch it again, or leave it out",
             "truncated",
             decoding,
+            best.sink,
         )

@@ -25,6 +25,7 @@ class Home:
         fma/<key>/shards/0003-00.tar       clips; 0003-00.idx.json: their offsets in it
         fma/<key>/index.json census.json   totals of all units
         fma/<key>/README.md                the corpus's card; ATTRIBUTION.csv: whose music it is
+        fma/<key>/tracks.parquet           every track, what became of it and was measured of it
         musdb/<key>/train|test/<song>/     stems as WAV
         musdb/<key>/songs/<id>/            MoisesDB's songs, mixed; mixed.json is written last
         musdb/<key>/songs.jsonl            songs with their split
@@ -210,6 +211,11 @@ class Corpus:
     def attribution(self) -> Path:
         """Artist, title, licence and source of each kept track."""
         return self.root / ATTRIBUTION
+
+    @property
+    def tracks(self) -> Path:
+        """Every track of a corpus, a row each: what it is, what became of it, its measures."""
+        return self.root / "tracks.parquet"
 
     @property
     def songs(self) -> Path:

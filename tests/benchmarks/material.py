@@ -14,9 +14,10 @@ import numpy as np
 import soundfile
 
 from pipelines.archives.sources import Source
-from pipelines.config import FmaConfig, SynthesisConfig
+from pipelines.config import FmaConfig
 from pipelines.packing.unit_work import PackRequest, corpus_key
 from pipelines.synthesis import fma_corpus
+from pipelines.synthesis.config import SynthesisConfig
 from pipelines.synthesis.synthetic_archives import new_archive
 from pipelines.tracks.fma import read_tracks
 from pipelines.tracks.plan import make_plan

@@ -40,10 +40,12 @@ from tests.benchmarks.report.form import Comparison, Figure, Measurement, Target
 RATE = CONFIG.filters.sample_rate
 CLIP, HOP = CONFIG.clips.seconds * RATE, CONFIG.clips.hop_seconds * RATE
 SEGMENTS = CONFIG.override(["shards.storage=segments"])
+UNMEASURED = CONFIG.override(["measures=false"])
 PAIR = CONFIG.override(["unit_tracks=4"])
 ROUNDS = 3
 
 OURS, SEGMENTED = "stemworks pack_unit, clips", "stemworks pack_unit, segments"
+WITHOUT_MEASURES = "stemworks pack_unit, clips, nothing measured"
 SCRIPT = "librosa + soundfile + webdataset.ShardWriter script"
 FLOOR, FLOOR_SEGMENTS = (
     "bz2, soundfile, soxr, FLAC of each clip", "the same, FLAC of each 5 s once",
@@ -52,6 +54,7 @@ OWN_FLOOR, OWN_FLOOR_SEGMENTS = (
     "floor with our codecs, clips", "floor with our codecs, segments",
 )  # fmt: skip
 TIMES_FLOOR, TIMES_SCRIPT = Target(at_most=1.2), Target(at_least=1.3)
+MEASURES_COST = Target(at_most=1.15)
 TWO_WORKERS, SMALLER, LONGEST_MIB = (
     Target(at_least=1.8), Target(at_most=0.55), Target(at_most=600),
 )  # fmt: skip
@@ -65,6 +68,7 @@ def run(quick: bool) -> Measurement:
     variants = [
         Variant(OURS, "ours", lambda: _ours(songs, CONFIG)),
         Variant(SEGMENTED, "other", lambda: _ours(songs, SEGMENTS)),
+        Variant(WITHOUT_MEASURES, "other", lambda: _ours(songs, UNMEASURED)),
         Variant(SCRIPT, "library", lambda: _script(songs)),
         Variant(FLOOR, "floor", lambda: _floor(songs, CLIP)),
         Variant(FLOOR_SEGMENTS, "floor", lambda: _floor(songs, HOP)),
@@ -103,6 +107,9 @@ def _compared() -> Iterator[Comparison]:
             (f"script / ours, {form}", SCRIPT, ours, TIMES_SCRIPT),
         ):
             yield Comparison(what=what, over=over, under=under, target=target)
+    yield Comparison(
+        what="with measures / without", over=OURS, under=WITHOUT_MEASURES, target=MEASURES_COST
+    )
 
 
 def _ours(songs: Music, config: FmaConfig) -> int:

@@ -3,8 +3,8 @@
 import tempfile
 from pathlib import Path
 
-from pipelines.config import SynthesisConfig
 from pipelines.synthesis import fma_corpus, musdb_corpus
+from pipelines.synthesis.config import SynthesisConfig
 from pipelines.synthesis.corpora import synthesise
 from pipelines.synthesis.score import SAMPLE_RATE
 from pipelines.synthesis.songs import render_mixture

@@ -11,11 +11,12 @@ from pipelines.archives import download as downloading
 from pipelines.archives.download import Download, download
 from pipelines.archives.known_archives import Published
 from pipelines.archives.zip_archive import ArchiveReader
-from pipelines.config import MusdbConfig, SynthesisConfig
+from pipelines.config import MusdbConfig
 from pipelines.stems import moisesdb as mixing
 from pipelines.stems import musdb as unpacking
 from pipelines.stems.moisesdb import mix_songs
 from pipelines.stems.musdb import unpack
+from pipelines.synthesis.config import SynthesisConfig
 from pipelines.synthesis.corpora import synthesise
 from storage.errors import MachineError
 from storage.home.layout import Home

@@ -1,6 +1,9 @@
 """Numbers, intervals and counts as a report, a run card and a command line show them."""
 
 import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
 UNDEFINED = "–"
 """Shown for a number that is not there."""
@@ -48,3 +51,17 @@ def grouped(number: int) -> str:
 def count(number: int, noun: str) -> str:
     """Return a number of things with its noun, `1 song` or `50 songs`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def ranges(edges: Sequence[float]) -> list[str]:
+    """Return the ranges that edges part, in words: `below 1`, `1 to 2`, `2 or more`."""
+    texts = [f"{edge:g}".replace("-", "−") for edge in edges]
+    between = [f"{low} to {high}" for low, high in pairwise(texts)]
+    return [f"below {texts[0]}", *between, f"{texts[-1]} or more"]
+
+
+def hours_of(census: Mapping[str, Any], outcome: str, reason: str) -> float:
+    """Return the hours that were decoded of the tracks of one outcome, and not kept if not kept."""
+    if outcome == "kept":
+        return float(census.get("hours", 0.0))
+    return float(census.get("hours_lost", {}).get(reason, 0.0))

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from flows.studies.adapt.config import UNSET, AdaptStudyConfig
-from pipelines.config import MusdbConfig, SynthesisConfig
+from pipelines.config import MusdbConfig
+from pipelines.synthesis.config import SynthesisConfig
 from training import recipes as training
 from training.config import EvaluateConfig, LoopConfig, SelectConfig, TrainConfig
 from training.data.stems.config import StemsData

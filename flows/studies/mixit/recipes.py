@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from flows.config import SourceConfig
 from flows.studies.mixit.config import MixitStudyConfig, TablesConfig, VariantConfig
-from pipelines.config import FmaConfig, MusdbConfig, SynthesisConfig
+from pipelines.config import FmaConfig, MusdbConfig
+from pipelines.synthesis.config import SynthesisConfig
 from training import recipes as training
 from training.config import EvaluateConfig, SelectConfig, SeparateConfig, TrainConfig
 from training.models.bs_locoformer.config import LARGE, MEDIUM, MICRO, SMALL, TINY

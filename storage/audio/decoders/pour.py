@@ -90,14 +90,14 @@ class Pour(Generic[Taker]):
         try:
             self._source.require_short(self.frames, self.form.sample_rate)
         except DecodeError as error:
-            error.facts = self._decoding()
+            error.facts, error.sink = self._decoding(), self._sink
             raise
 
     def _give(self, block: Waveform) -> None:
         try:
             self._source.require_numbers(block)
         except DecodeError as error:
-            error.facts = self._decoding()
+            error.facts, error.sink = self._decoding(), self._sink
             raise
         if self._sink is not None:
             self._sink.take(block)

@@ -117,17 +117,6 @@ def test_status_without_its_archives(damaged: Home) -> None:
     assert all("is missing" in stage["why"] for stage in checks)
 
 
-def test_census(home: Home) -> None:
-    census = json_of(lambda view: views.show_census(home, "", view))
-    assert {"tracks_in", "kept", "filtered", "quarantined", "clips", "hours"} <= census.keys()
-    lost = sum(census["filtered"].values()) + sum(census["quarantined"].values())
-    assert census["tracks_in"] == census["kept"] + lost == synthesised.FMA_TRACKS
-    table = text_of(lambda view: views.show_census(home, "smoke", view))
-    assert all(reason in table for reason in synthesised.FMA_QUARANTINED)
-    with pytest.raises(ConfigError, match="no study 'other'; it has smoke"):
-        text_of(lambda view: views.show_census(home, "other", view))
-
-
 def test_scores(home: Home) -> None:
     run = next(home.runs.glob("evaluate-*"))
     rows = json_of(lambda view: views.show_scores(run, view))

@@ -26,7 +26,7 @@ from flows.stages.data import SYNTHESISE
 from flows.stages.stage import Built, Stage
 from flows.studies.runner import VariantRunner
 from flows.studies.study import Results, Study
-from pipelines.config import SynthesisConfig
+from pipelines.synthesis.config import SynthesisConfig
 from storage.config import Config
 from storage.files import write_json
 

@@ -78,6 +78,27 @@ def test_the_census_takes_the_place_of_what_was_counted_so_far() -> None:
     assert census_of({}) == {}
 
 
+def test_what_was_measured_is_drawn() -> None:
+    level = {"words": "Level", "edges": [0, 10], "hours": [0.5, 0.0, 2.0]}
+    facts: Json = {
+        "tracks_in": 3,
+        "kept": 2,
+        "filtered": {"mono": 1},
+        "clips": 9,
+        "hours": 2.0,
+        "hours_lost": {"mono": 0.5},
+        "measures": {"level": level, "other": {**level, "hours": [0.0] * 3}},
+    }
+    made = mark("census", **facts)
+    text = RunCard(
+        "a", "running", [CENSUS], {CENSUS: StageProgress(Role.CENSUS, "done", mark=made)}
+    ).markdown()
+    hours, levels = ["".join(picture.itertext()) for picture in pictured(text)]
+    assert "mono" in hours
+    assert all(word in levels for word in ("Level", "below 0", "10 or more", "2 h"))
+    assert [row["hours"] for row in census_rows(facts)] == [2.0, 0.5]
+
+
 def test_when_it_fails() -> None:
     progress = {
         CENSUS: StageProgress(Role.CENSUS, "failed", note="3 of 4 tracks\nare quarantined"),

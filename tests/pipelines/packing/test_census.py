@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.config import FmaConfig
@@ -23,7 +24,12 @@ CONFIG = FmaConfig(unit_tracks=2)
 ROWS: dict[str, dict[str, Any]] = {
     "000001": {"outcome": "kept", "clips": 2, "kept_seconds": 15.0, "seconds": 18.0},
     "000002": {"outcome": "kept", "clips": 1, "kept_seconds": 10.0, "seconds": 10.0},
-    "000003": {"outcome": "filtered", "reason": "too_short", "seconds": 7.2},
+    "000003": {
+        "outcome": "filtered",
+        "reason": "bandwidth_below_16000",
+        "seconds": 7.2,
+        "measures": {"bandwidth_hz": 15_500, "correlation": None},
+    },
     "000004": {"outcome": "quarantined", "reason": "empty"},
 }
 
@@ -60,15 +66,20 @@ def test_ledgers_add_up(tmp_path: Path) -> None:
     assert census == Census(
         tracks_in=4,
         kept=2,
-        filtered={"too_short": 1},
+        filtered={"bandwidth_below_16000": 1},
         quarantined={"empty": 1},
         clips=3,
         hours=0.006944,
         tracks={"000001": 2, "000002": 1},
         hours_in=0.009778,
-        hours_lost={"too_short": 0.002, "unclipped": 0.000833},
+        hours_lost={"bandwidth_below_16000": 0.002, "unclipped": 0.000833},
+        measures=census.measures,
     )
     assert Census.model_validate(json.loads(corpus.census.read_text())) == census
+    bandwidth = census.measures["bandwidth_hz"]
+    assert dict(zip(bandwidth.edges, bandwidth.hours[1:], strict=True))[15_000] == 0.002
+    assert sum(bandwidth.hours) == 0.002
+    assert set(census.measures) == {"bandwidth_hz"}
     index = ShardIndex.model_validate(json.loads(corpus.index.read_text()))
     assert index.clips == 3
     assert (index.clip_frames, index.sample_frames) == (441_000, 441_000)
@@ -91,6 +102,18 @@ def test_a_plan_at_rest_counts_as_one_in_memory(tmp_path: Path) -> None:
     stored = StoredPlan(corpus, write_plan(corpus, plan))
     assert take_census(corpus, stored, marks, CONFIG) == census
     assert [path.read_bytes() for path in (corpus.census, corpus.index)] == files
+
+
+def test_every_track_is_a_row_of_the_table(tmp_path: Path) -> None:
+    corpus, plan, marks = build(tmp_path)
+    take_census(corpus, plan, marks, CONFIG)
+    rows = {row["track"]: row for row in pq.read_table(corpus.tracks).to_pylist()}
+    assert {name: row["outcome"] for name, row in rows.items()} == {
+        name: row["outcome"] for name, row in ROWS.items()
+    }
+    assert rows["000003"]["bandwidth_hz"] == 15_500
+    assert rows["000001"]["bandwidth_hz"] is None
+    assert rows["000002"]["member"] == "000002"
 
 
 def test_segments_are_indexed_by_the_hop(tmp_path: Path) -> None:
@@ -116,6 +139,7 @@ def test_a_lost_or_doubled_row_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ManifestError, match=rf"has {len(wrong)} rows for 2 planned tracks"):
             take_census(corpus, plan, marks, CONFIG)
     assert not corpus.census.exists()
+    assert not corpus.tracks.exists()
 
 
 def test_clips_and_shards_must_agree(tmp_path: Path) -> None:

@@ -5,7 +5,16 @@ import pytest
 
 from pipelines.config import ClipConfig, FilterConfig, FmaConfig
 from pipelines.packing.clips import Cutter
-from pipelines.packing.filters import DECODED, OPENED, PLANNED, Rejection, judge, silent
+from pipelines.packing.filters import (
+    DECODED,
+    MEASURED,
+    OPENED,
+    PLANNED,
+    Measures,
+    Rejection,
+    judge,
+    silent,
+)
 from storage.audio.decoding import Decoding, Form, Length
 from storage.records import Track
 
@@ -88,6 +97,73 @@ def test_duplicates_are_dropped_unless_kept_and_licences_come_first() -> None:
     rejection = judge(PLANNED, twin, FmaConfig(filters=FilterConfig(licences=("CC*",))))
     assert rejection is not None
     assert rejection.reason == "licence"
+
+
+GOOD: Measures = {
+    "bandwidth_hz": 20_000,
+    "correlation": 0.7,
+    "clipped_share": 0.0,
+    "loudness_lufs": -14.0,
+    "leading_zeros_seconds": 0.1,
+    "trailing_zeros_seconds": 0.2,
+}
+
+
+@pytest.mark.parametrize(
+    ("limit", "at", "beyond", "rejection"),
+    [
+        (
+            "min_bandwidth_hz=16000",
+            {"bandwidth_hz": 16_000},
+            {"bandwidth_hz": 15_999},
+            Rejection("bandwidth_below_16000", "15999 Hz"),
+        ),
+        (
+            "max_correlation=0.98",
+            {"correlation": 0.98},
+            {"correlation": 1.0},
+            Rejection("correlation_above_0.98", "1"),
+        ),
+        (
+            "max_clipped_share=0.001",
+            {"clipped_share": 0.001},
+            {"clipped_share": 0.0012},
+            Rejection("clipped_above_0.001", "0.0012"),
+        ),
+        (
+            "min_loudness_lufs=-30",
+            {"loudness_lufs": -30.0},
+            {"loudness_lufs": -30.1},
+            Rejection("loudness_below_-30", "-30.1 LUFS"),
+        ),
+        (
+            "max_zeros_seconds=2",
+            {"leading_zeros_seconds": 2.0, "trailing_zeros_seconds": 2.0},
+            {"trailing_zeros_seconds": 2.5},
+            Rejection("zeros_above_2", "2.5 s"),
+        ),
+        (
+            "max_zeros_seconds=0.5",
+            {"leading_zeros_seconds": 0.5},
+            {"leading_zeros_seconds": 3.0},
+            Rejection("zeros_above_0.5", "3 s"),
+        ),
+    ],
+)
+def test_what_is_measured_is_judged_where_a_limit_is_given(
+    limit: str, at: Measures, beyond: Measures, rejection: Rejection
+) -> None:
+    config = FmaConfig().override([f"filters.{limit}"])
+    assert judge(MEASURED, {**GOOD, **at}, config) is None
+    assert judge(MEASURED, {**GOOD, **beyond}, config) == rejection
+    assert judge(MEASURED, {**GOOD, **beyond}, FmaConfig()) is None
+
+
+def test_what_is_undefined_or_was_not_measured_is_not_judged() -> None:
+    limits = ["min_bandwidth_hz=16000", "max_correlation=0", "min_loudness_lufs=-1"]
+    config = FmaConfig().override([f"filters.{limit}" for limit in limits])
+    assert judge(MEASURED, {}, config) is None
+    assert judge(MEASURED, {"bandwidth_hz": None, "correlation": None}, config) is None
 
 
 def test_a_silent_track_says_how_loud_it_is() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipelines.config import FmaConfig
+from pipelines.measures.table import MEASURES
 from pipelines.packing.pack import pack_units
 from pipelines.packing.process_track import TrackResult, TrackTask, process_track
 from pipelines.tracks.fma import read_tracks
@@ -73,6 +74,7 @@ def test_samples_carry_sound_and_provenance(packed: Study) -> None:
     assert set(note) == {
         *("track", "title", "artist", "licence", "genre", "split", "start_seconds", "clip"),
         *("power_db", "sha1", "decoder", "n_clipped", "sample_rate", "channels"),
+        *(kind.by_second for kind in MEASURES),
     }
     for number, key in enumerate(names):
         waveform = reader.read(number)

@@ -110,7 +110,7 @@ def put_aside(sound: Waveform, clips: ClipConfig, shards: ShardConfig) -> Heard:
             writer = ClipWriter("000002", staging, PieceEncoder(LOW, shards), shards)
             for clip in cutter.take(sound):
                 if clip.kept:
-                    writer.write(clip, {})
+                    writer.write(clip, lambda *_: {})
         extents = [place for group in writer.groups for place in group.samples]
         data = {p.key: os.pread(stream.fileno(), p.bytes, p.offset) for p in extents}
     files = {key: quantise(decoded(audio)) for key, audio in data.items()}

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipelines.config import MUSDB_VALIDATION, SynthesisConfig
+from pipelines.config import MUSDB_VALIDATION
+from pipelines.synthesis.config import SynthesisConfig
 from pipelines.synthesis.corpora import Corpora, synthesise
 from pipelines.synthesis.fma_corpus import ACCIDENTS, NOT_AUDIO, plan_tracks
 from pipelines.synthesis.musdb_corpus import plan_songs

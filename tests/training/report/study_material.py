@@ -84,6 +84,8 @@ def census(path: Path) -> Path:
         "hours": 0.25,
         "tracks": {"000002": 25, "000005": 22},
         "further": {"key": 1},
+        "hours_lost": {"too_short": 0.125},
+        "measures": {"level": {"words": "Level of a track", "edges": [0, 10], "hours": [0, 1, 3]}},
     }
     write_json(path, counted)
     return path

@@ -10,7 +10,7 @@ from storage.config import Json
 from storage.records import ChannelMap
 from storage.tally import Tally
 from training.report.figures.diagram import stage_diagram
-from training.report.formats import duration, grouped
+from training.report.formats import duration, grouped, hours_of, ranges
 from training.report.material import Lineage
 from training.report.stems import shown
 from training.report.templating import Column, missing, render
@@ -29,6 +29,21 @@ class Share(NamedTuple):
     tracks: int
     share: float
     """In percent of all tracks."""
+    hours: float = 0.0
+    """Decoded of them; of kept ones, only what is kept."""
+
+
+class Histogram(NamedTuple):
+    """Hours of decoded music by what was measured of their tracks."""
+
+    words: str
+    lowest: str
+    highest: str
+    """The outer ranges in words."""
+    columns: list[tuple[str, float]]
+    """Each range's words and hours."""
+    most: float
+    """Hours of the longest column."""
 
 
 def census(found: Mapping[str, Any] | None) -> Markup:
@@ -43,10 +58,12 @@ def census(found: Mapping[str, Any] | None) -> Markup:
     tracks = _total(found.get("tracks_in")) or tally.total
 
     def share(outcome: str, reason: str, number: int) -> Share:
-        return Share(outcome, reason, number, 100 * number / tracks if tracks else 0)
+        hours = hours_of(found, outcome, reason)
+        part = 100 * number / tracks if tracks else 0
+        return Share(outcome, reason.replace("_", " "), number, part, hours)
 
     lines = [
-        share(row.outcome, row.reason.replace("_", " "), row.number)
+        share(row.outcome, row.reason, row.number)
         for row in sorted(rows, key=lambda row: (OUTCOMES.index(row.outcome), -row.number))
     ]
     return render(
@@ -55,6 +72,7 @@ def census(found: Mapping[str, Any] | None) -> Markup:
         tiles=_census_tiles(found, tracks),
         slices=[share(outcome, "", totals[outcome]) for outcome in OUTCOMES],
         lines=lines,
+        histograms=_histograms(found.get("measures", {})),
     )
 
 
@@ -115,6 +133,18 @@ def _census_sums(totals: Mapping[str, int], tracks: int) -> str:
     if total == tracks:
         return f"Every track is accounted for: {grouped(tracks)} in = {sums}."
     return f"The sums do not agree: {grouped(tracks)} in, but {sums} = {grouped(total)}."
+
+
+def _histograms(found: Mapping[str, Any]) -> list[Histogram]:
+    """Return what was measured, where there is any music of it."""
+    histograms = []
+    for one in found.values():
+        columns = list(zip(ranges(one["edges"]), one["hours"], strict=True))
+        most = max(one["hours"], default=0.0)
+        if most > 0:
+            (lowest, _), *_, (highest, _) = columns
+            histograms.append(Histogram(one["words"], lowest, highest, columns, most))
+    return histograms
 
 
 def _census_tiles(found: Mapping[str, Any], tracks: int) -> list[tuple[str, str]]:
