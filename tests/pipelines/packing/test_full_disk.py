@@ -91,7 +91,7 @@ def test_plan_and_census_survive_a_full_disk(tmp_path: Path, archives: Archives)
     with small_disk(tmp_path / "disk", 8 * MB) as disk:
         assert {"plan.json", "units.jsonl"} == named(survives(disk, plan, pages=range(9)))
     with small_disk(tmp_path / "other", 8 * MB) as disk:
-        written = {"census.json", "index.json", "tracks.parquet"}
+        written = {"census.json", "index.json", "tracks.parquet", "README.md", "ATTRIBUTION.csv"}
         assert written == named(survives(disk, count, pages=range(20)))
 
 
