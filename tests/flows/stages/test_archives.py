@@ -161,6 +161,21 @@ def test_a_server_that_fails_now_and_then(local: Path, served: RangeServer, tmp_
     assert shards(tmp_path / "home") == shards(local)
 
 
+def test_a_byte_that_is_damaged_on_its_way_costs_one_request(
+    local: Path, served: RangeServer, tmp_path: Path
+) -> None:
+    with served as server:
+        settings = ("data.access=range", f"data.mirror={server.url('')}")
+        pack(tmp_path / "usual", study(tmp_path / "one", *settings))
+        usual = len(server.gets())
+        server.requests.clear()
+        # The last request of all is for a track.
+        server.faults += [*[Fault()] * (usual - 1), Fault(flip=2)]
+        pack(tmp_path / "home", study(tmp_path / "two", *settings))
+        assert len(server.gets()) == usual + 1
+    assert shards(tmp_path / "home") == shards(tmp_path / "usual") == shards(local)
+
+
 def test_another_archive_on_the_server_is_told_from_the_planned_one(
     served: RangeServer, tmp_path: Path
 ) -> None:
