@@ -111,7 +111,7 @@ def take_census(
         shards += made
     census = sums.census()
     _require_balance(corpus, plan.tracks, census)
-    clear_remains(corpus.index, corpus.census)
+    clear_remains(corpus.index, corpus.census, corpus.card, corpus.attribution)
     write_json(corpus.index, plain(_index(shards, config)))
     write_json(corpus.census, plain(census))
     write_card(corpus, config, contents, plain(census), plan.digest())

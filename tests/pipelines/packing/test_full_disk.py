@@ -90,7 +90,8 @@ def test_plan_and_census_survive_a_full_disk(tmp_path: Path, archives: Archives)
     with small_disk(tmp_path / "disk", 8 * MB) as disk:
         assert {"plan.json", "units.jsonl"} == named(survives(disk, plan, pages=range(9)))
     with small_disk(tmp_path / "other", 8 * MB) as disk:
-        assert {"census.json", "index.json"} == named(survives(disk, count, pages=range(9)))
+        written = {"census.json", "index.json", "ATTRIBUTION.csv", "README.md"}
+        assert written == named(survives(disk, count, pages=range(9)))
 
 
 def named(said: list[str]) -> set[str]:
