@@ -107,7 +107,8 @@ def take_census(
     """
     by_unit = {mark.inputs["unit"]: mark for mark in marks}
     sums, contents, shards = _Sums(), Contents(config.archive), list[ShardInfo]()
-    clear_remains(corpus.index, corpus.census, corpus.tracks)
+    written = (corpus.index, corpus.census, corpus.tracks, corpus.card, corpus.attribution)
+    clear_remains(*written)
     with track_table(corpus.tracks) as table:
         for digest, unit in plan.each():
             mark = by_unit.get(digest)
