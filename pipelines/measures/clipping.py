@@ -76,7 +76,7 @@ KIND = Kind(
         Figure(
             "clipped_share",
             "Share of samples at full scale",
-            (1e-7, 1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+            (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
         ),
         Figure(
             "clipped_runs",

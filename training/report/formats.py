@@ -55,7 +55,7 @@ def count(number: int, noun: str) -> str:
 
 def ranges(edges: Sequence[float]) -> list[str]:
     """Return the ranges that edges part, in words: `below 1`, `1 to 2`, `2 or more`."""
-    texts = [f"{edge:g}".replace("-", "−") for edge in edges]
+    texts = [f"{edge:f}".rstrip("0").rstrip(".").replace("-", "−") for edge in edges]
     between = [f"{low} to {high}" for low, high in pairwise(texts)]
     return [f"below {texts[0]}", *between, f"{texts[-1]} or more"]
 
