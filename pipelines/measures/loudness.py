@@ -33,6 +33,9 @@ DIGITS = 1
 LONGEST = 42
 """Most samples in a block of the filter: longer ones need more products, shorter more states."""
 
+FORGOTTEN = 1e-9
+"""A share of a state below this is left out."""
+
 
 class Loudness:
     """In LUFS, of the two channels together; mono that became two channels is 3 LU louder."""
@@ -86,7 +89,7 @@ class KWeighting:
         matrix = _response(biquads(sample_rate), self._length)
         samples, states = slice(None, self._length), slice(self._length, None)
         powers = [matrix[states, states].T]
-        while 1 << len(powers) <= blocks:
+        while 1 << len(powers) <= blocks and np.abs(powers[-1]).max() > FORGOTTEN:
             powers.append(powers[-1] @ powers[-1])
         # What a block's samples and the state before it make its output, and what its samples add
         # to the state behind it.
