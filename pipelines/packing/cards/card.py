@@ -112,7 +112,9 @@ def _rules(config: FmaConfig) -> Iterable[Sequence[str]]:
     for group, settings in groups.items():
         for name, field in type(settings).model_fields.items():
             value = getattr(settings, name)
-            shown = ", ".join(value) or "any" if isinstance(value, tuple) else f"{value}"
+            shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            # What is empty or not set leaves nothing out.
+            shown = "any" if value in ((), None) else shown
             yield f"`{group}.{name}`", shown, field.description or ""
 
 
