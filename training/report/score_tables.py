@@ -75,7 +75,7 @@ class ScoreTable(Record):
 
     @property
     def _sure(self) -> bool:
-        return any(line.ends and line.ends[-1] for line in self.lines)
+        return any(line.ends for line in self.lines)
 
     def markdown(self) -> str:
         """Return the table as Markdown."""
