@@ -47,7 +47,6 @@ HARMLESS: dict[str, dict[str, tuple[str, ...]]] = {
             "module: BLOCK = 1 << 20: 1 => 0",
             "module: BLOCK = 1 << 20: 20 => 21",
             "module: BLOCK = 1 << 20: 20 => 19",
-            "resample: at_once = max(1, BLOCK // max(1, songs * stems)): max => min",
             "resample: at_once = max(1, BLOCK // max(1, songs * stems)): 1 => 2",
             "resample: at_once = max(1, BLOCK // max(1, songs * stems)): // => *",
             "resample: at_once = max(1, BLOCK // max(1, songs * stems)): 1 => 2 (2)",
@@ -103,10 +102,14 @@ HARMLESS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         COMMON: (
             "majority: (quality_SN - quality_SN.min()) / spread: - => +",
+            "majority: (quality_SN - quality_SN.min()) / spread: min => max",
             "majority: spread = float(np.ptp(quality_SN)) or 1.0: 1.0 => 2.0",
             "_snr_of_chunk: 10 * torch.log10(energy_S[stem] / (error_N + EPS)): 10 => 11",
         ),
-        TUNED: ("module: EPS = 1e-08: 1e-08 => 2e-08",),
+        TUNED: (
+            "module: EPS = 1e-08: 1e-08 => 2e-08",
+            "majority: 2 * len(votes_SN): 2 => 3",
+        ),
         UNUSED: (
             "_snr_of_chunk: return (active.numpy(), np.zeros((0, model.config.outputs))): 0 => 1",
             "_snr_of_chunk: waveforms_of(model, mixture_CT[None, None])[0].cpu(): 0 => -1",

@@ -94,8 +94,9 @@ def test_two_stems_never_share_an_output() -> None:
     assert majority(ties, quality) == [0, 2]
     assert majority(np.array([[2, 3], [0, 0]]), np.array([[50.0, -50], [-50, -50]])) == [1, 0]
     for one in np.eye(2, dtype=int), np.eye(2, dtype=int)[::-1]:
-        votes = one * [[1], [0]]
-        assert majority(votes, 1.0 - one) == np.argmax(one, 1).tolist(), "one vote, worst quality"
+        for stem in range(2):
+            votes = one * np.eye(2, dtype=int)[:, [stem]]
+            assert majority(votes, 1.0 - one) == np.argmax(one, 1).tolist(), "against quality"
 
 
 @settings(max_examples=60, deadline=None)
