@@ -50,7 +50,7 @@ def export(
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
     as_json: AsJson = False,
 ) -> None:
-    """Copy a trained model out: weights, JSON, card, lineage and attribution."""
+    """Copy a trained model out, with card, lineage and attribution."""
     export_model(run_directory, out, stdout_view(as_json))
 
 

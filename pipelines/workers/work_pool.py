@@ -200,7 +200,7 @@ class WorkPool(Generic[Item, Result]):
             turn.is_leaving = True
             self._queue.withdraw(lambda piece: piece.turn is turn)
             for piece, worker in self._at_work.items():
-                if piece.turn is turn and worker:
+                if piece.turn is turn and worker and not piece.future.done():
                     worker.stop()
             if all(one.is_leaving for one in self._inside):
                 self._interrupt()

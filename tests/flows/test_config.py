@@ -29,6 +29,8 @@ RUNTIME = {
     "pretraining.runtime.recompute",
     "data.access",
     "fma.connections",
+    "fma.disk_reserve_gb",
+    "limits.short_of_disk",
     "gates.action",
     "gates.approval_gpu_hours",
     "gates.approval_wait_hours",
@@ -123,6 +125,8 @@ def other(path: str, value: Any) -> MixitStudyConfig | None:
         changes = [change for change in (value * 2, value + 1, value / 2, 0.5) if change != value]
     if isinstance(value, str | None):
         changes = [word for word in WORDS if word != value]
+    if value is None:
+        changes.append(0.5)
     for change in changes:
         try:
             changed = SMOKE.override([f"{one}={json.dumps(change)}" for one in alike(path)])

@@ -100,7 +100,10 @@ def main(order: str) -> None:
     planned = {"plan.json": corpus.plan, "units.jsonl": corpus.units}
     alone(study, "plan", planned, lambda: write_plan(corpus, study.plan))
     packed = pack_all(study.requests, study.config)
-    counted = {"index.json": corpus.index, "census.json": corpus.census}
+    counted = {
+        path.name: path
+        for path in (corpus.index, corpus.census, corpus.card, corpus.attribution, corpus.tracks)
+    }
     alone(study, "census", counted, lambda: count(study, packed))
     tell("end", "all")
 

@@ -164,7 +164,8 @@ def unfinished(bucket: str, prefix: str, older_seconds: float) -> list[tuple[str
                 if (now - item["Initiated"]).total_seconds() >= older_seconds
             ]
     except ClientError as error:
-        if not says(error, UNKNOWN):
+        # rclone says so of a bucket without uploads.
+        if not says(error, UNKNOWN | {"NoSuchUpload"}):
             raise
     return found
 

@@ -26,10 +26,11 @@ LITTER = {
 
 @pytest.fixture
 def littered(copied: Path) -> Home:
+    shards = next(copied.glob("fma/*/shards"))
     for name in LITTER:
         (copied / name).parent.mkdir(parents=True)
         (copied / name).write_bytes(b"litter")
-    arriving = next(copied.glob("fma/*/shards")) / ".0009-00.tar.1.arriving"
+    arriving = shards / ".0009-00.tar.1.arriving"
     arriving.write_bytes(b"half")
     os.utime(arriving, (time.time() - 7200,) * 2)
     (arriving.parent / ".0010-00.tar.1.arriving").write_bytes(b"half, and still growing")

@@ -60,7 +60,7 @@ def damaged(copied: Path) -> Home:
 def test_plan(home: Home) -> None:
     config, statuses = look(home)
     plan = json_of(lambda view: views.show_plan(config, home, statuses, view))
-    assert plan.keys() == {"study", "digest", "stages", "remaining"}
+    assert plan.keys() == {"study", "digest", "stages", "remaining", "disks"}
     assert plan["digest"] == config.digest()
     assert plan["remaining"] == dict.fromkeys(COST, 0)
     for stage in plan["stages"]:

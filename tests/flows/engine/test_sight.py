@@ -82,7 +82,7 @@ def test_a_finished_run_shows_each_page_once(works: Works, finished: Path) -> No
     assert {key for key, pages in found.items() if len(pages) > 1} == set(), "changed in place"
     card = found["run-card"][0]["data"]
     assert card.startswith("## study smoke: done")
-    assert card.count("data:image/svg+xml") == 4, "three losses and the hours"
+    assert card.count("data:image/svg+xml") == 12, "three losses, the hours, eight measures"
     assert "| packing | done |" in card
     assert str(finished / "reports/smoke/report.html") in card
     assert f"tensorboard --logdir {finished}/runs" in card

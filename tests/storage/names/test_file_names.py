@@ -22,7 +22,7 @@ NAMES = st.lists(st.one_of(PIECES, TEXT), max_size=4).map("".join)
 
 
 def as_a_disk_has_it(name: str) -> str:
-    """Return what names have in common that a disk may take for one (Unicode's D145)."""
+    """Return what names have in common that a disk may take for one (Unicode's definition 145)."""
     decomposed = unicodedata.normalize("NFD", name)
     return unicodedata.normalize("NFD", decomposed.casefold())
 
