@@ -63,8 +63,8 @@ def judge(cron: str) -> None:
             )
     if not _fires(cron):
         raise ConfigError(
-            f"--cron '{cron}' never fires: Prefect finds no such day within fifty years; give a day "
-            "that its month has"
+            f"--cron '{cron}' never fires: Prefect finds no such day within fifty years; give a "
+            "day that its month has"
         )
 
 

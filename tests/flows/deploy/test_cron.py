@@ -53,7 +53,7 @@ def test_other_forms_are_refused_with_the_five_fields(cron: str, offered: str) -
     ],
 )  # fmt: skip
 def test_nothing_is_offered_where_it_would_be_a_guess(cron: str) -> None:
-    with pytest.raises(ConfigError, match="such as '0 3 \\* \\* 1-5'$") as refused:
+    with pytest.raises(ConfigError, match=r"such as '0 3 \* \* 1-5'$") as refused:
         judge(cron)
     assert f"--cron '{cron}'" in str(refused.value)
 
