@@ -29,7 +29,7 @@ def replay(timing: Timing, begin: datetime, end: datetime, change: date) -> list
     """Return what the server starts in a period, in local time.
 
     It plans a few runs ahead, again and again; a date that it knows by its text is no new run.
-    Here once a day, and each 50 minutes from the eve of a clock change to the day after.
+    Here every 17 hours, and each 50 minutes from the eve of a clock change to the day after.
     """
     zone = ZoneInfo(timing.timezone)
     [schedule] = timing.schedules()
@@ -51,7 +51,7 @@ def _moments(begin: datetime, end: datetime, change: date, zone: ZoneInfo) -> It
     while now < end:
         yield now
         near = abs((now.astimezone(zone).date() - change).days) <= 1
-        now += timedelta(minutes=50) if near else timedelta(hours=21, minutes=7)
+        now += timedelta(minutes=50) if near else timedelta(hours=17, minutes=7)
 
 
 def midnight(day: date, zone: str) -> datetime:
