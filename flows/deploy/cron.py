@@ -32,7 +32,7 @@ SHORTHANDS = {
 }
 """What other programs take in place of five fields."""
 RANDOM = re.compile(r"(^|,)[RH]", re.IGNORECASE)
-"""croniter's `R` and `H`: drawn anew at each planning, so that the server refuses them."""
+"""croniter's `R` and `H`: drawn at random, and again each time that the server plans."""
 
 
 def judge(cron: str) -> None:
