@@ -78,12 +78,13 @@ def _census(site: Site, config: FmaConfig, inputs: Inputs) -> Built:
     census = take_census(units.corpus, units.stored(), list(done.values()), config)
     over_budget(census, config.error_budget)
     corpus = units.corpus
-    outputs = {
-        "census.json": corpus.census,
-        "index.json": corpus.index,
+    outputs = {"census.json": corpus.census, "index.json": corpus.index}
+    # Parquet files name the library that wrote them: its next release must not train anew.
+    described = {
+        "README.md": corpus.card,
+        ATTRIBUTION: corpus.attribution,
         "tracks.parquet": corpus.tracks,
     }
-    described = {"README.md": corpus.card, ATTRIBUTION: corpus.attribution}
     # Facts are read with the mark each time and shown in logs: the list of up to a hundred
     # thousand tracks stays in the file.
     facts = census.model_dump(mode="json", exclude={"tracks"})

@@ -19,8 +19,6 @@ SHARD = "shard-"
 """Labels of a mark's outputs; shards are counted from 0000."""
 VERSION = 4
 """Raise it when the same input would give other bytes."""
-OFFICIAL_VERSION = 2
-"""Of what `silence = "official"` alone decides."""
 WRITTEN_PER_BYTE = {
     ("clips", "flac"): 6.9,
     ("clips", "wav"): 10.9,
@@ -97,5 +95,4 @@ def unit_work(unit: Unit | PlannedUnit, config: FmaConfig, corpus: Corpus) -> Wo
 def _what_shapes(config: FmaConfig) -> Json:
     matters = config.what_matters()
     names = ("filters", "clips", "shards", "track_seconds", "seed", "measures")
-    own = {"official": OFFICIAL_VERSION} if config.filters.silence == "official" else {}
-    return {name: matters[name] for name in names if name in matters} | own
+    return {name: matters[name] for name in names if name in matters}

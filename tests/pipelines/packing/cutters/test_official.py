@@ -1,7 +1,5 @@
 """The authors' rule for silence, against a plain transcription of it on whole arrays."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -10,10 +8,7 @@ from hypothesis import strategies as st
 from pipelines.config import ClipConfig, FilterConfig, FmaConfig
 from pipelines.packing.clips import Clip, Cutter
 from pipelines.packing.cutters.official import OfficialCutter, cutter_of, silent_parts
-from pipelines.packing.unit_work import OFFICIAL_VERSION, unit_work
 from storage.errors import ConfigError
-from storage.home.layout import Corpus
-from storage.records import Track, Unit
 from tests.synthesised import Sound
 
 LOW = 100
@@ -154,12 +149,3 @@ def test_the_rule_is_the_configurations() -> None:
     assert type(cutter_of(official)) is OfficialCutter
     with pytest.raises(ConfigError, match=r"set shards\.storage=clips, or filters"):
         official.override(["shards.storage=segments"])
-
-
-def test_only_its_own_corpora_are_keyed_by_its_version() -> None:
-    unit = Unit(id="0000", tracks=(Track(id="000002", member="a.mp3", bytes=1),))
-    paper, official = FilterConfig(), FilterConfig(silence="official")
-    works = [
-        unit_work(unit, FmaConfig(filters=one), Corpus(Path("key"))) for one in (paper, official)
-    ]
-    assert [work.config.get("official") for work in works] == [None, OFFICIAL_VERSION]
