@@ -40,6 +40,5 @@ def planned(schedule: Schedule) -> Planned:
     if schedule.rrule:
         return RRuleSchedule(rrule=schedule.rrule, timezone=zone)
     assert schedule.interval, "a schedule is one of the three"
-    return IntervalSchedule(
-        interval=schedule.interval, anchor_date=schedule.anchor_date, timezone=zone
-    )
+    held = {"interval": schedule.interval, "anchor_date": schedule.anchor_date, "timezone": zone}
+    return IntervalSchedule.model_validate(held)

@@ -1,9 +1,10 @@
 """Cron expressions: which are refused, in one sentence, with what to give instead."""
 
-from datetime import datetime
+import asyncio
+from datetime import UTC, datetime
 
 import pytest
-from prefect._vendor.croniter import croniter
+from prefect.server.schemas.schedules import CronSchedule
 
 from flows.deploy.cron import judge
 from storage.errors import ConfigError
@@ -88,7 +89,7 @@ def test_what_never_fires(cron: str) -> None:
 
 def test_a_sixth_field_means_seconds_to_prefect() -> None:
     """Why it is refused: three in the morning would be sixty runs on the third of each month."""
-    clock = croniter("0 0 3 * * *", datetime(2027, 1, 1))
-    first, *more = (clock.get_next(datetime) for _ in range(60))
-    assert first == datetime(2027, 1, 3, 0, 0, 0)
-    assert more[-1] == datetime(2027, 1, 3, 0, 0, 59)
+    rule = CronSchedule(cron="0 0 3 * * *")
+    first, *more = asyncio.run(rule.get_dates(n=60, start=datetime(2027, 1, 1, tzinfo=UTC)))
+    assert first == datetime(2027, 1, 3, 0, 0, 0, tzinfo=UTC)
+    assert more[-1] == datetime(2027, 1, 3, 0, 0, 59, tzinfo=UTC)

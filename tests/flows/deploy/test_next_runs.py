@@ -163,7 +163,8 @@ def test_hours_are_time_that_passes(zone: str, day: date, hours: int) -> None:
 def test_intervals_of_prefect_are_no_days() -> None:
     """Why days are rules: a winter's midnight, counted in seconds, is one o'clock in summer."""
     winter = datetime(2024, 1, 1, tzinfo=ZoneInfo(BERLIN))
-    interval = IntervalSchedule(interval=timedelta(days=1), anchor_date=winter, timezone=BERLIN)
+    held = {"interval": timedelta(days=1), "anchor_date": winter, "timezone": BERLIN}
+    interval = IntervalSchedule.model_validate(held)
     [summer] = asyncio.run(interval.get_dates(n=1, start=datetime(2027, 7, 1, 12, tzinfo=UTC)))
     assert summer.astimezone(ZoneInfo(BERLIN)).time() == time(1)
 
