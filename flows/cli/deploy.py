@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Annotated, Literal
 
 import typer
+from rich.table import Table
 
 from flows.cli.options import AsJson, CronAt, Every, Flows, HomeAt, Recipe, Settings, Timezone
 from flows.cli.output import View, stdout_view, table_of
@@ -38,7 +40,11 @@ class DeploySpec:
     def of(
         cls, study: tuple[str, list[str], str], flows: Sequence[str], when: tuple[str, str, str]
     ) -> "DeploySpec":
-        """Return the spec of a study (recipe, settings, home) and a time (cron, every, zone)."""
+        """Return the spec of a study (recipe, settings, home) and a time (cron, every, zone).
+
+        Raises:
+            ConfigError: the recipe is unknown, or the time is refused.
+        """
         return cls(RunRequest(find_recipe(study[0]).study.whole, *study), flows, Timing(*when))
 
     @property
@@ -135,7 +141,7 @@ def serve_flows(spec: DeploySpec, view: View) -> None:
     """Deploy flows and stay, running what is scheduled, started or retried in the UI.
 
     Raises:
-        ConfigError: a flow, a setting or a schedule is refused.
+        ConfigError: a flow or a setting is refused.
         MachineError: this machine lacks what a study needs.
     """
     timed, home = spec.timed, open_home(spec.request.home)
@@ -144,11 +150,13 @@ def serve_flows(spec: DeploySpec, view: View) -> None:
     report_crashes()
     # Prefect reads its settings when it is imported.
     from flows.deploy.deployments import deployment_of
+    from flows.deploy.next_runs import next_runs
     from flows.deploy.serve import serve
 
     deployments = [deployment_of(request, timing) for request, timing in timed]
     names = ", ".join(deployment.name for deployment in deployments)
-    view.show({}, f"Serving {names} at {address}/deployments. Ctrl-C ends it.")
+    served = f"Serving {names} at {address}/deployments. Ctrl-C ends it."
+    view.show({}, served, *_shown(next_runs(spec.timing), spec.timing.timezone))
     serve(deployments, report_crash)
 
 
@@ -183,20 +191,36 @@ def deploy_flows(spec: DeploySpec, pool: tuple[str, PoolKind, Json], view: View)
     """Deploy flows to a work pool (name, kind, job variables), whose workers then run them.
 
     Raises:
-        ConfigError: a flow, a setting, a schedule or a job variable is refused.
+        ConfigError: a flow, a setting or a job variable is refused.
     """
     timed = spec.timed
     address = connect()
-    from flows.deploy.deployments import deploy
+    from flows.deploy.deployments import SCHEDULED, deploy
+    from flows.deploy.next_runs import next_runs
     from flows.deploy.work_pools import Pool
 
-    deployed = deploy(timed, Pool.of(*pool))
+    deployed, runs = deploy(timed, Pool.of(*pool)), next_runs(spec.timing)
+    dates = [run.isoformat() for run in runs]
     view.show(
-        [{"what": what, "is": state} for what, state in deployed],
+        [
+            {"what": what, "is": state, "next_runs": dates if state == SCHEDULED else []}
+            for what, state in deployed
+        ],
         table_of("On the server", ("what", "is"), deployed),
+        *_shown(runs, spec.timing.timezone),
         f"Start a worker with: stemworks work {pool[0]}. Forms to start runs: "
         f"{address}/deployments",
     )
+
+
+def _shown(runs: Sequence[datetime], timezone: str) -> list[Table]:
+    """Return a table of the next runs; none without a schedule.
+
+    With the offset, which tells the hour that a clock has twice, and that its change was heeded.
+    """
+    rows = [(f"{run:%a}", f"{run:%Y-%m-%d %H:%M:%S}", run.isoformat()[19:]) for run in runs]
+    headers = ("", f"time in {timezone}", "ahead of UTC")
+    return [table_of("The next runs", headers, rows)] if rows else []
 
 
 def job_variables(given: Sequence[str]) -> Json:

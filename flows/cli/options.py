@@ -28,9 +28,14 @@ Flows = Annotated[
     list[str] | None,
     typer.Argument(help="Flows to deploy; none: all, and only 'study' is scheduled."),
 ]
-CronAt = Annotated[str, typer.Option("--cron", help="When to run: '0 3 * * 1-5'.")]
-Every = Annotated[str, typer.Option("--every", help="How often to run: 90s, 30m, 6h, 1d or 2w.")]
-Timezone = Annotated[str, typer.Option("--timezone", help="Time zone: Europe/Berlin.")]
+CronAt = Annotated[str, typer.Option("--cron", help="When to run, in five fields: '0 3 * * 1-5'.")]
+Every = Annotated[
+    str,
+    typer.Option(
+        "--every", help="How often to run: 90s, 30m, 6h; at midnight: 1d, or on Mondays: 2w."
+    ),
+]
+Timezone = Annotated[str, typer.Option("--timezone", help="Time zone of both: Europe/Berlin.")]
 
 
 def all_settings(given: Sequence[str] | None, source: str) -> list[str]:

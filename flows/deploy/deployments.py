@@ -20,6 +20,9 @@ from storage.errors import ConfigError
 from storage.home.open import open_home
 from training.config import TrainConfig
 
+SCHEDULED = "scheduled"
+"""What is said of a deployment with a schedule."""
+
 
 def deployment_of(
     request: RunRequest, timing: Timing, pool: Pool | None = None
@@ -27,8 +30,8 @@ def deployment_of(
     """Return the deployment of one flow: to a work pool, or without one for `stemworks serve`.
 
     Raises:
-        ConfigError: a setting, a schedule or a job variable is not valid; or the pool's workers
-            could not reach the home or the archives.
+        ConfigError: a setting or a job variable is not valid; or the pool's workers could not reach
+            the home or the archives.
     """
     config, recipe = request.config, request.recipe_name
     made = stemworks.to_deployment(
@@ -81,7 +84,7 @@ def deploy(timed: Iterable[tuple[RunRequest, Timing]], pool: Pool) -> list[tuple
 
 
 def _timing_of(deployment: RunnerDeployment) -> str:
-    return "scheduled" if deployment.schedules else "started manually"
+    return SCHEDULED if deployment.schedules else "started manually"
 
 
 def _parameters(request: RunRequest, pool: Pool | None) -> dict[str, object]:

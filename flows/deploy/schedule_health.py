@@ -1,7 +1,8 @@
-"""Schedules that are active and yet have no future run: the sign of a broken scheduler."""
+"""Schedules that do not fire as they should: never, or not by the clock that they name."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -13,6 +14,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import SCHEDULE_TYPES, CronSchedule, IntervalSchedule
 from prefect.client.schemas.sorting import FlowRunSort
 
 PAGE = 200
@@ -37,6 +39,30 @@ def upcoming(client: SyncPrefectClient) -> dict[str, datetime | None]:
             for schedule in deployment.schedules
         )
     }
+
+
+def off_the_clock(client: SyncPrefectClient) -> list[str]:
+    """Return the deployments whose active schedules fire at other times than they seem to say.
+
+    Earlier versions made them, or other programs: intervals of days where clocks are changed,
+    which Prefect counts in seconds, and cron with a sixth field, which it takes for seconds.
+    """
+    return [
+        deployment.name
+        for deployment in _deployments(client)
+        if any(one.active and _is_off_the_clock(one.schedule) for one in deployment.schedules)
+    ]
+
+
+def _is_off_the_clock(schedule: SCHEDULE_TYPES) -> bool:
+    if isinstance(schedule, CronSchedule):
+        return len(schedule.cron.split()) > 5
+    if not isinstance(schedule, IntervalSchedule) or schedule.interval < timedelta(days=1):
+        return False
+    # This year's: some countries have given up changing their clocks.
+    year, zone = datetime.now(UTC).year, ZoneInfo(schedule.timezone or "UTC")
+    january, july = (datetime(year, month, 1, tzinfo=zone) for month in (1, 7))
+    return january.utcoffset() != july.utcoffset()
 
 
 def _deployments(client: SyncPrefectClient) -> Iterator[DeploymentResponse]:

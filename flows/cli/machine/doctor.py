@@ -9,7 +9,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Literal, NamedTuple
 
 import typer
@@ -251,27 +252,38 @@ def _schedules() -> Iterator[Finding]:
     import httpx
     from prefect.client.orchestration import get_client
 
-    from flows.deploy.schedule_health import upcoming
+    from flows.deploy.schedule_health import off_the_clock, upcoming
 
     try:
         with get_client(sync_client=True) as client:
-            next_runs = upcoming(client)
+            next_runs, off = upcoming(client), off_the_clock(client)
     except httpx.HTTPStatusError as error:
         name = "PREFECT_API_AUTH_STRING" if given else PASSWORD
         found = f"the server answers {error.response.status_code}"
         remedy = f"if that is 401, set {name}; otherwise see the server's log"
         yield Finding("schedules", "wrong", found, remedy)
         return
+    yield _firing(next_runs, off)
+
+
+def _firing(next_runs: Mapping[str, datetime | None], off: Sequence[str]) -> Finding:
+    """Judge when each schedule fires next, and name those that are off the clock."""
     dead = [name for name, when in next_runs.items() if when is None]
     if dead:
-        yield Finding(
+        return Finding(
             "schedules",
             "wrong",
             f"no next run is planned of {', '.join(dead)}",
             f"see the server's log, such as {ServerSettings.from_environment().log}, for its "
             "scheduler; a run more than 100 days ahead is not planned yet",
         )
-        return
+    if off:
+        return Finding(
+            "schedules",
+            "note",
+            f"at other times than they say: {', '.join(off)}",
+            "deploy them again: days and weeks then go by the local clock, and cron has 5 fields",
+        )
     nearest = min((when for when in next_runs.values() if when), default=None)
     found = f"{len(next_runs)}, the next run at {nearest:%Y-%m-%d %H:%M %Z}" if nearest else "none"
-    yield Finding("schedules", "ok", found)
+    return Finding("schedules", "ok", found)

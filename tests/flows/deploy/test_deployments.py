@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from flows.deploy.deployments import deployment_of
-from flows.deploy.schedule import NEVER
+from flows.deploy.schedule import NEVER, Timing
 from flows.deploy.work_pools import Pool
 from flows.engine.flow import stemworks, title
 from flows.studies.mixit.config import MixitStudyConfig
@@ -71,6 +72,11 @@ def test_the_file_says_what_the_command_makes() -> None:
         assert stemworks.validate_parameters(entry["parameters"])
         assert entry["work_pool"]["name"] == made["work_pool_name"]
         assert not any(schedule["active"] for schedule in entry["schedules"])
+    cron, weeks = Timing("0 3 * * 1-5", "1w", "Europe/Berlin").schedules()
+    assert written["deployments"][0]["schedules"] == [
+        {"cron": cron.cron, "timezone": cron.timezone, "active": False},
+        {"rrule": weeks.rrule, "timezone": weeks.timezone, "active": False},
+    ]
 
 
 def test_a_container_does_not_see_this_machine_s_files(tmp_path: Path) -> None:
@@ -119,6 +125,34 @@ def test_prefect_s_own_command_deploys_the_file(works: Works, tmp_path: Path) ->
     }
     assert all(row["job_variables"] == {"working_dir": str(ROOT)} for row in after.values())
     assert [one["active"] for one in after["study-demo"]["schedules"]] == [False, False]
+
+
+@pytest.mark.slow
+def test_the_dates_shown_are_those_that_the_server_plans(works: Works, tmp_path: Path) -> None:
+    order = ["deploy", *works.order("study", tmp_path, "name=dated")[1:], "--pool", "dated"]
+    timing = ["--every", "1d", "--timezone", "Europe/Berlin"]
+    try:
+        answer = works(*order, *timing, "--json")
+        assert answer.returncode == 0, answer.stderr
+        pool, *limits, row = json.loads(answer.stdout)
+        assert all(one["next_runs"] == [] for one in (pool, *limits))
+        assert row["is"] == "scheduled"
+        shown = [datetime.fromisoformat(date) for date in row["next_runs"]]
+        assert len(shown) == 5
+        assert {(date.hour, date.minute) for date in shown} == {(0, 0)}
+        [deployment] = deployed(works, "dated").values()
+        [schedule] = deployment["schedules"]
+        assert schedule["schedule"]["timezone"] == "Europe/Berlin"
+        asked = {"deployments": {"id": {"any_": [deployment["id"]]}}}
+        runs = wait_for(lambda: works.api("flow_runs/filter", asked))
+        assert {datetime.fromisoformat(run["expected_start_time"]) for run in runs} <= set(shown)
+        told = works(*order, *timing).stdout
+        assert "time in Europe/Berlin" in told
+        assert f"{shown[-1]:%a}" in told and f"{shown[-1]:%Y-%m-%d %H:%M:%S}" in told
+    finally:
+        again = works(*order)
+        assert again.returncode == 0, again.stderr
+        assert "next runs" not in again.stdout
 
 
 @pytest.fixture

@@ -26,6 +26,8 @@ from storage.home.layout import Home
 from tests.flows.conftest import Works
 from tests.flows.deploy.test_serve import wait_for
 
+IN_BERLIN = {"anchor_date": "2024-01-01T00:00:00+01:00", "timezone": "Europe/Berlin"}
+
 
 def torch_says(monkeypatch: pytest.MonkeyPatch, code: int, out: str, err: str) -> None:
     answer = subprocess.CompletedProcess([], code, out, err)
@@ -203,18 +205,22 @@ def test_a_server_that_runs_without_the_password_that_is_set(works: Works, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("cron", "verdict", "said"),
+    ("schedule", "verdict", "said"),
     [
-        ("0 0 29 2 *", "wrong", "no next run is planned of sleeping"),
-        ("0 * * * *", "ok", "1, the next run"),
+        ({"cron": "0 0 29 2 *"}, "wrong", "no next run is planned of sleeping"),
+        ({"cron": "0 * * * *"}, "ok", "1, the next run"),
+        ({"cron": "0 0 3 * * *"}, "note", "at other times than they say: sleeping"),
+        ({"interval": 86_400, **IN_BERLIN}, "note", "at other times than they say: sleeping"),
+        ({"interval": 86_400, **IN_BERLIN, "timezone": "Asia/Tokyo"}, "ok", "1, the next run"),
     ],
 )
-def test_schedules_that_fire_and_one_that_does_not(
-    works: Works, monkeypatch: pytest.MonkeyPatch, cron: str, verdict: str, said: str
+def test_schedules_that_fire_and_some_that_do_not(
+    works: Works, monkeypatch: pytest.MonkeyPatch, schedule: Any, verdict: str, said: str
 ) -> None:
-    """The server plans a hundred days ahead: for it, the next 29 February does not come."""
+    """The server plans a hundred days ahead: for it, the next 29 February does not come. The last
+    are as earlier versions and other programs make them."""
     api = f"http://127.0.0.1:{works.port}/api"
-    schedule = {"schedule": {"cron": cron}, "active": True}
+    schedule = {"schedule": schedule, "active": True}
     flow = works.api("flows/", {"name": "sleeper"})["id"]
     body = {"name": "sleeping", "flow_id": flow, "schedules": [schedule]}
     deployment = works.api("deployments/", body)["id"]
