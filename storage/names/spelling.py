@@ -55,7 +55,8 @@ def composed(name: str) -> str:
 def folded(name: str) -> str:
     """Return what is the same for names that some disk takes for one: whatever case and form.
 
-    It is the canonical caseless form of the Unicode Standard, section 3.13, definition 145, composed again.
+    It is the canonical caseless form of the Unicode Standard (section 3.13, definition 145),
+    composed again.
     """
     return composed(unicodedata.normalize("NFD", name).casefold())
 

@@ -16,8 +16,8 @@ ENTRIES = entries_of(groups_of())
 FLOATS_WITHOUT_UNIT = {
     "betas", "clip_norm", "decay", "dropout", "attention_dropout", "drop_probability", "ema_decay",
     "error_budget", "factor", "final", "floor", "frequency_embedding", "lr", "maximum_failures",
-    "max_clipped_share", "max_correlation", "maximum_silence", "minimum", "quantile", "test_share", "validation_share", "weight_decay",
-    "zero", "zero_reference_weight",
+    "max_clipped_share", "max_correlation", "maximum_silence", "minimum", "quantile", "test_share",
+    "validation_share", "weight_decay", "zero", "zero_reference_weight",
 }  # fmt: skip
 """Shares, rates and weights, by hand; `floor` and `zero` are in the unit of another setting."""
 
