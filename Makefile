@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 HOME_AT ?= home
 # Tests that run at once: many wait for servers and processes more than they work.
-JOBS ?= 3
+JOBS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system services demo check types form docs format test test-quick bench mutants torture gameday lock clean
