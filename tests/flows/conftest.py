@@ -103,12 +103,13 @@ class Works:
             text=True,
         )
 
-    def api(self, path: str, body: Any = None) -> Any:
-        """Ask the Prefect server."""
+    def api(self, path: str, body: Any = None, method: str = "POST") -> Any:
+        """Ask the Prefect server; wait while it is busy."""
         url = f"http://127.0.0.1:{self.port}/api/{path}"
+        sent = None if method == "DELETE" else body or {}
         deadline = time.monotonic() + 60
         # What a busy SQLite answers.
-        while (answer := httpx.post(url, json=body or {}, timeout=60)).status_code == 503:
+        while (answer := httpx.request(method, url, timeout=60, json=sent)).status_code == 503:
             assert time.monotonic() < deadline
             time.sleep(0.5)
         answer.raise_for_status()

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from rich.console import Console
@@ -231,7 +230,7 @@ def test_schedules_that_fire_and_some_that_do_not(
         with temporary_settings({PREFECT_API_URL: api}), mock.patch.dict(os.environ):
             looked = wait_for(lambda: _looked(verdict))
     finally:
-        httpx.delete(f"{api}/deployments/{deployment}", timeout=30).raise_for_status()
+        works.api(f"deployments/{deployment}", method="DELETE")
     assert said in looked["found"]
 
 
